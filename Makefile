@@ -1,0 +1,49 @@
+# make           set up (.venv)
+# make verify    the ledger: every claim with its verdict; 3 minutes
+# make test      the test suite; 10 minutes
+PYTHON ?= python3
+# Extra flags for pip, e.g. the CPU build of PyTorch: PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"
+PIP_FLAGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+LEDGER := out/verify/.complete
+SOURCES := $(shell git ls-files -co --exclude-standard -- 'lml/*' 'toy/*' 'theory_checks/*' 'image_exps/*' 2>/dev/null)
+
+.PHONY: setup verify test test-slow lint bench clean
+setup: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) -V 2>&1). Choose one: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e '.[verify,diffusers,dev]'
+	@touch $@
+
+# A ledger that is complete and newer than every source is shown again, not computed again; `make clean` forgets it.
+verify: $(INSTALLED)
+	@if $(MAKE) --no-print-directory -q $(LEDGER); then cat out/verify/ledger.txt; \
+	  echo "Nothing changed since this run. Run it again with: make clean verify"; \
+	else $(MAKE) --no-print-directory $(LEDGER); fi
+
+$(LEDGER): $(INSTALLED) $(SOURCES)
+	@rm -f $@
+	@$(BIN)/python -m theory_checks --out out/verify
+	@touch $@
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(INSTALLED)
+	$(BIN)/python -m pytest -m slow
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(INSTALLED)
+	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-columns=median,iqr,rounds
+
+clean:
+	rm -rf out

@@ -1,0 +1,91 @@
+"""``python -m theory_checks``: check the claims and write the ledger."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from theory_checks import report, runner
+from theory_checks.ledger import Claim, Settings, find_claims, select
+from theory_checks.records import Record, atomic
+from theory_checks.terminal import Display, plain_text, summary
+
+
+@click.command(context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]})
+@click.option(
+    "--profile",
+    type=click.Choice(["quick", "full"]),
+    default="quick",
+    show_default=True,
+    help="quick: every claim within 3 minutes on 2 cores. full: more targets, samples and refinement, in 20 minutes.",
+)
+@click.option("--claim", "ids", multiple=True, metavar="ID", help="Check this claim only, e.g. H3. Can be repeated.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("out/verify"),
+    show_default=True,
+    help="Folder for ledger.json, ledger.txt, report.html and what each claim leaves behind.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of every random check.")
+@click.option("--resume", is_flag=True, help="Go on with an interrupted run: keep finished claims that are unchanged.")
+@click.option("--list", "list_only", is_flag=True, help="List the claims and exit.")
+def main(profile: str, ids: tuple[str, ...], out: Path, seed: int, resume: bool, list_only: bool) -> None:
+    """Check the paper's claims, print the ledger and write it to disk.
+
+    Each claim gets one line: its id, statement, verdict, the decisive figure with its limit or interval, and seconds.
+    The exit status is 0 only if every verdict is the one that this repository stands for, 1 if one is not, 2 for a bad
+    argument, 130 if the run was interrupted.
+
+    Packages add claims of their own through the entry-point group "lml.claims".
+    """
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=160)
+    try:
+        claims = select(find_claims(), ids)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+    if list_only:
+        for claim in claims:
+            console.print(f"{claim.id:<4} {claim.statement}  [dim]({claim.source}; expected: {claim.expected})[/dim]")
+        return
+    settings = Settings(profile=profile, seed=seed)  # type: ignore[arg-type]
+    sys.exit(_check(console, claims, settings, out, resume))
+
+
+def _check(console: Console, claims: list[Claim], settings: Settings, out: Path, resume: bool) -> int:
+    out.mkdir(parents=True, exist_ok=True)
+    display = Display(console, claims)
+    done: list[Record] = []
+    try:
+        with display.live():
+            for record in runner.run(claims, settings, out, resume=resume, listener=display.update):
+                done.append(record)
+                display.add(record)
+                _write_ledger(done, settings, out)
+    except KeyboardInterrupt:
+        console.print(f"Interrupted: {len(done)} of {len(claims)} claims are kept in {out}; go on with --resume.")
+        return 130
+    with atomic(out / "ledger.txt") as path:
+        path.write_text(plain_text(done))
+    with atomic(out / "report.html") as path:
+        path.write_text(report.render(done, settings))
+    console.print()
+    console.print(summary(done), markup=False)
+    console.print(f"Report: {out / 'report.html'}", markup=False)
+    return 0 if all(record.as_expected for record in done) else 1
+
+
+def _write_ledger(records: list[Record], settings: Settings, out: Path) -> None:
+    rows = [record.row(settings) for record in records]
+    with atomic(out / "ledger.json") as path:
+        path.write_text(json.dumps(rows, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""Progress inside a check: silent in tests and notebooks, a line of the terminal when the runner listens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TypeVar
+
+__all__ = ["listen", "track"]
+
+T = TypeVar("T")
+Listener = Callable[[str, float], None]
+
+_listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
+
+
+def track(items: Sequence[T], label: str) -> Iterator[T]:
+    """Yield the items, and tell the listener, if there is one, what is done and which fraction of it."""
+    for i, item in enumerate(items):
+        listener = _listener.get()
+        if listener is not None:
+            listener(label, i / len(items))
+        yield item
+
+
+@contextmanager
+def listen(listener: Listener) -> Iterator[None]:
+    """Hand the progress of every check in this context to ``listener(label, fraction)``."""
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)

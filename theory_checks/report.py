@@ -1,0 +1,78 @@
+"""The report: one self-contained page, with the formula, the verdict, the figures, the picture and the code of each."""
+
+from __future__ import annotations
+
+import base64
+import inspect
+import io
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import jinja2
+import numpy as np
+from latex2mathml.converter import convert
+
+from theory_checks.ledger import Finding, Measured, Settings, Verdict
+from theory_checks.plotting import to_svg
+from theory_checks.records import Record
+
+__all__ = ["render"]
+
+_CLASSES = {Verdict.HOLDS: "holds", Verdict.CORRECTED: "corrected", Verdict.FAILS: "fails", Verdict.OPEN: "open"}
+
+
+def render(records: list[Record], settings: Settings) -> str:
+    """Return the report as HTML, in which every picture, array and line of code is embedded."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["badge"] = lambda verdict: _CLASSES[verdict]
+    libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "numpy", "scipy"))
+    return environment.get_template("report.html.jinja").render(
+        entries=[_entry(record) for record in records],
+        settings=settings,
+        counts={v: sum(r.finding.verdict is v for r in records) for v in Verdict},
+        surprises=[r for r in records if not r.as_expected],
+        seconds=sum(r.seconds for r in records),
+        made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, Python {platform.python_version()}, {libraries}",
+    )
+
+
+def _entry(record: Record) -> dict[str, object]:
+    claim, finding = record.claim, record.finding
+    picture = to_svg(claim.draw(finding)) if claim.draw is not None and finding.data else ""
+    return {
+        "record": record,
+        "claim": claim,
+        "finding": finding,
+        "formula": convert(claim.formula, display="block") if claim.formula else "",
+        "figures": [(figure.name, _value(figure), _bounds(figure), figure.basis) for figure in finding.figures],
+        "picture": picture,
+        "data": _download(finding) if finding.data else "",
+        "check": f"{claim.check.__module__}.{claim.check.__qualname__}",
+        "code": inspect.getsource(inspect.unwrap(claim.check)),
+    }
+
+
+def _value(figure: Measured) -> str:
+    return f"{figure.value:.4g} {figure.unit}".strip()
+
+
+def _bounds(figure: Measured) -> str:
+    if figure.limit is not None:
+        return f"limit {figure.limit:.3g}" + ("" if figure.within else " exceeded")
+    if figure.low is not None and figure.high is not None:
+        return f"[{figure.low:.4g}, {figure.high:.4g}]"
+    return ""
+
+
+def _download(finding: Finding) -> str:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **{name: np.asarray(array) for name, array in finding.data.items()})
+    return base64.b64encode(buffer.getvalue()).decode()

@@ -1,0 +1,136 @@
+"""The ledger in a terminal: a line a claim, printed as it is decided, with progress and the time left below."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from theory_checks.ledger import Claim, Verdict
+from theory_checks.records import Record
+
+__all__ = ["Display", "plain_text", "summary"]
+
+_STYLES = {
+    Verdict.HOLDS: "green",
+    Verdict.CORRECTED: "cyan",
+    Verdict.FAILS: "red",
+    Verdict.OPEN: "yellow",
+}
+_NARROWEST = 100  # below this the statements and figures would be cut to nothing
+
+
+class Display:
+    """Prints records as lines of fixed columns above a progress bar.
+
+    Args:
+        console: where to print.
+        claims: what will be checked, for the time left.
+    """
+
+    def __init__(self, console: Console, claims: Sequence[Claim]) -> None:
+        self._console = console
+        self._seconds = {claim.id: claim.seconds for claim in claims}
+        self._done = 0.0
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            TextColumn("{task.percentage:3.0f} %"),
+            TimeElapsedColumn(),
+            TextColumn("elapsed,"),
+            TimeRemainingColumn(),
+            TextColumn("left"),
+            console=console,
+            transient=True,
+        )
+        self._task = self._progress.add_task("", total=sum(self._seconds.values()))
+
+    @contextmanager
+    def live(self) -> Iterator[None]:
+        """Show the progress bar, and the head of the table above it."""
+        with self._progress:
+            self._console.print(_row(self._console, "claim", "statement", Text("verdict"), "decisive figure", "s"))
+            self._console.rule(style="dim")
+            yield
+
+    def update(self, claim: Claim, label: str, fraction: float) -> None:
+        """Move the bar to a fraction of a claim."""
+        description = f"{claim.id} {label}".strip()
+        self._progress.update(
+            self._task, description=description, completed=self._done + fraction * self._seconds[claim.id]
+        )
+
+    def add(self, record: Record) -> None:
+        """Print the line of a finished claim."""
+        self._done += self._seconds[record.claim.id]
+        self._progress.update(self._task, completed=self._done)
+        self._console.print(line(self._console, record))
+
+
+def line(console: Console, record: Record) -> Table:
+    """Return the line of one claim: id, statement, verdict, decisive figure with its limit or interval, seconds."""
+    finding = record.finding
+    verdict = Text(str(finding.verdict), style=_STYLES[finding.verdict])
+    if not record.as_expected:
+        verdict = Text(f"! {finding.verdict}", style="bold white on red")
+    if record.error:
+        decisive = record.error.strip().splitlines()[-1]
+    elif finding.figures:
+        decisive = f"{finding.figures[0].name}: {finding.figures[0]}"
+    else:
+        decisive = ""
+    return _row(console, record.claim.id, record.claim.statement, verdict, decisive, f"{record.seconds:.1f}")
+
+
+def summary(records: Sequence[Record]) -> str:
+    """Return the last lines: how many claims have which verdict, and which are not as expected."""
+    counts = Counter(record.finding.verdict for record in records)
+    parts = ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict])
+    lines = [f"{len(records)} claims in {sum(r.seconds for r in records):.0f} s: {parts}."]
+    surprises = [r for r in records if not r.as_expected]
+    if not surprises:
+        lines.append("Every verdict is the one that this repository stands for.")
+    for record in surprises:
+        what = "the check raised an error" if record.error else f"found {record.finding.verdict}"
+        lines.append(f"NOT AS EXPECTED: {record.claim.id} {what}, expected {record.claim.expected}.")
+        if record.error:
+            lines.append(record.error.rstrip())
+    return "\n".join(lines)
+
+
+def plain_text(records: Iterable[Record], width: int = 160) -> str:
+    """Return the ledger as text without colours."""
+    records = list(records)
+    console = Console(width=width, no_color=True, record=True, file=_Nowhere())
+    console.print(_row(console, "claim", "statement", Text("verdict"), "decisive figure", "s"))
+    for record in records:
+        console.print(line(console, record))
+    return console.export_text(styles=False) + "\n" + summary(records) + "\n"
+
+
+class _Nowhere:
+    def write(self, text: str) -> int:
+        return len(text)
+
+    def flush(self) -> None:
+        pass
+
+
+def _row(console: Console, claim: str, statement: str, verdict: Text, decisive: str, seconds: str) -> Table:
+    width = max(console.width, _NARROWEST)
+    flexible = width - 5 - 23 - 6 - 4
+    table = Table.grid(padding=(0, 1, 0, 0))
+    for column_width, justify in ((5, "left"), (flexible // 2, "left"), (23, "left"), (-1, "left"), (6, "right")):
+        table.add_column(
+            width=column_width if column_width > 0 else flexible - flexible // 2,
+            no_wrap=True,
+            overflow="ellipsis",
+            justify=justify,  # type: ignore[arg-type]
+        )
+    table.add_row(claim, Text(statement), verdict, Text(decisive), seconds)
+    return table

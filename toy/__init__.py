@@ -1,0 +1,23 @@
+"""Exact worlds: targets whose diffusion, score, Hessian and posterior are closed forms."""
+
+from toy.covariance import LowRankPlusDiagonal
+from toy.data_mixture import DataMixture
+from toy.datasets import Pictures, dataset, image_folder
+from toy.mixture import GaussianMixture
+from toy.schedule import NoiseSchedule, noise_schedule
+from toy.target import ExactTarget
+from toy.zoo import ZOO, target
+
+__all__ = [
+    "ZOO",
+    "DataMixture",
+    "ExactTarget",
+    "GaussianMixture",
+    "LowRankPlusDiagonal",
+    "NoiseSchedule",
+    "Pictures",
+    "dataset",
+    "image_folder",
+    "noise_schedule",
+    "target",
+]

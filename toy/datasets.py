@@ -1,0 +1,121 @@
+"""Real data that ships with the toolkit, and folders of the user's own pictures; pixels in [-1, 1]."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+__all__ = ["DATASETS", "Pictures", "dataset", "digits", "emoji", "image_folder"]
+
+_DATA = Path(__file__).parent / "data"
+_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures with their labels.
+
+    Attributes:
+        images: shape (N, channels, height, width), float32 in [-1, 1].
+        labels: one word or phrase a picture.
+        name: what the data are called in figures and tables.
+    """
+
+    images: Tensor
+    labels: tuple[str, ...]
+    name: str
+
+
+@cache
+def digits() -> Pictures:
+    """Return the 1797 grey 8x8 digits of scikit-learn (d = 64)."""
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    images = torch.from_numpy(data.images / 8 - 1).to(torch.float32)[:, None]
+    return Pictures(images, tuple(str(label) for label in data.target), "digits")
+
+
+@cache
+def emoji() -> Pictures:
+    """Return the 3786 colour pictures of Noto Emoji at 32x32 (d = 3072); ``toy/data/NOTICE`` has the licence.
+
+    Raises:
+        ValueError: if a shipped file is not the one that was built, by its checksum.
+    """
+    for line in (_DATA / "SHA256SUMS").read_text().splitlines():
+        expected, name = line.split()
+        actual = hashlib.sha256((_DATA / name).read_bytes()).hexdigest()
+        if actual != expected:
+            raise ValueError(f"{_DATA / name} has the checksum {actual}, expected {expected}: reinstall the package")
+    labels = tuple(entry["category"] for entry in json.loads((_DATA / "emoji32.json").read_text()))
+    sheet = np.asarray(Image.open(_DATA / "emoji32.png"))
+    rows, columns = sheet.shape[0] // 32, sheet.shape[1] // 32
+    tiles = sheet.reshape(rows, 32, columns, 32, 3).transpose(0, 2, 4, 1, 3).reshape(-1, 3, 32, 32)
+    pixels = torch.from_numpy(np.ascontiguousarray(tiles[: len(labels)]))
+    return Pictures(pixels.to(torch.float32) / 127.5 - 1, labels, "emoji")
+
+
+def image_folder(folder: str | Path, size: int | None = None, *, grey: bool = False) -> Pictures:
+    """Return the pictures below a local folder; a picture's label is the name of the folder that holds it.
+
+    Args:
+        folder: searched with its subfolders, in the order of the names.
+        size: side of the square to which pictures are cropped at the centre and resized; ``None`` keeps them, and then
+            all must have the same size.
+        grey: convert to one channel instead of three.
+
+    Raises:
+        ValueError: if the folder does not exist, holds no picture, a file cannot be read, or sizes differ.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ValueError(f"folder must be an existing directory, got {str(folder)!r}")
+    files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in _SUFFIXES)
+    if not files:
+        raise ValueError(f"folder must hold pictures ({', '.join(sorted(_SUFFIXES))}), {str(folder)!r} holds none")
+    arrays: list[np.ndarray] = []
+    for file in files:
+        try:
+            picture = Image.open(file).convert("L" if grey else "RGB")
+        except (UnidentifiedImageError, OSError) as error:
+            raise ValueError(f"folder must hold readable pictures, {str(file)!r} is not one: {error}") from error
+        if size is not None:
+            side = min(picture.size)
+            left, top = (picture.width - side) // 2, (picture.height - side) // 2
+            picture = picture.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.LANCZOS)
+        arrays.append(np.asarray(picture, dtype=np.float32).reshape(picture.height, picture.width, -1))
+        if arrays[-1].shape != arrays[0].shape:
+            raise ValueError(
+                f"pictures must have one size, {files[0].name!r} is {_size(arrays[0])} and {file.name!r} is "
+                f"{_size(arrays[-1])}: give size to crop and resize them"
+            )
+    images = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).contiguous() / 127.5 - 1
+    return Pictures(images, tuple(f.parent.name for f in files), folder.name)
+
+
+def _size(array: np.ndarray) -> str:
+    return f"{array.shape[1]}x{array.shape[0]}"
+
+
+#: The embedded data by name.
+DATASETS = {"digits": digits, "emoji": emoji}
+
+
+def dataset(name: str) -> Pictures:
+    """Return embedded data by name.
+
+    Raises:
+        ValueError: for a name that is not in `DATASETS`.
+    """
+    if name not in DATASETS:
+        raise ValueError(f"data must be one of {', '.join(DATASETS)}, got {name!r}; image_folder loads your own")
+    return DATASETS[name]()
