@@ -1,0 +1,164 @@
+r"""Controls: what could have produced LML's figures by other means (claim Q2).
+
+LML is an extrapolation ``e + eta (e - p)`` followed by a restoration of the norm. `Extrapolation` has the first without
+the second, `NormOnly` the change of norm that the second undoes without the turn. `RandomTurn` turns by the angle that
+LML would have turned by, in a random direction; `ElementNoise` perturbs every element and restores the norm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from lml._arguments import check_positive
+from lml.correction import LML, Correction
+
+__all__ = ["ElementNoise", "Extrapolation", "NormOnly", "RandomTurn"]
+
+Generators = torch.Generator | Sequence[torch.Generator]
+
+
+def extrapolation_coefficient(noise: Tensor, previous: Tensor, *, damping: float | Tensor, mixing: float) -> Tensor:
+    r"""Return ``eta = kappa (E + kappa X)/(lambda + kappa X + kappa^2 Q)``, shape (B,), in float64.
+
+    ``E = <e,e>``, ``X = <e,D>``, ``Q = <D,D>`` with ``D = previous - e``. Source: claim K3.
+    """
+    e = noise.flatten(1).double()
+    D = previous.flatten(1).double() - e
+    E, X, Q = (e * e).sum(1), (e * D).sum(1), (D * D).sum(1)
+    return mixing * (E + mixing * X) / (damping + mixing * X + mixing**2 * Q)
+
+
+@dataclass(frozen=True)
+class _Shadow(Correction):
+    """A control of one `LML` correction, acting where that one does.
+
+    Args:
+        lml: the correction whose strength is copied.
+    """
+
+    lml: LML = field(default_factory=LML)
+
+    @property
+    def depth(self) -> int:
+        return self.lml.depth
+
+    def _turned(self, vector: Tensor, history: Sequence[Tensor], progress: float) -> Tensor:
+        if not self.lml.acts(history, progress):
+            return vector
+        return self._shadow(vector, history)
+
+    def _shadow(self, vector: Tensor, history: Sequence[Tensor]) -> Tensor:
+        raise NotImplementedError
+
+    def _extrapolated(self, e: Tensor, history: Sequence[Tensor]) -> Tensor:
+        """Return ``e + eta (e - p)``, shape (B, d), in float64."""
+        lam = self.lml.damping_at(e, history)
+        eta = extrapolation_coefficient(e, history[0], damping=lam, mixing=self.lml.mixing)
+        flat: Tensor = e.flatten(1).double()
+        return flat + eta[:, None] * (flat - history[0].flatten(1).double())
+
+
+class _RankOne(_Shadow):
+    def __post_init__(self) -> None:
+        if self.lml.rank != 1:
+            raise ValueError(f"rank must be 1 for {type(self).__name__}, got {self.lml.rank}")
+
+
+class Extrapolation(_RankOne):
+    """``e + eta (e - p)``, with the norm that comes out.
+
+    Raises:
+        ValueError: for a correction whose rank is not one.
+    """
+
+    def _shadow(self, vector: Tensor, history: Sequence[Tensor]) -> Tensor:
+        return self._extrapolated(vector, history).to(vector.dtype).reshape(vector.shape)
+
+
+class NormOnly(_RankOne):
+    """``e |e + eta (e - p)|/|e|``: the norm of the extrapolation, without its turn.
+
+    Raises:
+        ValueError: for a correction whose rank is not one.
+    """
+
+    def _shadow(self, vector: Tensor, history: Sequence[Tensor]) -> Tensor:
+        e = vector.flatten(1).double()
+        scale = self._extrapolated(vector, history).norm(dim=1, keepdim=True) / _norm(e)
+        scaled: Tensor = e * scale
+        return scaled.to(vector.dtype).reshape(vector.shape)
+
+
+@dataclass(frozen=True)
+class RandomTurn(_Shadow):
+    """The turn of LML, by the same angle, in a random direction orthogonal to ``e``.
+
+    Args:
+        lml: the correction whose angle is copied.
+        generator: one generator for the batch, or one a sample, which makes results independent of the batch.
+    """
+
+    generator: Generators = field(default_factory=torch.Generator)
+
+    def _shadow(self, vector: Tensor, history: Sequence[Tensor]) -> Tensor:
+        e = vector.flatten(1).double()
+        u = self.lml.direction(vector, history).flatten(1).double()
+        E = (e * e).sum(1, keepdim=True).clamp_min(torch.finfo(torch.float64).tiny)
+        along = (u * e).sum(1, keepdim=True) / E
+        length = (u - along * e).norm(dim=1, keepdim=True)
+        z = _normal(e, self.generator)
+        z = z - (z * e).sum(1, keepdim=True) / E * e
+        turned: Tensor = along * e + length * z / _norm(z)
+        return turned.to(vector.dtype).reshape(vector.shape)
+
+
+@dataclass(frozen=True)
+class ElementNoise(Correction):
+    r"""``e_i (1 + size z_i)``, ``z ~ N(0, I)``, then the norm of ``e``: noise of a given size at every evaluation.
+
+    Args:
+        size: relative standard deviation of an element, positive.
+        generator: one generator for the batch, or one a sample, which makes results independent of the batch.
+
+    Raises:
+        ValueError: for a size that is not positive.
+    """
+
+    size: float = 0.2
+    generator: Generators = field(default_factory=torch.Generator)
+
+    def __post_init__(self) -> None:
+        check_positive(self.size, "size")
+
+    @property
+    def depth(self) -> int:
+        return 0
+
+    def _turned(self, vector: Tensor, history: Sequence[Tensor], progress: float) -> Tensor:
+        e = vector.flatten(1).double()
+        noisy = e * (1 + self.size * _normal(e, self.generator))
+        restored: Tensor = noisy * (e.norm(dim=1, keepdim=True) / _norm(noisy))
+        return restored.to(vector.dtype).reshape(vector.shape)
+
+
+def _norm(x: Tensor) -> Tensor:
+    """Return row norms as divisors, (B, 1)."""
+    norm: Tensor = x.norm(dim=1, keepdim=True)
+    return norm.clamp_min(torch.finfo(x.dtype).tiny)
+
+
+def _normal(like: Tensor, generator: Generators) -> Tensor:
+    """Draw in float64 on the generator's device, a row from each generator if there is one a sample."""
+    if isinstance(generator, torch.Generator):
+        draws = torch.randn(like.shape, dtype=torch.float64, generator=generator, device=generator.device)
+    else:
+        if len(generator) != len(like):
+            raise ValueError(f"generator must be one or one a sample, {len(like)}, got {len(generator)}")
+        draws = torch.stack(
+            [torch.randn(like.shape[1:], dtype=torch.float64, generator=g, device=g.device) for g in generator]
+        )
+    return draws.to(like)

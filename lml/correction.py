@@ -1,0 +1,173 @@
+r"""Corrections of the noise prediction: pure objects between the network and the base solver.
+
+A correction is asked once for every evaluation of the network, ``correct(vector, memory, progress)``, and answers with
+the vector to be used and the memory to be carried. It keeps nothing itself, so that one object serves any number of
+generations. `LML` is Algorithm 1; `ReleasedLML` is what the paper's published code does; `lml.controls` has what could
+produce the same figures by other means.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple
+
+from torch import Tensor
+
+from lml._arguments import check_mixing, check_positive
+from lml.damping import check_damping_mode, damping_of, history_needed
+from lml.kernel import lml_direction, lml_direction_rank, lml_direction_textbook
+
+__all__ = ["LML", "Correction", "Memory", "NoCorrection", "ReleasedLML"]
+
+
+class Memory(NamedTuple):
+    """What a correction carries: the vectors of the evaluations before this one, uncorrected, latest first."""
+
+    history: tuple[Tensor, ...] = ()
+
+
+class Correction(ABC):
+    """A correction of the vectors that a solver steps along.
+
+    Attributes:
+        site: what is corrected. ``noise``: the noise prediction, before the base solver sees it. ``update``: the vector
+            that the base solver adds to the linear part of its step.
+    """
+
+    site: ClassVar[Literal["noise", "update"]] = "noise"
+
+    @property
+    @abstractmethod
+    def depth(self) -> int:
+        """How many past vectors are remembered."""
+
+    @abstractmethod
+    def _turned(self, vector: Tensor, history: Sequence[Tensor], progress: float) -> Tensor:
+        """Return the corrected vector."""
+
+    def correct(self, vector: Tensor, memory: Memory, progress: float = 0.0) -> tuple[Tensor, Memory]:
+        """Return the vector to be used and the memory for the next evaluation.
+
+        Args:
+            vector: the noise prediction (or update, see `site`), shape (B, ...).
+            memory: ``Memory()`` at the start of a generation, then what the last call returned.
+            progress: the part of the trajectory's steps that is done, in [0, 1).
+        """
+        turned = self._turned(vector, memory.history, progress)
+        return turned, Memory((vector, *memory.history)[: self.depth])
+
+
+@dataclass(frozen=True)
+class NoCorrection(Correction):
+    """The base solver as it is."""
+
+    @property
+    def depth(self) -> int:
+        return 0
+
+    def _turned(self, vector: Tensor, history: Sequence[Tensor], progress: float) -> Tensor:
+        return vector
+
+
+@dataclass(frozen=True)
+class LML(Correction):
+    r"""Algorithm 1 of the paper: every noise prediction is turned away from the ones before it, at constant norm.
+
+    The defaults make the strength ``eta0 = mixing/damping`` one half in any dimension. At equal steps that is the
+    two-step Adams-Bashforth extrapolation ``e + (e - p)/2``, which makes a first-order base second order up to the
+    norm; the two numbers are small so that the rotation stays linear in ``e - p`` (`lml.kernel`: ``kappa^2 w`` is far
+    below ``lambda``). A base that already extrapolates wants less: see the README.
+
+    Args:
+        damping: ``lambda`` or its share of ``|e|^2``, positive.
+        mixing: ``kappa`` in [0, 1); zero is the base solver, bit for bit.
+        damping_mode: one of `lml.damping.DAMPING_MODES`; the paper's is ``absolute``.
+        rank: how many past noises span the geometry; the paper's is one.
+        start, stop: the correction acts on the part ``[start, stop)`` of the trajectory's steps.
+
+    Raises:
+        ValueError: for an argument out of range, naming it.
+
+    Source: Algorithm 1, steps 7 to 13. The other damping modes and ranks go beyond it (Supp. D.4).
+    """
+
+    damping: float = 1e-3
+    mixing: float = 5e-4
+    damping_mode: str = "relative"
+    rank: int = 1
+    start: float = 0.0
+    stop: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_positive(self.damping, "damping")
+        check_mixing(self.mixing)
+        check_damping_mode(self.damping_mode)
+        if isinstance(self.rank, bool) or not isinstance(self.rank, int) or self.rank < 1:
+            raise ValueError(f"rank must be a positive integer, got {self.rank!r}")
+        for name in ("start", "stop"):
+            value = getattr(self, name)
+            if not isinstance(value, (int, float)) or not 0 <= value <= 1:
+                raise ValueError(f"{name} must lie in [0, 1], got {value!r}")
+        if self.start > self.stop:
+            raise ValueError(f"start must not exceed stop, got {self.start} and {self.stop}")
+
+    @property
+    def depth(self) -> int:
+        return history_needed(self.damping_mode, self.rank) if self.mixing else 0
+
+    def acts(self, history: Sequence[Tensor], progress: float) -> bool:
+        """Whether there is a past noise to turn away from, at a step where the correction is on."""
+        return self.mixing > 0 and len(history) > 0 and self.start <= progress < self.stop
+
+    def damping_at(self, noise: Tensor, history: Sequence[Tensor]) -> float | Tensor:
+        """Return ``lambda`` for this noise, a number or of shape (B,)."""
+        return damping_of(noise, history, mode=self.damping_mode, damping=self.damping)
+
+    def direction(self, noise: Tensor, history: Sequence[Tensor]) -> Tensor:
+        """Return the turned noise, shape (B, ...), for past noises ``history``, latest first."""
+        lam = self.damping_at(noise, history)
+        return lml_direction_rank(noise, history[: self.rank], damping=lam, mixing=self.mixing)
+
+    def _turned(self, vector: Tensor, history: Sequence[Tensor], progress: float) -> Tensor:
+        return self.direction(vector, history) if self.acts(history, progress) else vector
+
+
+@dataclass(frozen=True)
+class ReleasedLML(Correction):
+    r"""What the paper's published code does, which is not Algorithm 1 (claim K5); to explain its figures with.
+
+    The base solver is handed the raw noise. What is turned is the vector that it adds to the linear part of its step:
+    for DDIM the noise in the direction term ``sqrt(1 - abar_prev) e`` alone, while ``x0`` keeps the raw noise; for the
+    DPM-Solvers the whole increment ``u = x_next - (linear coefficient) x``, with its step-dependent scale and its
+    multistep terms. The expression is the textbook's, which loses its digits as claim K4 says. In the published code
+    the last vector of one generation is the first "previous" one of the next; here each generation starts afresh.
+
+    Args:
+        damping: ``lambda``, positive, absolute.
+        mixing: ``kappa`` in [0, 1); every published command leaves it at its default, zero.
+        textbook: evaluate the published expression; ``False`` evaluates the one of `lml_direction`.
+
+    Raises:
+        ValueError: for an argument out of range, naming it.
+    """
+
+    site: ClassVar[Literal["noise", "update"]] = "update"
+
+    damping: float = 1e-3
+    mixing: float = 0.0
+    textbook: bool = True
+
+    def __post_init__(self) -> None:
+        check_positive(self.damping, "damping")
+        check_mixing(self.mixing)
+
+    @property
+    def depth(self) -> int:
+        return 1
+
+    def _turned(self, vector: Tensor, history: Sequence[Tensor], progress: float) -> Tensor:
+        previous = history[0] if history else None
+        direction = lml_direction_textbook if self.textbook else lml_direction
+        return direction(vector, previous, damping=self.damping, mixing=self.mixing)
