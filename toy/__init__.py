@@ -3,6 +3,8 @@
 from toy.covariance import LowRankPlusDiagonal
 from toy.data_mixture import DataMixture
 from toy.datasets import Pictures, dataset, image_folder
+from toy.flow import noise_model, probability_flow
+from toy.levels import noise_levels
 from toy.mixture import GaussianMixture
 from toy.schedule import NoiseSchedule, noise_schedule
 from toy.target import ExactTarget
@@ -18,6 +20,9 @@ __all__ = [
     "Pictures",
     "dataset",
     "image_folder",
+    "noise_levels",
+    "noise_model",
     "noise_schedule",
+    "probability_flow",
     "target",
 ]

@@ -2,9 +2,16 @@
 
 from lml.samplers.base import Evaluation, Info, Level, Network, NoiseModel, Sampler, State, sample, trajectory
 from lml.samplers.ddim import DDIM
+from lml.samplers.dpm_solver import DPM_SOLVER_1, DPM_SOLVER_2, DPM_SOLVER_3, dpm_solver
+from lml.samplers.dpm_solver_pp import DPM_SOLVER_PP_2M, DPM_SOLVER_PP_3M, dpm_solver_pp
+from lml.samplers.edm import EULER, HEUN
+from lml.samplers.flow_matching import EULER_FLOW, HEUN_FLOW
+from lml.samplers.pndm import PNDM, PNDM_PRK, pndm
+from lml.samplers.unipc import UNIPC_2, UNIPC_2_NOISE, UNIPC_3, UNIPC_3_NOISE, unipc
 
 __all__ = [
     "DDIM",
+    "SAMPLERS",
     "Evaluation",
     "Info",
     "Level",
@@ -12,6 +19,45 @@ __all__ = [
     "NoiseModel",
     "Sampler",
     "State",
+    "dpm_solver",
+    "dpm_solver_pp",
+    "pndm",
     "sample",
+    "sampler",
     "trajectory",
+    "unipc",
 ]
+
+#: The samplers by name.
+SAMPLERS: dict[str, Sampler] = {
+    each.name: each
+    for each in (
+        DDIM,
+        DPM_SOLVER_1,
+        DPM_SOLVER_2,
+        DPM_SOLVER_3,
+        DPM_SOLVER_PP_2M,
+        DPM_SOLVER_PP_3M,
+        PNDM,
+        PNDM_PRK,
+        UNIPC_2,
+        UNIPC_3,
+        UNIPC_2_NOISE,
+        UNIPC_3_NOISE,
+        EULER,
+        HEUN,
+        EULER_FLOW,
+        HEUN_FLOW,
+    )
+}
+
+
+def sampler(name: str) -> Sampler:
+    """Return the sampler of this name.
+
+    Raises:
+        ValueError: for a name that is not in `SAMPLERS`.
+    """
+    if name not in SAMPLERS:
+        raise ValueError(f"sampler must be one of {', '.join(SAMPLERS)}, got {name!r}")
+    return SAMPLERS[name]

@@ -120,7 +120,8 @@ class Sampler:
 
     Attributes:
         name: by which it is found.
-        order: of convergence to the probability-flow ODE as the steps shrink, without a correction.
+        order: of convergence to the probability-flow ODE as the steps shrink, started without history and without a
+            correction.
         step: from one level to the next.
         evaluations: network evaluations that ``steps`` steps cost.
     """
@@ -148,7 +149,7 @@ def trajectory(
         correction: of the noise prediction; none by default.
 
     Raises:
-        ValueError: for levels that are too few or not in the order of falling noise.
+        ValueError: for levels that are too few, not in the order of falling noise, or without signal.
     """
     _check_levels(levels)
     network = Network(model, correction or NoCorrection(), len(levels) - 1)
@@ -174,6 +175,10 @@ def sample(
 def _check_levels(levels: Sequence[Level]) -> None:
     if len(levels) < 2:
         raise ValueError(f"levels must be at least two, got {len(levels)}")
+    for i, level in enumerate(levels):
+        # At alpha = 0 the noise prediction is x itself, and says nothing of the data.
+        if not level.alpha > 0 or not level.sigma >= 0:
+            raise ValueError(f"levels must have alpha > 0 and sigma >= 0, got {level.alpha} and {level.sigma} at {i}")
     for i, (before, after) in enumerate(itertools.pairwise(levels)):
         if not before.half_log_snr < after.half_log_snr:
             raise ValueError(
