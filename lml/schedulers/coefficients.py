@@ -1,0 +1,86 @@
+r"""The noise in a network's output: ``eps = a x + b m`` for every prediction type, in the scale of every scheduler.
+
+Variance preserving, ``x = alpha x0 + sigma eps`` with ``alpha^2 + sigma^2 = 1``::
+
+    epsilon          m = eps                            a = 0          b = 1
+    sample           m = x0                             a = 1/sigma    b = -alpha/sigma
+    v_prediction     m = alpha eps - sigma x0           a = sigma      b = alpha
+    flow_prediction  m = eps - x0, alpha = 1 - sigma    a = 1          b = alpha
+
+The Euler family keeps ``x = x0 + s eps``, which is the first scale times ``sqrt(1 + s^2)``; flow matching has
+``alpha = 1 - sigma``. The coefficients are numbers or 0-dim tensors that stay on the device of the scheduler's own
+table, so that nothing here waits for a device.
+
+Sources: Salimans & Ho 2022 (v), Karras et al. 2022 (the Euler scale), Lipman et al. 2023 (flow).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+__all__ = ["IDENTITY", "Affine", "Evaluation", "exploding", "flow", "preserving", "table"]
+
+
+class Affine(NamedTuple):
+    """``eps = a x + b m``."""
+
+    a: float | Tensor
+    b: float | Tensor
+
+
+#: Where the output is the noise itself.
+IDENTITY = Affine(0.0, 1.0)
+
+
+class Evaluation(NamedTuple):
+    """An evaluation of the network, as a scheduler's ``step`` is told of it.
+
+    Attributes:
+        timestep: as given to ``step``; on the host where the scheduler looks it up in a table.
+        place: in ``scheduler.timesteps``, for schedulers that count their steps.
+        tokens: timesteps of each token, shape (B, tokens), or ``None``.
+    """
+
+    timestep: Any
+    place: int
+    tokens: Tensor | None = None
+
+
+def _predicted(kind: str, alpha: float | Tensor, sigma: float | Tensor) -> Affine | None:
+    """Return the affine map of a prediction type, or ``None`` for one that is not known."""
+    if kind in ("sample", "original_sample"):
+        return Affine(1 / sigma, -alpha / sigma)
+    return {"epsilon": IDENTITY, "v_prediction": Affine(sigma, alpha), "flow_prediction": Affine(1.0, alpha)}.get(kind)
+
+
+def table(scheduler: Any, at: Evaluation) -> Affine | None:
+    """Variance preserving, looked up by timestep: DDIM and PNDM."""
+    squared = scheduler.alphas_cumprod[at.timestep]
+    return _predicted(scheduler.config.prediction_type, squared**0.5, (1 - squared) ** 0.5)
+
+
+def preserving(scheduler: Any, at: Evaluation) -> Affine | None:
+    """Variance preserving or flow, from the sigmas: the DPM-Solvers, DEIS and UniPC."""
+    alpha, sigma = scheduler._sigma_to_alpha_sigma_t(scheduler.sigmas[at.place])
+    return _predicted(scheduler.config.prediction_type, alpha, sigma)
+
+
+def exploding(scheduler: Any, at: Evaluation) -> Affine | None:
+    """``x = x0 + s eps``: the Euler family, Heun and LMS."""
+    s = scheduler.sigmas[at.place]
+    alpha = (1 + s * s) ** -0.5
+    found = _predicted(scheduler.config.prediction_type, alpha, s * alpha)
+    if found is None or found is IDENTITY:
+        return found
+    return Affine(found.a * alpha, found.b)
+
+
+def flow(scheduler: Any, at: Evaluation) -> Affine | None:
+    """Flow matching: ``eps = x + (1 - sigma) v``; with inverted sigmas ``v = x0 - eps`` and ``eps = x - sigma v``."""
+    if at.tokens is None:
+        sigma = scheduler.sigmas[at.place]
+    else:
+        sigma = (at.tokens / scheduler.config.num_train_timesteps)[..., None]
+    return Affine(1.0, -sigma if scheduler.config.get("invert_sigmas") else 1 - sigma)
