@@ -84,7 +84,9 @@ def _zeta_and_cosine(
         w = (W[:, :, 0] * inverse).clamp_max_(ceiling)
         zeta = a.mul_(kappa).div_(torch.add(lam, w, alpha=kappa**2).clamp_min_(floor))
         return zeta, (zeta * w).mul_(zeta).add_(1).rsqrt_()
-    w = (W * inverse[:, :, None]).clamp_max_(ceiling)
+    # One divisor for the whole matrix, which clamping its entries would make indefinite.
+    largest = W.diagonal(dim1=1, dim2=2).amax(1, keepdim=True)
+    w = W / torch.maximum(E, largest / ceiling)[:, :, None]
     zeta = kappa * _solve_damped(kappa**2 * w, lam.clamp_min_(floor)[:, 0], a)
     return zeta, (zeta[:, None, :] @ w @ zeta[:, :, None])[:, 0].clamp_min_(0).add_(1).rsqrt_()
 
@@ -92,6 +94,8 @@ def _zeta_and_cosine(
 def _solve_damped(B: Tensor, lam: Tensor, a: Tensor) -> Tensor:
     """Solve ``(lambda I + B) x = a`` by Cholesky, with pivots held at their exact lower bound ``lambda``.
 
+    Below four units in the last place of ``B_ii`` a pivot is what rounding left of it: the bound is raised by as much,
+    a backward error of that size, so that dependent rows give finite numbers even where there is no damping.
     B is (batch, m, m) with few rows, so the loops are unrolled: the library's batched solvers check on the host.
     """
     rows: list[list[Tensor]] = []
@@ -100,7 +104,8 @@ def _solve_damped(B: Tensor, lam: Tensor, a: Tensor) -> Tensor:
         row: list[Tensor] = []
         for j in range(i):
             row.append((B[:, i, j] - _dot(row, rows[j][:j])) / rows[j][j])
-        row.append(torch.sqrt(torch.maximum(B[:, i, i] + lam - _dot(row, row), lam)))
+        least = torch.add(lam, B[:, i, i], alpha=4 * torch.finfo(B.dtype).eps)
+        row.append(torch.sqrt(torch.maximum(B[:, i, i] + lam - _dot(row, row), least)))
         rows.append(row)
         y.append((a[:, i] - _dot(row[:i], y)) / row[i])
     x: list[Tensor] = []
@@ -121,8 +126,8 @@ def _rotate_gram(inputs: list[Tensor], lam: Column, kappa: float) -> Tensor:
     """
     e = inputs[0].double()
     D = [p.double() - e for p in inputs[1:]]
-    E = _positive((e * e).sum(1, keepdim=True))
-    X = torch.cat([(e * u).sum(1, keepdim=True) for u in D], 1)
+    E = _positive(_row_sum(e * e))
+    X = torch.cat([_row_sum(e * u) for u in D], 1)
     Q = _gram(D)
     slope = X / E
     # W is resolved down to the square of a float32 rounding of D. Below that p' is rounding noise, and a W without this
@@ -150,33 +155,37 @@ def _rotate_orthogonal(inputs: list[Tensor], lam: Column, kappa: float, acc: tor
     e, *previous = (t.to(acc) for t in inputs)
     dtype = inputs[0].dtype
     if torch.finfo(dtype).max < torch.finfo(acc).max ** 0.5:
-        E = _positive((e * e).sum(1, keepdim=True))
-        ratio = torch.cat([(e * p).sum(1, keepdim=True) / E for p in previous], 1)
+        E = _positive(_row_sum(e * e))
+        ratio = torch.cat([_row_sum(e * p) / E for p in previous], 1)
         parts = [torch.addcmul(p, e, ratio[:, j, None], value=-1) for j, p in enumerate(previous)]
         zeta, cos = _zeta_and_cosine(E, ratio - 1, _gram(parts), lam, kappa)
-        return _rounded(cos * _combine(e, zeta, parts), dtype)
+        r = _combine(e, zeta, parts)
+        return _rounded((cos if len(parts) == 1 else _measured_cosine(E, r)) * r, dtype)
 
     # Squares leave the range of `acc`: powers of two bring e, and the rest together, to order one.
     unit_e = _binade(e)
     unit = torch.stack([unit_e, *(_binade(p) for p in previous)]).amax(0)
     shared = e / unit
     e = e / unit_e
-    E = _positive((e * e).sum(1, keepdim=True))
+    E = _positive(_row_sum(e * e))
     parts, slopes = [], []
     for p in previous:
         part = p / unit - shared
         slope = torch.zeros_like(E)
         for _ in range(2):  # the second removes what rounding left along e: "twice is enough" (Parlett, Kahan)
-            along = (e * part).sum(1, keepdim=True) / E
+            along = _row_sum(e * part) / E
             part = part - along * e
             slope = slope + along
         parts.append(part)
         slopes.append(slope)
     zeta, _ = _zeta_and_cosine(E, torch.cat(slopes, 1), _gram(parts), lam / unit / unit, kappa, unit_e / unit)
     r = _combine(e, zeta, parts)
-    # |r| measured rather than predicted: where the p'_j depend on each other, zeta^T W zeta loses what they cancel.
-    cos = torch.sqrt((e * e).sum(1, keepdim=True) / _positive((r * r).sum(1, keepdim=True)))
-    return _rounded(cos * r * unit_e, dtype)
+    return _rounded(_measured_cosine(_row_sum(e * e), r) * r * unit_e, dtype)
+
+
+def _measured_cosine(E: Tensor, r: Tensor) -> Tensor:
+    """Return ``|e|/|r|`` measured: where several p'_j depend on each other, zeta^T W zeta loses what they cancel."""
+    return torch.sqrt(E / _positive(_row_sum(r * r)))
 
 
 def _combine(e: Tensor, zeta: Tensor, parts: list[Tensor]) -> Tensor:
@@ -197,8 +206,8 @@ def _rotate_blocked(inputs: list[Tensor], lam: Column, kappa: float) -> Tensor:
         block = [t[i : i + rows] for t in inputs]
         lam_block = lam[i : i + rows] if isinstance(lam, Tensor) and lam.ndim else lam
         target = out[i : i + rows]
-        if dtype is torch.float64:
-            target.copy_(_rotate_orthogonal(block, lam_block, kappa, dtype))
+        if dtype is torch.float64 or len(block) > 2:
+            target.copy_(_rotate_orthogonal(block, lam_block, kappa, torch.float64))
         else:
             _rotate_block(block, lam_block, kappa, work[:, : len(target)], target)
     return out
@@ -266,10 +275,23 @@ def _inner(left: Tensor, right: Tensor) -> Tensor:
 def _gram(vectors: list[Tensor]) -> Tensor:
     """Return the Gram matrices (B, m, m) of m vectors (B, d)."""
     if len(vectors) == 1:
-        return (vectors[0] * vectors[0]).sum(1).view(-1, 1, 1)
+        return _row_sum(vectors[0] * vectors[0])[:, :, None]
     m = range(len(vectors))
-    products = {(i, j): (vectors[i] * vectors[j]).sum(1) for j in m for i in range(j + 1)}
+    products = {(i, j): _row_sum(vectors[i] * vectors[j])[:, 0] for j in m for i in range(j + 1)}
     return torch.stack([torch.stack([products[min(i, j), max(i, j)] for j in m], 1) for i in m], 1)
+
+
+def _row_sum(x: Tensor) -> Tensor:
+    """Return the sums of the rows, (B, 1), in an order that depends on neither B nor the number of threads.
+
+    Eager PyTorch splits one long sum among its threads, several it does not: long rows are cut, so that none is alone.
+    """
+    rows, cols = x.shape
+    if x.device.type != "cpu" or torch.compiler.is_compiling() or cols < 2 * _SEGMENT:
+        return x.sum(1, keepdim=True)
+    whole = cols - cols % _SEGMENT
+    total = x[:, :whole].view(rows, -1, _SEGMENT).sum(2).sum(1, keepdim=True)
+    return total if whole == cols else total + x[:, whole:].sum(1, keepdim=True)
 
 
 def _positive(E: Tensor) -> Tensor:
@@ -279,9 +301,9 @@ def _positive(E: Tensor) -> Tensor:
 
 def _binade(x: Tensor) -> Tensor:
     """Return (B, 1): per row, a power of two within a factor two of the largest magnitude; 1 for a row of zeros."""
-    largest = x.abs().amax(1, keepdim=True)
-    exponent = torch.frexp(largest).exponent.to(x.dtype)
-    return torch.where(largest > 0, torch.ldexp(torch.ones_like(largest), exponent - 1), 1.0)
+    # m 2^k / (2 m) is exact, and needs no integers, whose conversion some compilers lack. A unit has no derivative.
+    largest = x.detach().abs().amax(1, keepdim=True)
+    return torch.where(largest > 0, largest / (2 * torch.frexp(largest).mantissa), 1.0)
 
 
 def _rounded(x: Tensor, dtype: torch.dtype) -> Tensor:
