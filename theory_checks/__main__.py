@@ -47,12 +47,17 @@ def main(profile: str, ids: tuple[str, ...], out: Path, seed: int, resume: bool,
     if not console.is_terminal:
         console = Console(highlight=False, width=160)
     try:
-        claims = select(find_claims(), ids)
+        known = find_claims()
     except ValueError as error:
-        raise click.BadParameter(str(error)) from error
+        raise click.UsageError(str(error)) from error
+    try:
+        claims = select(known, ids)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--claim") from error
     if list_only:
         for claim in claims:
-            console.print(f"{claim.id:<4} {claim.statement}  [dim]({claim.source}; expected: {claim.expected})[/dim]")
+            text = f"{claim.id:<4} {claim.statement}  ({claim.source}; expected: {claim.expected})"
+            console.print(text, markup=False, soft_wrap=True)
         return
     settings = Settings(profile=profile, seed=seed)  # type: ignore[arg-type]
     sys.exit(_check(console, claims, settings, out, resume))
@@ -60,6 +65,7 @@ def main(profile: str, ids: tuple[str, ...], out: Path, seed: int, resume: bool,
 
 def _check(console: Console, claims: list[Claim], settings: Settings, out: Path, resume: bool) -> int:
     out.mkdir(parents=True, exist_ok=True)
+    (out / ".complete").unlink(missing_ok=True)  # the Makefile's mark of a whole run that passed: not of this one, yet
     display = Display(console, claims)
     done: list[Record] = []
     try:
@@ -69,12 +75,14 @@ def _check(console: Console, claims: list[Claim], settings: Settings, out: Path,
                 display.add(record)
                 _write_ledger(done, settings, out)
     except KeyboardInterrupt:
-        console.print(f"Interrupted: {len(done)} of {len(claims)} claims are kept in {out}; go on with --resume.")
+        console.print(
+            f"Interrupted: {len(done)} of {len(claims)} claims are kept in {out}; go on with --resume.", markup=False
+        )
         return 130
     with atomic(out / "ledger.txt") as path:
-        path.write_text(plain_text(done))
+        path.write_text(plain_text(done), encoding="utf-8")
     with atomic(out / "report.html") as path:
-        path.write_text(report.render(done, settings))
+        path.write_text(report.render(done, settings), encoding="utf-8")
     console.print()
     console.print(summary(done), markup=False)
     console.print(f"Report: {out / 'report.html'}", markup=False)
@@ -82,9 +90,9 @@ def _check(console: Console, claims: list[Claim], settings: Settings, out: Path,
 
 
 def _write_ledger(records: list[Record], settings: Settings, out: Path) -> None:
-    rows = [record.row(settings) for record in records]
+    rows = json.dumps([record.row(settings) for record in records], indent=1, ensure_ascii=False, allow_nan=False)
     with atomic(out / "ledger.json") as path:
-        path.write_text(json.dumps(rows, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+        path.write_text(rows + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ Claims are plug-ins. Any installed package adds its own by naming an iterable of
 
 from __future__ import annotations
 
+import inspect
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -49,6 +50,10 @@ class Settings:
 
     profile: Profile = "quick"
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.profile not in ("quick", "full"):
+            raise ValueError(f"profile must be 'quick' or 'full', got {self.profile!r}")
 
     def pick(self, quick: T, full: T) -> T:
         """Return the first value in the quick profile and the second in the full one."""
@@ -158,6 +163,9 @@ class Claim:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Z][A-Za-z]*[0-9]+[a-z]?", self.id):
             raise ValueError(f"a claim's id must be letters and a number like 'K1', got {self.id!r}")
+        if not inspect.isfunction(self.check):
+            kind = type(self.check).__name__
+            raise ValueError(f"check of claim {self.id} must be a plain function, whose code can be shown, got {kind}")
 
 
 def agreement(*figures: Measured) -> Verdict:
@@ -206,5 +214,5 @@ def _load(point: EntryPoint) -> list[Claim]:
 
 def _order(claim_id: str) -> tuple[int, str, int, str]:
     family, number, suffix = re.fullmatch(r"([A-Za-z]+)([0-9]+)([a-z]?)", claim_id).groups()  # type: ignore[union-attr]
-    section = "KHSCAQT".find(family)
-    return (section if section >= 0 else 99, family, int(number), suffix)
+    sections = list("KHSCAQT")
+    return (sections.index(family) if family in sections else len(sections), family, int(number), suffix)

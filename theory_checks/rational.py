@@ -11,7 +11,7 @@ from fractions import Fraction
 import mpmath
 from torch import Tensor
 
-__all__ = ["combine", "determinant", "dot", "from_tensor", "relative_error", "solve", "textbook_direction"]
+__all__ = ["combine", "determinant", "dot", "from_tensor", "log", "relative_error", "solve", "textbook_direction"]
 
 Vector = list[Fraction]
 
@@ -38,7 +38,7 @@ def textbook_direction(e: Vector, p: Vector, damping: Fraction, mixing: Fraction
 
 
 def relative_error(measured: Sequence[Fraction], direction: Vector, length_of: Vector) -> float:
-    """Return ``|measured - x| / |x|`` where ``x`` has the direction of ``direction`` and the length of ``length_of``."""
+    """Return ``|measured - x| / |x|`` for ``x`` in the direction of ``direction`` with the length of ``length_of``."""
     with mpmath.workdps(60):
         squared = Fraction(dot(length_of, length_of), dot(direction, direction))
         scale = mpmath.sqrt(mpmath.mpf(squared.numerator) / squared.denominator)
@@ -70,6 +70,12 @@ def determinant(s: Vector, damping: Fraction) -> Fraction:
     for i in range(d):
         product *= rows[i][i]
     return product
+
+
+def log(x: Fraction) -> float:
+    """Return the natural logarithm of a positive fraction, computed in 60 digits and rounded once."""
+    with mpmath.workdps(60):
+        return float(mpmath.log(mpmath.mpf(x.numerator) / x.denominator))
 
 
 def _eliminate(rows: list[Vector]) -> None:

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
+import io
 import json
 import math
 import os
 import platform
+import sys
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from theory_checks.ledger import Claim, Finding, Measured, Settings, Verdict
 
-__all__ = ["Record", "atomic", "fingerprint", "load", "save"]
+__all__ = ["Record", "atomic", "fingerprint", "load", "packed", "save"]
 
 _LIBRARIES = ("torch", "numpy", "scipy", "mpmath")
 _PACKAGES = ("lml", "toy", "theory_checks")
@@ -49,11 +53,11 @@ class Record:
             "reading": finding.reading,
             "verdict": str(finding.verdict),
             "expected": str(self.claim.expected),
-            "figures": [_finite(asdict(figure)) for figure in finding.figures],
+            "figures": [_plain(asdict(figure)) for figure in finding.figures],
             "methods": list(finding.methods),
             "assumption": finding.assumption,
             "remark": finding.remark,
-            "counterexample": _finite(dict(finding.counterexample)),
+            "counterexample": _plain(finding.counterexample),
             "seconds": round(self.seconds, 3),
             "profile": settings.profile,
             "seed": settings.seed,
@@ -80,53 +84,84 @@ def fingerprint(claim: Claim, settings: Settings) -> str:
     digest = hashlib.sha256()
     parts = [claim.id, settings.profile, str(settings.seed), platform.python_version()]
     parts += [f"{name}={version(name)}" for name in _LIBRARIES]
-    files = {Path(inspect.getfile(claim.check))}
-    for package in _PACKAGES:
-        spec = find_spec(package)
-        for folder in (spec.submodule_search_locations or []) if spec else []:
-            files.update(f for f in Path(folder).rglob("*") if f.suffix in {".py", ".png", ".json"})
+    files = set()
+    own = claim.check.__module__.partition(".")[0]  # the package of a user's plug-in, with its helpers
+    for package in {*_PACKAGES, own}:
+        files.update(_sources(package))
     for file in sorted(files):
         parts.append(f"{file.name}={hashlib.sha256(file.read_bytes()).hexdigest()}")
     digest.update("\n".join(parts).encode())
     return digest.hexdigest()
 
 
+def _sources(package: str) -> list[Path]:
+    """Return the files that a package, or a module that stands alone, is made of."""
+    module = sys.modules.get(package)
+    spec = getattr(module, "__spec__", None) if module is not None else find_spec(package)
+    if spec is None:  # a notebook or a script
+        file = getattr(module, "__file__", None)
+        return [Path(file)] if file else []
+    if not spec.submodule_search_locations:
+        return [Path(spec.origin)] if spec.has_location and spec.origin else []
+    folders = [Path(folder) for folder in spec.submodule_search_locations]
+    return [f for folder in folders for f in folder.rglob("*") if f.suffix in {".py", ".png", ".json"}]
+
+
 def save(record: Record, settings: Settings, folder: Path) -> None:
     """Write a record below ``folder``: the arrays first, so that a record that exists is complete."""
     folder.mkdir(parents=True, exist_ok=True)
-    with atomic(folder / f"{record.claim.id}.npz") as path, path.open("wb") as file:
-        np.savez_compressed(file, **{name: np.asarray(array) for name, array in record.finding.data.items()})
+    with atomic(folder / f"{record.claim.id}.npz") as path:
+        path.write_bytes(packed(record.finding))
     content = {"fingerprint": fingerprint(record.claim, settings), **record.row(settings)}
     with atomic(folder / f"{record.claim.id}.json") as path:
-        path.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+        path.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def packed(finding: Finding) -> bytes:
+    """Return the arrays of a finding as a compressed NumPy archive."""
+    buffer = io.BytesIO()
+    arrays: dict[str, Any] = {name: np.asarray(array) for name, array in finding.data.items()}
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()
 
 
 def load(claim: Claim, settings: Settings, folder: Path) -> Record | None:
-    """Return the finished record of a claim, or ``None`` if there is none that the present code would repeat."""
+    """Return the finished record of a claim, or ``None`` if there is none that the present code would repeat.
+
+    Files that are damaged, or that another version wrote, count as none.
+    """
     try:
-        content = json.loads((folder / f"{claim.id}.json").read_text())
+        content = json.loads((folder / f"{claim.id}.json").read_text(encoding="utf-8"))
         if content["fingerprint"] != fingerprint(claim, settings) or content["error"]:
             return None
         with np.load(folder / f"{claim.id}.npz") as arrays:
             data = dict(arrays)
-    except (OSError, ValueError, KeyError):
+        finding = Finding(
+            verdict=Verdict(content["verdict"]),
+            figures=tuple(Measured(**{**f, "value": _number(f["value"])}) for f in content["figures"]),
+            reading=content["reading"],
+            methods=tuple(content["methods"]),
+            assumption=content["assumption"],
+            remark=content["remark"],
+            counterexample=content["counterexample"],
+            data=data,
+        )
+        return Record(claim, finding, float(content["seconds"]))
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error):
         return None
-    finding = Finding(
-        verdict=Verdict(content["verdict"]),
-        figures=tuple(Measured(**{**f, "value": _number(f["value"])}) for f in content["figures"]),
-        reading=content["reading"],
-        methods=tuple(content["methods"]),
-        assumption=content["assumption"],
-        remark=content["remark"],
-        counterexample=content["counterexample"],
-        data=data,
-    )
-    return Record(claim, finding, content["seconds"])
 
 
-def _finite(values: Mapping[str, object]) -> dict[str, object]:
-    """Replace what JSON has no word for."""
-    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
+def _plain(value: object) -> object:
+    """Return a value as JSON knows it: arrays as lists, null for what is not finite, text for everything else."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if hasattr(value, "tolist"):  # arrays and scalars of NumPy, tensors
+        value = value.tolist()
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
 
 
 def _number(value: float | None) -> float:

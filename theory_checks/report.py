@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import base64
 import inspect
-import io
 import platform
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
 import jinja2
-import numpy as np
 from latex2mathml.converter import convert
 
-from theory_checks.ledger import Finding, Measured, Settings, Verdict
+from theory_checks.ledger import Claim, Measured, Settings, Verdict
 from theory_checks.plotting import to_svg
-from theory_checks.records import Record
+from theory_checks.records import Record, packed
 
 __all__ = ["render"]
 
@@ -54,10 +52,17 @@ def _entry(record: Record) -> dict[str, object]:
         "formula": convert(claim.formula, display="block") if claim.formula else "",
         "figures": [(figure.name, _value(figure), _bounds(figure), figure.basis) for figure in finding.figures],
         "picture": picture,
-        "data": _download(finding) if finding.data else "",
+        "data": base64.b64encode(packed(finding)).decode() if finding.data else "",
         "check": f"{claim.check.__module__}.{claim.check.__qualname__}",
-        "code": inspect.getsource(inspect.unwrap(claim.check)),
+        "code": _code(claim),
     }
+
+
+def _code(claim: Claim) -> str:
+    try:
+        return inspect.getsource(inspect.unwrap(claim.check))
+    except OSError:  # a function that was typed into an interpreter
+        return "The source of this check is not in a file."
 
 
 def _value(figure: Measured) -> str:
@@ -70,9 +75,3 @@ def _bounds(figure: Measured) -> str:
     if figure.low is not None and figure.high is not None:
         return f"[{figure.low:.4g}, {figure.high:.4g}]"
     return ""
-
-
-def _download(finding: Finding) -> str:
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **{name: np.asarray(array) for name, array in finding.data.items()})
-    return base64.b64encode(buffer.getvalue()).decode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -33,7 +34,18 @@ def mean_interval(samples: np.ndarray, level: float = 0.95, comparisons: int = 1
         samples: independent and identically distributed, n >= 2.
         level: of confidence, for all comparisons together.
         comparisons: how many intervals are to hold at once; each gets its share of the error (Bonferroni).
+
+    Raises:
+        ValueError: for fewer than two samples, a level outside (0, 1), or no comparison.
     """
-    share = 1 - (1 - level) / comparisons
-    result = stats.ttest_1samp(samples, 0.0).confidence_interval(share)
-    return Interval(float(np.mean(samples)), float(result.low), float(result.high))
+    samples = np.asarray(samples, dtype=np.float64)
+    if samples.ndim != 1 or len(samples) < 2:
+        raise ValueError(f"samples must have shape (n,) with n >= 2, got {samples.shape}")
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie in (0, 1), got {level}")
+    if comparisons < 1:
+        raise ValueError(f"comparisons must be at least 1, got {comparisons}")
+    tail = (1 - level) / comparisons / 2
+    mean = float(np.mean(samples))
+    half = float(stats.t.isf(tail, len(samples) - 1) * np.std(samples, ddof=1) / math.sqrt(len(samples)))
+    return Interval(mean, mean - half, mean + half)

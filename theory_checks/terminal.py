@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -38,7 +39,7 @@ class Display:
         self._seconds = {claim.id: claim.seconds for claim in claims}
         self._done = 0.0
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=30),
             TextColumn("{task.percentage:3.0f} %"),
             TimeElapsedColumn(),
@@ -106,19 +107,12 @@ def summary(records: Sequence[Record]) -> str:
 def plain_text(records: Iterable[Record], width: int = 160) -> str:
     """Return the ledger as text without colours."""
     records = list(records)
-    console = Console(width=width, no_color=True, record=True, file=_Nowhere())
+    buffer = io.StringIO()
+    console = Console(width=width, no_color=True, force_terminal=False, file=buffer)
     console.print(_row(console, "claim", "statement", Text("verdict"), "decisive figure", "s"))
     for record in records:
         console.print(line(console, record))
-    return console.export_text(styles=False) + "\n" + summary(records) + "\n"
-
-
-class _Nowhere:
-    def write(self, text: str) -> int:
-        return len(text)
-
-    def flush(self) -> None:
-        pass
+    return f"{buffer.getvalue()}\n{summary(records)}\n"
 
 
 def _row(console: Console, claim: str, statement: str, verdict: Text, decisive: str, seconds: str) -> Table:
