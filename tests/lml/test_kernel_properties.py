@@ -110,7 +110,7 @@ def test_scaling_noise_by_a_power_of_two_and_damping_by_its_square_scales_every_
 
 
 @pytest.mark.parametrize("dtype", PRECISIONS, ids=str)
-@pytest.mark.parametrize("shape", [(6, 5), (5, 3, 16, 16), (40, 3072), (3, 40001), (3, 600_000)])
+@pytest.mark.parametrize("shape", [(6, 5), (5, 3, 16, 16), (40, 3072), (3, 40_001), (2, 530_000)])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_result_of_a_sample_depends_on_no_other_sample(
     dtype: torch.dtype, shape: tuple[int, ...], threads: int

@@ -1,0 +1,190 @@
+"""What LML does in a scheduler: it hands the base the output in which the noise is the one of Algorithm 1."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from exact_loop import (
+    DIFFUSION,
+    EXPLODING,
+    FLOW,
+    LML_ON,
+    NUMPY_2,
+    PREDICTIONS,
+    SHAPE,
+    SIGMAS,
+    STOCHASTIC,
+    denoiser,
+    generate,
+    make,
+    run,
+    start,
+    target,
+)
+
+import lml.schedulers as schedulers
+from lml.correction import LML, Memory
+from lml.samplers import DDIM, Level, sample
+from toy.flow import noise_model
+
+pytestmark = pytest.mark.filterwarnings(*NUMPY_2)
+
+# Float32: the scheduler's table is a product of up to 1000 rounded factors, 1000 * 6e-8, and what it says of the noise
+# is divided by sigma >= 0.01 or alpha >= 0.006 only where it is multiplied by it again.
+ROUNDING = 1e-4
+
+
+def _handed(monkeypatch, name, model, steps=7, **options):
+    """Every (timestep, sample, raw output, output that the base saw) of a generation."""
+    scheduler = make(name, **options)
+    base, seen, raw = type(scheduler)._base, [], []
+    original = base.step
+
+    def spy(self, model_output, timestep, sample, *args, **kwargs):
+        seen.append((float(timestep), sample, model_output))
+        return original(self, model_output, timestep, sample, *args, **kwargs)
+
+    def network(x, t):
+        raw.append(model(x, t))
+        return raw[-1]
+
+    monkeypatch.setattr(base, "step", spy)
+    run(scheduler, network, start(scheduler), steps)
+    return [(t, x, m.sample, handed) for (t, x, handed), m in zip(seen, raw, strict=True)]
+
+
+def _in_the_kind(kind, x, noise, alpha, sigma):
+    """The output of a network of this kind that means this noise."""
+    clean = (x - sigma * noise) / alpha
+    return {
+        "epsilon": noise,
+        "sample": clean,
+        "v_prediction": alpha * noise - sigma * clean,
+        "flow_prediction": noise - clean,
+    }[kind]
+
+
+@pytest.mark.parametrize("rank", [1, 2])
+@pytest.mark.parametrize(("name", "kind"), PREDICTIONS + [(name, "flow_prediction") for name in FLOW])
+def test_the_base_is_handed_the_output_whose_noise_algorithm_1_turned(monkeypatch, name, kind, rank):
+    model = denoiser(name, kind)
+    options = {} if name in FLOW else {"prediction_type": kind}
+    lml, memory, moved = LML(**LML_ON, rank=rank), Memory(), 0.0
+    for t, x, raw, handed in _handed(monkeypatch, name, model, rank=rank, **options):
+        alpha, sigma = model.level(t)
+        x = x.double() * (alpha if name in EXPLODING else 1.0)
+        # The noise by the target itself, in float64, not out of the output of this kind.
+        noise = target().diffuse(alpha, sigma).noise(x.flatten(1)).view(x.shape)
+        turned, memory = lml.correct(noise, memory)
+        expected = raw.double() if turned is noise else _in_the_kind(kind, x, turned, alpha, sigma)
+        assert (handed - expected).abs().max() < ROUNDING * expected.abs().max()
+        moved = max(moved, float((handed - raw).abs().max() / raw.abs().max()))
+    assert moved > 100 * ROUNDING
+
+
+@pytest.mark.parametrize("name", SIGMAS)
+def test_with_flow_sigmas_the_noise_is_read_in_the_flow_scale(monkeypatch, name):
+    model = denoiser(FLOW[0])
+    lml, memory = LML(**LML_ON), Memory()
+    scheduler = make(name, use_flow_sigmas=True, prediction_type="flow_prediction")
+    scheduler.set_timesteps(7)
+    calls = _handed(monkeypatch, name, model, use_flow_sigmas=True, prediction_type="flow_prediction")
+    for (_, x, raw, handed), sigma in zip(calls, scheduler.sigmas.double().tolist(), strict=False):
+        noise = x.double() + (1 - sigma) * raw.double()
+        turned, memory = lml.correct(noise, memory)
+        expected = raw.double() if turned is noise else _in_the_kind("flow_prediction", x, turned, 1 - sigma, sigma)
+        assert (handed - expected).abs().max() < ROUNDING * expected.abs().max()
+
+
+def test_inverted_flow_sigmas_have_the_noise_at_the_other_end(monkeypatch):
+    # Mochi: sigma runs from 0 to 1, x = (1 - sigma) eps + sigma x0 and v = x0 - eps.
+    g = torch.Generator().manual_seed(3)
+    noise, clean = torch.randn(2, 4, *SHAPE, generator=g)
+    scheduler = make(FLOW[0], invert_sigmas=True)
+    scheduler.set_timesteps(5)
+    handed = []
+    base, original = type(scheduler)._base, type(scheduler)._base.step
+    monkeypatch.setattr(base, "step", lambda self, m, *a, **k: handed.append(m) or original(self, m, *a, **k))
+    memory, lml = Memory(), LML(**LML_ON)
+    for i, t in enumerate(scheduler.timesteps):
+        sigma, e = float(scheduler.sigmas[i]), noise + 0.3 * i * clean.flip(0)
+        x = (1 - sigma) * e + sigma * clean
+        scheduler.step(clean - e, t, x)
+        turned, memory = lml.correct(e.double(), memory)
+        if sigma > 0 and i > 0:
+            torch.testing.assert_close(handed[-1].double(), (x - turned) / sigma, rtol=ROUNDING, atol=ROUNDING)
+
+
+@pytest.mark.parametrize("name", [n for n in DIFFUSION if n not in STOCHASTIC and n != "PNDMScheduler"])
+def test_prediction_types_that_say_the_same_give_the_same_picture(name):
+    pictures = [generate(name, kind=kind) for kind in ("epsilon", "v_prediction", "sample")]
+    off = generate(name, mixing=0.0)
+    assert (pictures[0] - off).abs().max() > 100 * ROUNDING
+    for picture in pictures[1:]:
+        torch.testing.assert_close(picture, pictures[0], rtol=0, atol=10 * ROUNDING)
+
+
+@pytest.mark.parametrize("mode", ["absolute", "relative", "adaptive"])
+def test_ddim_is_the_pure_sampler_to_rounding(mode):
+    options = {**LML_ON, "damping_mode": mode, "damping": 24.0 if mode == "absolute" else 0.5}
+    scheduler = make("DDIMScheduler", timestep_spacing="trailing", set_alpha_to_one=True, **options)
+    x = start(scheduler)
+    ours = run(scheduler, denoiser("DDIMScheduler"), x, 10)[-1]
+    levels = [Level(*denoiser("DDIMScheduler").level(int(t))) for t in scheduler.timesteps] + [Level(1.0, 0.0)]
+    pure = sample(DDIM, noise_model(target()), x.double(), levels, LML(**options))
+    base = sample(DDIM, noise_model(target()), x.double(), levels)
+    torch.testing.assert_close(ours.double(), pure, rtol=0, atol=10 * ROUNDING)
+    assert (pure - base).abs().max() > 100 * ROUNDING
+
+
+def test_a_stochastic_base_draws_what_it_would_have_drawn():
+    # At the second step: the base with the corrected output, and ours with the raw one, from the same generator.
+    scheduler = make("EulerAncestralDiscreteScheduler")
+    scheduler.set_timesteps(5)
+    g = torch.Generator().manual_seed(0)
+    x, raw = start(scheduler), torch.randn(2, 3, *SHAPE, generator=g)
+    base = schedulers.EulerAncestralDiscreteScheduler.from_config(scheduler.config)
+    base.set_timesteps(5)
+    turned, _ = LML(**LML_ON).correct(raw[1], Memory((raw[0],)))
+    results = []
+    for each, outputs in ((scheduler, raw), (base, (raw[0], turned))):
+        g, y = torch.Generator().manual_seed(1), x
+        for t, m in zip(each.timesteps, outputs, strict=False):
+            each.scale_model_input(y, t)
+            y = each.step(m, t, y, generator=g).prev_sample
+        results.append(y)
+    assert torch.equal(*results)
+
+
+def test_the_variance_that_a_network_has_learned_is_left_out():
+    scheduler = make("DPMSolverMultistepScheduler", variance_type="learned_range")
+    plain = make("DPMSolverMultistepScheduler")
+    model = denoiser("DPMSolverMultistepScheduler")
+
+    class WithVariance:
+        def __call__(self, x, t):
+            out = model(x, t)
+            out.sample = torch.cat([out.sample, torch.full_like(out.sample, 1e3)], 1)
+            return out
+
+    x = start(scheduler)
+    assert torch.equal(run(scheduler, WithVariance(), x)[-1], run(plain, model, x)[-1])
+
+
+def test_tokens_with_timesteps_of_their_own_are_read_at_their_own_noise(monkeypatch):
+    scheduler = make(FLOW[0])
+    scheduler.set_timesteps(4)
+    g = torch.Generator().manual_seed(3)
+    x, v = torch.randn(2, 3, 2, 5, 4, generator=g)  # three evaluations, two samples, five tokens
+    times = torch.rand(3, 2, 5, generator=g) * 900 + 50
+    handed = []
+    base, original = type(scheduler)._base, type(scheduler)._base.step
+    monkeypatch.setattr(base, "step", lambda self, m, *a, **k: handed.append(m) or original(self, m, *a, **k))
+    memory, lml = Memory(), LML(**LML_ON)
+    for i in range(3):
+        scheduler.step(v[i], scheduler.timesteps[i], x[i], per_token_timesteps=times[i])
+        sigma = times[i][..., None].double() / 1000
+        noise = x[i] + (1 - sigma) * v[i]
+        turned, memory = lml.correct(noise, memory)
+        expected = v[i].double() if turned is noise else turned - (x[i] - sigma * turned) / (1 - sigma)
+        torch.testing.assert_close(handed[i].double(), expected, rtol=ROUNDING, atol=ROUNDING)
