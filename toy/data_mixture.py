@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from lml._arguments import check_positive
-from toy.target import ExactTarget, check_finite, check_level
+from toy.target import CHUNK_BYTES, ExactTarget, check_count, check_finite, check_level
 
 __all__ = ["DataMixture"]
 
@@ -119,13 +119,21 @@ class DataMixture(ExactTarget):
             largest = max(largest, float(torch.cdist(self._points[rows], self._points).max()))
         return largest
 
-    def _moments(self, x: Tensor) -> _Moments:
+    @property
+    def _about_mean(self) -> bool:
+        """Whether moments are taken about the data's mean rather than about the nearest point."""
+        return self.alpha**2 * self._squared_radius < _CONDITION * self.variance
+
+    def _check_batch(self, x: Tensor, name: str = "x") -> Tensor:
         if self.variance == 0:
             raise ValueError("the target has no density at tau = 0 and sigma = 0: call diffuse first")
+        return super()._check_batch(x, name)
+
+    def _moments(self, x: Tensor) -> _Moments:
         a, v = self.alpha, self.variance
         centred = x - a * self._centre
         Y = self._points
-        if a * a * self._squared_radius < _CONDITION * v:
+        if self._about_mean:
             base = torch.zeros_like(centred)
             residual, squares = centred, self._squares.expand(len(x), -1)
             logits = (a * (residual @ Y.mT) - 0.5 * a * a * squares) / v
@@ -173,8 +181,11 @@ class DataMixture(ExactTarget):
         """Return ``V``, the covariance of the points under the posterior weights, shape (b, d, d)."""
         rows = []
         for weights, base, shift in zip(at.weights, at.base, at.shift, strict=True):
-            z = self._points - base
-            rows.append((z * weights[:, None]).mT @ z - torch.outer(shift, shift))
+            V = -torch.outer(shift, shift)
+            for part in self._rows(self.count, 2 * self.dim):
+                z = self._points[part] - base
+                V = V + (z * weights[part, None]).mT @ z
+            rows.append(V)
         return torch.stack(rows)
 
     def _weighted_trace(self, at: _Moments) -> Tensor:
@@ -192,7 +203,7 @@ class DataMixture(ExactTarget):
         return self._in_chunks(self._row_numbers + 2 * d * d, (d, d), chunk, x)
 
     def hessian_vector(self, x: Tensor, v: Tensor) -> Tensor:
-        x, v = self._check_batch(x), self._check_batch(v, "v")
+        x, v = self._check_pair(x, v)
 
         def chunk(y: Tensor, u: Tensor) -> Tensor:
             at = self._moments(y)
@@ -216,7 +227,7 @@ class DataMixture(ExactTarget):
         """Return ``|H|_HS^2 = d/v^2 - 2 (alpha^2/v^3) tr V + (alpha^4/v^4) |V|_HS^2`` with no d x d matrix.
 
         ``|V|_HS^2 = sum_ij r_i r_j <z_i - delta, z_j - delta>^2`` comes from the Gram matrix of the points that carry
-        weight, or, where nearly all do, from that of the data.
+        weight; where they are many, from that of the data, or, where that would cancel or be large, from ``V``.
         """
         x = self._check_batch(x)
         a, v = self.alpha, self.variance
@@ -238,16 +249,13 @@ class DataMixture(ExactTarget):
             r = torch.cat([weights[active], (1 - weights.sum()).clamp_min(0)[None]])
             gram = z @ z.mT
             return r @ (gram * gram) @ r
+        if not self._about_mean or 8 * self.count**2 > CHUNK_BYTES:
+            V = self._weighted_covariance(_Moments(*(part[row : row + 1] for part in at)))[0]
+            return (V * V).sum()
         if self._outer is None:
             self._outer = (self._points @ self._points.mT) ** 2
-        full = weights.clone()
-        mean = base + shift
-        rest = (1 - weights.sum()).clamp_min(0)
-        along = self._points @ mean
-        base_products = self._points @ base
-        # sum_ij r_i r_j <y_i,y_j>^2 - 2 sum_i r_i <y_i,m>^2 + |m|^4, the base point with the remaining weight.
-        second = full @ (self._outer @ full) + 2 * rest * (full @ base_products**2) + rest**2 * (base @ base) ** 2
-        return second - 2 * (full @ along**2 + rest * (base @ mean) ** 2) + (mean @ mean) ** 2
+        # Here m = delta: sum_ij r_i r_j <y_i,y_j>^2 - 2 sum_i r_i <y_i,m>^2 + |m|^4.
+        return weights @ (self._outer @ weights) - 2 * (weights @ (self._points @ shift) ** 2) + (shift @ shift) ** 2
 
     def posterior_mean(self, x: Tensor) -> Tensor:
         x = self._check_batch(x)
@@ -289,7 +297,8 @@ class DataMixture(ExactTarget):
         return self.alpha**2 * (self._points.mT @ self._points) / self.count + self.variance * identity
 
     def sample(self, count: int, *, generator: torch.Generator) -> Tensor:
-        index = torch.randint(self.count, (count,), generator=generator, device=generator.device).to(self.device)
+        shape = (check_count(count),)
+        index = torch.randint(self.count, shape, generator=generator, device=generator.device).to(self.device)
         z = torch.randn((count, self.dim), dtype=torch.float64, generator=generator, device=generator.device)
         centred = self.alpha * self._points[index] + math.sqrt(self.variance) * z.to(self._points)
         return centred + self.alpha * self._centre

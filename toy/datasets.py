@@ -74,8 +74,11 @@ def image_folder(folder: str | Path, size: int | None = None, *, grey: bool = Fa
         grey: convert to one channel instead of three.
 
     Raises:
-        ValueError: if the folder does not exist, holds no picture, a file cannot be read, or sizes differ.
+        ValueError: if the folder does not exist, holds no picture, a file cannot be read, sizes differ, or ``size`` is
+            not positive.
     """
+    if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
+        raise ValueError(f"size must be a positive integer or None, got {size!r}")
     folder = Path(folder)
     if not folder.is_dir():
         raise ValueError(f"folder must be an existing directory, got {str(folder)!r}")
@@ -85,7 +88,8 @@ def image_folder(folder: str | Path, size: int | None = None, *, grey: bool = Fa
     arrays: list[np.ndarray] = []
     for file in files:
         try:
-            picture = Image.open(file).convert("L" if grey else "RGB")
+            with Image.open(file) as opened:
+                picture = opened.convert("L" if grey else "RGB")
         except (UnidentifiedImageError, OSError) as error:
             raise ValueError(f"folder must hold readable pictures, {str(file)!r} is not one: {error}") from error
         if size is not None:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from toy.covariance import Covariance, as_covariance
-from toy.target import ExactTarget, check_finite, check_level
+from toy.target import ExactTarget, check_count, check_finite, check_level
 
 __all__ = ["GaussianMixture"]
 
@@ -149,7 +149,7 @@ class GaussianMixture(ExactTarget):
         return self._in_chunks(6 * self.components * d + 2 * d * d, (d, d), chunk, x)
 
     def hessian_vector(self, x: Tensor, v: Tensor) -> Tensor:
-        x, v = self._check_batch(x), self._check_batch(v, "v")
+        x, v = self._check_pair(x, v)
 
         def chunk(y: Tensor, u: Tensor) -> Tensor:
             r, g, s = self._moments(y)
@@ -207,6 +207,6 @@ class GaussianMixture(ExactTarget):
 
     def sample(self, count: int, *, generator: torch.Generator) -> Tensor:
         weights = self._exact[0].to(generator.device)
-        component = torch.multinomial(weights, count, replacement=True, generator=generator)
+        component = torch.multinomial(weights, check_count(count), replacement=True, generator=generator)
         component = component.to(self.device)
         return self.alpha * self.means[component] + self._covariance.sample(component, generator)

@@ -7,7 +7,6 @@ gives the others.
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Self
@@ -18,7 +17,7 @@ from torch import Tensor
 __all__ = ["ExactTarget"]
 
 # Bytes of the temporaries of one chunk. Small enough for a laptop, large enough that products run at full rate.
-_CHUNK_BYTES = 256 << 20
+CHUNK_BYTES = 256 << 20
 
 
 class ExactTarget(ABC):
@@ -41,7 +40,7 @@ class ExactTarget(ABC):
         """Return the target of ``alpha x + sigma z`` with ``x`` from this one.
 
         Raises:
-            ValueError: unless ``alpha`` and ``sigma`` are finite and not negative, and the result has a density.
+            ValueError: unless each of ``alpha`` and ``sigma`` is zero or in [1e-150, 1e150], and not both are zero.
         """
 
     @abstractmethod
@@ -98,9 +97,15 @@ class ExactTarget(ABC):
             raise ValueError(f"{name} must be a tensor of shape (B, {self.dim}), got {got}")
         return x.to(dtype=self.dtype, device=self.device)
 
+    def _check_pair(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        x, v = self._check_batch(x), self._check_batch(v, "v")
+        if len(v) != len(x):
+            raise ValueError(f"v must have the batch size of x, {len(x)}, got {len(v)}")
+        return x, v
+
     def _rows(self, batch: int, numbers_per_row: int) -> Iterator[slice]:
         """Split a batch so that ``numbers_per_row`` temporaries of each row stay within the chunk size."""
-        step = max(1, _CHUNK_BYTES // (8 * max(1, numbers_per_row)))
+        step = max(1, CHUNK_BYTES // (8 * max(1, numbers_per_row)))
         for start in range(0, batch, step):
             yield slice(start, min(start + step, batch))
 
@@ -119,15 +124,27 @@ def check_level(alpha: float, sigma: float) -> tuple[float, float]:
     """Return a noise level as floats.
 
     Raises:
-        ValueError: unless both are finite and not negative.
+        ValueError: unless each is zero or in [1e-150, 1e150], and not both are zero.
     """
     alpha, sigma = float(alpha), float(sigma)
     for name, value in (("alpha", alpha), ("sigma", sigma)):
-        if not (math.isfinite(value) and value >= 0):
-            raise ValueError(f"{name} must be finite and not negative, got {value}")
+        # Squares enter every variance: outside of this range they are zero or infinite in float64.
+        if value != 0 and not 1e-150 <= value <= 1e150:
+            raise ValueError(f"{name} must be zero or lie in [1e-150, 1e150], got {value}")
     if alpha == sigma == 0:
         raise ValueError("alpha and sigma must not both be zero: the target would be a point")
     return alpha, sigma
+
+
+def check_count(count: int) -> int:
+    """Return a number of draws.
+
+    Raises:
+        ValueError: unless it is a positive integer.
+    """
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise ValueError(f"count must be a positive integer, got {count!r}")
+    return count
 
 
 def check_finite(tensor: Tensor, name: str) -> None:
