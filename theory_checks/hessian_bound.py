@@ -182,7 +182,7 @@ def check_zero_is_nearer(
 
     ``F <= I/sigma^2`` by H2, so ``<s, F s> <= |s|^2/sigma^2 = |s|^4/|eps|^2``, and
     ``|F - s s^T|^2 - |F|^2 = |s|^4 - 2 <s, F s> >= |s|^4 (1 - 2/|eps|^2)``. The best multiple of ``s s^T`` is
-    ``c* = <s, F s>/|s|^4 <= 1/|eps|^2``.
+    ``c* = <s, F s>/|s|^4 <= 1/|eps|^2``, and ``s s^T`` is nearer exactly where ``c* > 1/2``.
 
     Args:
         settings: profile and seed.
@@ -190,7 +190,7 @@ def check_zero_is_nearer(
     """
     generator = settings.generator()
     worst = Worst()
-    violated, below = 0, 0
+    violated, below, disagree = 0, 0, 0
     share: dict[str, float] = {}
     for name in track(names, "zero against the outer product"):
         nearer, total = 0, 0
@@ -205,6 +205,9 @@ def check_zero_is_nearer(
             worst.see("multiple", float(excess.max()) / resolution)
             # Two distances of the size of either are told apart to the resolution of the Hessian.
             zero_nearer = errors.zero - errors.outer <= resolution * (errors.zero + errors.outer)
+            gap = (s**2).sum(1) ** 2 * (1 - 2 * errors.best_multiple_coefficient)
+            told = gap.abs() > resolution * (errors.zero**2 + (s**2).sum(1) ** 2)
+            disagree += int((told & (zero_nearer != (gap >= 0))).sum())
             violated += int((~zero_nearer & (squared_noise >= 2)).sum())
             below += int((~zero_nearer & (squared_noise < 2)).sum())
             nearer += int(zero_nearer.sum())
@@ -218,6 +221,7 @@ def check_zero_is_nearer(
             limit=1,
             basis="a theorem, and 8 u (K + d + exponent)",
         ),
+        Measured("points where the distances and c* > 1/2 disagree", disagree, limit=0, basis="the identity above"),
         *(Measured(f"share of points on {name} where zero is nearer", share[name]) for name in names[-2:]),
         Measured("points with |eps|^2 < 2 where s s^T is nearer (control)", below, basis="the condition is needed"),
     )
