@@ -134,7 +134,8 @@ def load(claim: Claim, settings: Settings, folder: Path) -> Record | None:
         content = json.loads((folder / f"{claim.id}.json").read_text(encoding="utf-8"))
         if content["fingerprint"] != fingerprint(claim, settings) or content["error"]:
             return None
-        with np.load(folder / f"{claim.id}.npz") as arrays:
+        # Opened here: NumPy leaves the file open when what it holds is no archive.
+        with (folder / f"{claim.id}.npz").open("rb") as file, np.load(file) as arrays:
             data = dict(arrays)
         finding = Finding(
             verdict=Verdict(content["verdict"]),

@@ -1,0 +1,92 @@
+"""A plug-in package of a user, installed in a folder of its own, with claims that the ledger has never heard of."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Install = Callable[..., Path]
+
+PLUGIN = """
+    import math, os, time
+    from pathlib import Path
+    import numpy as np
+    from theory_checks.ledger import Claim, Finding, Measured, Settings, Verdict, agreement
+    from theory_checks.progress import track
+
+    def note(name):
+        with open(os.environ["LML_TEST_CALLS"], "a") as file:
+            file.write(name + "\\n")
+
+    def check_first(settings: Settings) -> Finding:
+        note("Z1")
+        list(track([1, 2], "counting"))
+        figures = (Measured("half", 0.5, limit=1, basis="by hand"), Measured("interval", 1.0, low=0.5, high=1.5))
+        return Finding(agreement(*figures), figures, "one reading", data={"array": np.arange(3.0)})
+
+    def check_second(settings: Settings) -> Finding:
+        note("Z2")
+        if os.environ.get("LML_TEST_BLOCK") == "interrupt":
+            raise KeyboardInterrupt
+        if os.environ.get("LML_TEST_BLOCK") == "sleep":
+            time.sleep(120)
+        figures = (Measured("nothing", math.nan, limit=1),)
+        return Finding(agreement(*figures), figures, "two <readings>", counterexample={"x": [math.inf, 1.0]})
+
+    def check_third(settings: Settings) -> Finding:
+        note("Z3")
+        raise ZeroDivisionError("division of [nothing]")
+
+    CLAIMS = (
+        Claim("Z2", "the second [0, 1)", "ours", Verdict.OPEN, check_second),
+        Claim("Z1", "the first", "ours", Verdict.HOLDS, check_first, formula=r"a^2"),
+    )
+    BROKEN = (Claim("Z3", "a check that raises", "ours", Verdict.HOLDS, check_third),)
+    WRONG = (Claim("Z2", "expected to hold", "ours", Verdict.HOLDS, check_second),)
+    TWICE = (*CLAIMS, CLAIMS[0])
+    GARBAGE = ("not a claim",)
+    NUMBER = 7
+"""
+
+
+@pytest.fixture
+def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
+    """Which checks of the plug-in ran, in this process or in another."""
+    file = tmp_path / "calls"
+    file.touch()
+    monkeypatch.setenv("LML_TEST_CALLS", str(file))
+    return lambda: file.read_text().split()
+
+
+@pytest.fixture
+def install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls: Callable[[], list[str]], request: pytest.FixtureRequest
+) -> Install:
+    """Install the plug-in so that the ledger finds its entry points, and by default those of nobody else."""
+
+    def install(attribute: str = "CLAIMS", *, alone: bool = True, module: str = "users_plugin") -> Path:
+        folder = tmp_path / "site"
+        info = folder / "users_plugin-1.0.dist-info"
+        info.mkdir(parents=True, exist_ok=True)
+        (folder / "users_plugin.py").write_text(textwrap.dedent(PLUGIN))
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: users-plugin\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[lml.claims]\nmine = {module}:{attribute}\n")
+        monkeypatch.syspath_prepend(str(folder))
+        if alone:
+            from importlib.metadata import distribution
+
+            import theory_checks.ledger
+
+            monkeypatch.setattr(
+                theory_checks.ledger,
+                "entry_points",
+                lambda group: distribution("users-plugin").entry_points.select(group=group),
+            )
+        request.addfinalizer(lambda: sys.modules.pop("users_plugin", None))
+        return folder
+
+    return install
