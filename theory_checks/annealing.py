@@ -207,8 +207,8 @@ def check_order(settings: Settings) -> Finding:
         assumption="kappa stays fixed as the step shrinks, and sigma stays above zero. In one dimension nothing is "
         "across eps, and LML is its base at every step.",
         remark="LML is consistent: its limit is the probability flow. But a fixed strength adds an error of first "
-        "order, so that the second and third order of the better bases is lost. A gain can only be one of few steps, or of a "
-        "base of first order, of whose error eta0 = 1/2 removes the source across eps and no more.",
+        "order, so that the second and third order of the better bases is lost. A gain can only be one of few steps, "
+        "or of a base of first order, of whose error eta0 = 1/2 removes the source across eps and no more.",
         data=data,
     )
 
