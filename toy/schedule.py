@@ -244,10 +244,14 @@ class Cosine(_VariancePreserving):
         return 0.5 * torch.log(squared) - math.log(math.cos(self._start))
 
     def _time_of_log_alpha(self, log_alpha: Tensor) -> Tensor:
-        squared_sigma = -torch.expm1(2 * log_alpha)
-        sine = torch.sqrt(math.sin(self._start) ** 2 + squared_sigma * math.cos(self._start) ** 2)
-        cosine = log_alpha.exp() * math.cos(self._start)
-        return (torch.atan2(sine, cosine) - self._start) / self._rate
+        # With u = u(0) + delta: sin^2 u = sin^2 u(0) + sigma^2 cos^2 u(0) and cos u = alpha cos u(0), in which
+        # sin(u - u(0)) = sigma^2 cos u(0)/(sin u + alpha sin u(0)): no difference of nearly equal angles at small t.
+        alpha, squared_sigma = log_alpha.exp(), -torch.expm1(2 * log_alpha)
+        start_sine, start_cosine = math.sin(self._start), math.cos(self._start)
+        sine = torch.sqrt(start_sine**2 + squared_sigma * start_cosine**2)
+        delta_sine = squared_sigma * start_cosine / (sine + alpha * start_sine)
+        delta_cosine = alpha * start_cosine**2 + sine * start_sine
+        return (torch.atan2(delta_sine, delta_cosine) / self._rate).clamp_max(1.0)  # no rounding beyond the end
 
     def _betas(self, steps: int) -> Tensor:
         grid = torch.arange(steps + 1, dtype=torch.float64) / steps
