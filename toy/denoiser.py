@@ -36,7 +36,7 @@ __all__ = ["PREDICTION_TYPES", "ExactDenoiser", "ModelMixin", "scheduler_config"
 PREDICTION_TYPES: tuple[str, ...] = ("epsilon", "sample", "v_prediction", "flow_prediction")
 
 
-class ExactDenoiser(ModelMixin, ConfigMixin):
+class ExactDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
     r"""The exact denoiser of a target, in the place of a ``UNet2DModel``.
 
     A timestep ``t`` is a place in the discrete table of the schedule. Between two places ``sigma/alpha`` is
@@ -87,12 +87,12 @@ class ExactDenoiser(ModelMixin, ConfigMixin):
         if in_channels is None or sample_size is None:
             if len(found) != 3:
                 raise ValueError(f"in_channels and sample_size must be given for a target of shape {tuple(found)}")
-            in_channels, sample_size = found[0], found[1] if found[1] == found[2] else tuple(found[1:])
+            in_channels, sample_size = found[0], found[1] if found[1] == found[2] else (found[1], found[2])
         height, width = (sample_size, sample_size) if isinstance(sample_size, int) else sample_size
         self._shape = (in_channels, height, width)
         if in_channels * height * width != target.dim:
             raise ValueError(f"sample_size must make pictures of {target.dim} numbers, got shape {self._shape}")
-        self.register_to_config(in_channels=in_channels, out_channels=in_channels, sample_size=sample_size)
+        self.register_to_config(in_channels=in_channels, sample_size=sample_size)
         # The dtype and the device of a model are those of its parameters. The target keeps its own dtype.
         self.anchor = nn.Parameter(torch.zeros(()), requires_grad=False)
 

@@ -16,6 +16,7 @@ Sources: Salimans & Ho 2022 (v), Karras et al. 2022 (the Euler scale), Lipman et
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -48,33 +49,40 @@ class Evaluation(NamedTuple):
     tokens: Tensor | None = None
 
 
-def _predicted(kind: str, alpha: float | Tensor, sigma: float | Tensor) -> Affine | None:
-    """Return the affine map of a prediction type, or ``None`` for one that is not known."""
-    if kind in ("sample", "original_sample"):
-        return Affine(1 / sigma, -alpha / sigma)
-    return {"epsilon": IDENTITY, "v_prediction": Affine(sigma, alpha), "flow_prediction": Affine(1.0, alpha)}.get(kind)
+def _predicted(scheduler: Any, level: Callable[[], tuple[Tensor, Tensor]]) -> Affine | None:
+    """Return the affine map of the scheduler's prediction type, ``None`` if unknown; ``level`` is asked if needed."""
+    kind = scheduler.config.prediction_type
+    if kind == "epsilon":
+        return IDENTITY
+    if kind not in ("sample", "original_sample", "v_prediction", "flow_prediction"):
+        return None
+    alpha, sigma = level()
+    if kind == "v_prediction":
+        return Affine(sigma, alpha)
+    return Affine(1.0, alpha) if kind == "flow_prediction" else Affine(1 / sigma, -alpha / sigma)
 
 
 def table(scheduler: Any, at: Evaluation) -> Affine | None:
     """Variance preserving, looked up by timestep: DDIM and PNDM."""
-    squared = scheduler.alphas_cumprod[at.timestep]
-    return _predicted(scheduler.config.prediction_type, squared**0.5, (1 - squared) ** 0.5)
+
+    def level() -> tuple[Tensor, Tensor]:
+        squared = scheduler.alphas_cumprod[at.timestep]
+        return squared**0.5, (1 - squared) ** 0.5
+
+    return _predicted(scheduler, level)
 
 
 def preserving(scheduler: Any, at: Evaluation) -> Affine | None:
     """Variance preserving or flow, from the sigmas: the DPM-Solvers, DEIS and UniPC."""
-    alpha, sigma = scheduler._sigma_to_alpha_sigma_t(scheduler.sigmas[at.place])
-    return _predicted(scheduler.config.prediction_type, alpha, sigma)
+    return _predicted(scheduler, lambda: scheduler._sigma_to_alpha_sigma_t(scheduler.sigmas[at.place]))
 
 
 def exploding(scheduler: Any, at: Evaluation) -> Affine | None:
     """``x = x0 + s eps``: the Euler family, Heun and LMS."""
     s = scheduler.sigmas[at.place]
     alpha = (1 + s * s) ** -0.5
-    found = _predicted(scheduler.config.prediction_type, alpha, s * alpha)
-    if found is None or found is IDENTITY:
-        return found
-    return Affine(found.a * alpha, found.b)
+    found = _predicted(scheduler, lambda: (alpha, s * alpha))
+    return found if found is None or found is IDENTITY else Affine(found.a * alpha, found.b)
 
 
 def flow(scheduler: Any, at: Evaluation) -> Affine | None:

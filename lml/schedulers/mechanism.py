@@ -8,8 +8,8 @@ with an output (thresholding, clipping, multistep terms, drawing noise) it does 
 base LML turns the noise *prediction*, hence the drift; what is drawn stays as it is.
 
 Nothing is changed, bit for bit, where there is nothing to correct: at ``mixing = 0``, at the first evaluation, outside
-of ``[start, stop)``, and where ``b = 0`` (the output says nothing of the noise). A sample in which the network's output
-is not finite is passed on as it is.
+of ``[start, stop)``, and where ``b = 0`` (the output says nothing of the noise). A number that is not finite is passed
+on as it is, and counts as no noise for the rest of its sample.
 """
 
 # mypy: disallow-subclassing-any=False
@@ -113,9 +113,12 @@ class LMLSchedulerMixin:
         if affine is IDENTITY:
             if self.config.get("variance_type") in ("learned", "learned_range"):  # type: ignore[attr-defined]
                 m = m[:, :3]  # the rest is a variance, which the base drops in the same way
-            return m.clone(), affine  # a network may reuse the memory of its output
-        exact = torch.promote_types(torch.promote_types(m.dtype, x.dtype), torch.float32)
-        return affine.a * x.to(exact) + affine.b * m.to(exact), affine
+            noise = m
+        else:
+            exact = torch.promote_types(torch.promote_types(m.dtype, x.dtype), torch.float32)
+            noise = affine.a * x.to(exact) + affine.b * m.to(exact)
+        # A copy in any case: a network may reuse the memory of its output.
+        return torch.nan_to_num(noise, nan=0.0, posinf=0.0, neginf=0.0), affine
 
     def _remembered(self, noise: Tensor, timestep: Any) -> Memory:
         """Return the memory, or an empty one where it belongs to another generation."""
@@ -132,11 +135,10 @@ def _put_back(m: Tensor, noise: Tensor, turned: Tensor, affine: Affine) -> Tenso
     """Return the output in which the noise is ``turned``: ``m + (turned - noise)/b``, in the dtype of ``m``."""
     if affine is IDENTITY:
         m = m[:, : turned.shape[1]] if m.ndim > 1 else m
-        return torch.where(torch.isfinite(turned), turned, m)
+        return torch.where(torch.isfinite(m), turned, m)
     b = torch.as_tensor(affine.b)
     inverse = torch.where(b == 0, torch.zeros_like(b), 1 / b)
-    moved = (m.to(turned.dtype) + (turned - noise) * inverse).to(m.dtype)
-    return torch.where(torch.isfinite(moved), moved, m)
+    return (m.to(turned.dtype) + (turned - noise) * inverse).to(m.dtype)
 
 
 def _constructor(base: Any) -> Callable[..., None]:
