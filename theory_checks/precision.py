@@ -66,12 +66,12 @@ def check_precision(settings: Settings, rows: Sequence[tuple[str, int, float]] =
         noise = _noises(source, d, count, generator).float()
         deviation = _deviation(kernel.lml_direction_textbook(noise, noise, damping=lam, mixing=0.0), noise)
         finite = deviation[deviation.isfinite()]
-        prediction = _predicted_deviation(noise, lam)
+        prediction = predicted_deviation(noise, lam)
         measured.append(float(finite.mean()))
         predicted.append(float(prediction.mean()))
         if float(prediction.max()) < _RESOLVED:
             interval = mean_interval((deviation / prediction).numpy(), level=1 - 1e-4, comparisons=len(rows))
-            limit = (interval.high - interval.low) / 2 + 1 / d + 1 / _turns(noise, lam)
+            limit = (interval.high - interval.low) / 2 + 1 / d + 1 / turns_of(noise, lam)
             worst.see("prediction", abs(interval.value - 1) / limit)
             excess = max(excess, interval.value - 1, 1 - interval.value)
         elif d >= 1 << 16:
@@ -145,7 +145,7 @@ def _deviation(direction: Tensor, noise: Tensor) -> Tensor:
     return gap
 
 
-def _predicted_deviation(noise: Tensor, lam: float) -> Tensor:
+def predicted_deviation(noise: Tensor, lam: float) -> Tensor:
     """Return the deviation (B,) of float32 noise (B, d) that `check_precision` derives."""
     S = (noise * noise).sum(1, keepdim=True)
     remaining = ((lam + S) - S).double()  # lambda', from float32 arithmetic
@@ -156,7 +156,7 @@ def _predicted_deviation(noise: Tensor, lam: float) -> Tensor:
     return torch.sqrt(2 - 2 / torch.sqrt(1 + t * t))
 
 
-def _turns(noise: Tensor, lam: float) -> float:
+def turns_of(noise: Tensor, lam: float) -> float:
     """Return the least of ``2^23 lambda'/S``: over how many spacings the phase of the second rounding is spread."""
     S = (noise * noise).sum(1)
     return float(2.0**23 * (((lam + S) - S) / S).min())

@@ -56,14 +56,16 @@ def probability_flow(
         atol: absolute tolerance of ``w``, which is of order one.
 
     Raises:
-        ValueError: for a level without signal or noise.
+        ValueError: for a level without signal or noise, or samples of another dimension.
         RuntimeError: if the integration does not reach ``end``.
     """
     for name, level in (("start", start), ("end", end)):
         if not (level.alpha > 0 and level.sigma > 0):
             raise ValueError(f"{name} must have alpha > 0 and sigma > 0, got {level.alpha} and {level.sigma}")
     exact = target.to(device="cpu", dtype=torch.float64)
-    x = exact._check_batch(x)
+    if x.ndim != 2 or x.shape[1] != target.dim:
+        raise ValueError(f"x must have shape (B, {target.dim}), got {tuple(x.shape)}")
+    x = x.to(device="cpu", dtype=torch.float64)
 
     def slope(half_log_snr: float, w: np.ndarray) -> np.ndarray:
         alpha, sigma = math.sqrt(_logistic(2 * half_log_snr)), math.sqrt(_logistic(-2 * half_log_snr))
