@@ -173,5 +173,5 @@ def scheduler_config(schedule: str, steps: int = 1000, prediction_type: str = "e
         "cosine": {"beta_schedule": "squaredcos_cap_v2"},
     }
     if schedule not in betas:
-        raise ValueError(f"schedule must be one, got {schedule!r}")
+        raise ValueError(f"schedule must be one of {', '.join(betas)}, got {schedule!r}")
     return {"num_train_timesteps": steps, "prediction_type": prediction_type, **betas[schedule]}
