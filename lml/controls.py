@@ -62,6 +62,7 @@ class _Shadow(Correction):
         return flat + eta[:, None] * (flat - history[0].flatten(1).double())
 
 
+@dataclass(frozen=True)  # without it, the constructor of `_Shadow` knows of no check
 class _RankOne(_Shadow):
     def __post_init__(self) -> None:
         if self.lml.rank != 1:
