@@ -157,8 +157,8 @@ def check_released(settings: Settings) -> Finding:
             "K4's error analysis, without a fitted constant",
         ),
         remark="At kappa = 0, where every published command leaves it, the published code is its base plus "
-        "rounding noise in float32. With kappa > 0 on DDIM it moves against Algorithm 1 and does not tend to the probability flow. "
-        "The published memory also survives from one generation to the next; here each starts afresh.",
+        "rounding noise in float32. With kappa > 0 on DDIM it moves against Algorithm 1 and does not tend to the "
+        "probability flow. The published memory also survives from one generation to the next; here each starts afresh.",
         data=data,
     )
 
