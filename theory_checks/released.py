@@ -158,7 +158,7 @@ def check_released(settings: Settings) -> Finding:
         ),
         remark="At kappa = 0, where every published command leaves it, the published code is its base plus "
         "rounding noise in float32. With kappa > 0 on DDIM it moves against Algorithm 1 and does not tend to the "
-        "probability flow. The published memory also survives from one generation to the next; here each starts afresh.",
+        "probability flow. The published memory also survives from one generation to the next; ours does not.",
         data=data,
     )
 

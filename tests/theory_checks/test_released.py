@@ -1,0 +1,33 @@
+"""Claim K5 and its faults."""
+
+import pytest
+
+from theory_checks import faults_samplers
+from theory_checks.faults import Fault, seeded
+from theory_checks.ledger import Settings, Verdict
+from theory_checks.released import CLAIMS, check_released, draw_released
+
+FAULTS = [f for f in vars(faults_samplers).values() if isinstance(f, Fault) and "K5" in f.kills]
+
+
+@pytest.fixture(scope="module")
+def finding():
+    return check_released(Settings())
+
+
+def test_the_claim_holds_and_draws(finding):
+    assert finding.verdict is CLAIMS[0].expected is Verdict.HOLDS
+    assert draw_released(finding).axes
+
+
+def test_the_published_step_of_ddim_goes_the_other_way_by_the_closed_form(finding):
+    # Equal steps of 0.4 in half-log-SNR: -1/(e^h - 1), up to the rounding of a projection.
+    factor = finding.figure("published move over Algorithm 1's in one DDIM step")
+    assert factor.low == pytest.approx(-1 / (2.718281828459045**0.4 - 1), rel=1e-6)
+    assert factor.high == pytest.approx(factor.low, rel=1e-6)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f.name)
+def test_a_seeded_fault_turns_the_check_red(fault):
+    with seeded(fault):
+        assert check_released(Settings()).verdict is not Verdict.HOLDS
