@@ -111,7 +111,8 @@ class LMLSchedulerMixin:
         if affine is None:
             return None
         if affine is IDENTITY:
-            if self.config.get("variance_type") in ("learned", "learned_range"):  # type: ignore[attr-defined]
+            learned = self.config.get("variance_type") in ("learned", "learned_range")  # type: ignore[attr-defined]
+            if learned and m.shape != x.shape:
                 m = m[:, :3]  # the rest is a variance, which the base drops in the same way
             noise = m
         else:

@@ -29,7 +29,7 @@ DIFFUSION = [name for name in NAMES if name not in FLOW]
 EXPLODING = [name for name in DIFFUSION if any(k in name for k in ("Euler", "Heun", "LMS"))]
 # Compute alpha and sigma from their sigmas.
 SIGMAS = [name for name in DIFFUSION if any(k in name for k in ("DPM", "DEIS", "UniPC"))]
-# Take fewer evaluations before they need a history than they have timesteps.
+# Draw noise at every step.
 STOCHASTIC = ["EulerAncestralDiscreteScheduler"]
 # What the base knows; PNDM and ancestral Euler know no "sample".
 PREDICTIONS = [

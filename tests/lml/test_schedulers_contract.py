@@ -139,13 +139,14 @@ def test_what_is_not_a_step_is_the_base_s(name):
     )
 
 
-@pytest.mark.parametrize("rank", [1, 3])
-@pytest.mark.parametrize("mode", ["absolute", "relative", "adaptive"])
+@pytest.mark.parametrize(("mode", "rank"), [("absolute", 1), ("relative", 3), ("adaptive", 1)])
 @pytest.mark.parametrize("name", NAMES)
 def test_a_second_generation_is_like_the_first_whatever_came_between(name, mode, rank):
     scheduler = make(name, damping_mode=mode, rank=rank)
     first = run(scheduler, denoiser(name), start(scheduler), **_draws(name))
     run(scheduler, denoiser(name), start(scheduler, batch=2, seed=9), 4, **_draws(name))
+    # Of the shape of the first: what this one leaves would go unnoticed by a check of shapes.
+    run(scheduler, denoiser(name), start(scheduler, seed=9), 4, **_draws(name))
     again = run(scheduler, denoiser(name), start(scheduler), **_draws(name))
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
 

@@ -177,6 +177,18 @@ def test_the_variance_that_a_network_has_learned_is_left_out():
     assert torch.equal(run(scheduler, WithVariance(), x)[-1], run(plain, model, x)[-1])
 
 
+def test_a_variance_type_of_another_scheduler_in_the_config_means_nothing():
+    learned = make("DPMSolverMultistepScheduler", variance_type="learned_range")
+    euler = schedulers.SCHEDULERS["EulerDiscreteScheduler"].from_config(learned.config)
+    assert euler.config.variance_type == "learned_range"
+    euler.set_timesteps(3)
+    x = torch.ones(1, 4, 8, 8).cumsum(3)
+    for t in euler.timesteps[:2]:
+        euler.scale_model_input(x, t)
+        y = euler.step(torch.sin(x) + float(t), t, x).prev_sample
+    assert y.shape == x.shape
+
+
 def test_tokens_with_timesteps_of_their_own_are_read_at_their_own_noise(monkeypatch):
     scheduler = make(FLOW[0])
     scheduler.set_timesteps(4)
