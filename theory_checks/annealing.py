@@ -66,8 +66,8 @@ class Order(NamedTuple):
     Attributes:
         value: of the last two errors: the median over samples of ``p_n = log2(|e_n|/|e_{n+1}|)``.
         limit: of ``p_n``, whose distance from it halves with the step: ``2 p_n - p_{n-1}``.
-        error: of ``limit``: the largest of what the last halving changed, half of what the one before did, and the turn
-            of the error's direction in the last halving, in the same unit.
+        error: of ``limit``: what the last halving changed, half of what the one before did, and the turn of the error's
+            direction in the last halving in the same unit, together.
     """
 
     value: float
@@ -87,7 +87,7 @@ def observed_order(errors: list[Tensor]) -> Order:
     sizes = [e.norm(dim=1) for e in errors[-4:]]
     p = [float(torch.log2(a / b).median()) for a, b in itertools.pairwise(sizes)]
     turn = float((errors[-2] / sizes[-2][:, None] - errors[-1] / sizes[-1][:, None]).norm(dim=1).median())
-    return Order(p[2], 2 * p[2] - p[1], max(abs(p[2] - p[1]), abs(p[1] - p[0]) / 2, math.log2(1 + turn)))
+    return Order(p[2], 2 * p[2] - p[1], abs(p[2] - p[1]) + abs(p[1] - p[0]) / 2 + math.log2(1 + turn))
 
 
 def first_order_constant(errors: list[Tensor], steps: list[float]) -> tuple[Tensor, Tensor]:

@@ -57,8 +57,8 @@ def test_the_first_order_constant_is_extrapolated():
 
 
 def test_the_first_order_error_of_a_gaussian_is_its_closed_form():
-    # N(0, c I): eps = sigma x/v with v = alpha^2 c + sigma^2 points along x, so that nothing is across it, and the exact
-    # flow is x_0 sqrt(v/v_0). DDIM multiplies x by a factor a step: its error is that of a product of numbers.
+    # N(0, c I): eps = sigma x/v with v = alpha^2 c + sigma^2 points along x: nothing is across it, and the exact flow
+    # is x_0 sqrt(v/v_0). DDIM multiplies x by a factor a step: its error is that of a product of numbers.
     c = 0.3
     target = GaussianMixture(torch.ones(1), torch.zeros(1, 2), torch.tensor([c]))
     start, end = toy.noise_levels(toy.noise_schedule("vp-linear"), 1, log_snr=(-3.0, 3.0))
