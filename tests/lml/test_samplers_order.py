@@ -12,14 +12,13 @@ from lml.samplers.exponential import noise_transfer, phi, step_size
 from theory_checks.annealing import errors_of, first_order_constant, observed_order
 
 COUNTS = (16, 32, 64, 128)
-LOG_SNR = (-3.0, 3.0)
+LOG_SNR = (-3.0, 1.0)
 SCHEDULE = toy.noise_schedule("vp-linear")
 BASES = {
     **SAMPLERS,
     "unipc-1": unipc(1),
     "unipc-2-bh1": unipc(2, variant="bh1"),
     "unipc-2, order kept": unipc(2, lower_order_final=False),
-    "unipc-3, order kept": unipc(3, lower_order_final=False),
     "unipc-3-noise, order kept": unipc(3, predict_x0=False, lower_order_final=False),
     "dpm-solver-3, exact": dpm_solver(3, exact_curvature=True),
     "dpm-solver++-3m, exact": dpm_solver_pp(3, exact_curvature=True),
@@ -46,7 +45,7 @@ def test_a_base_has_its_order_and_the_exact_flow_as_its_limit(world, name):
 
 
 # One of each kind: the claim A3 has the others.
-@pytest.mark.parametrize("name", ["ddim", "dpm-solver-3", "dpm-solver++-3m", "pndm-prk", "unipc-3, order kept", "heun"])
+@pytest.mark.parametrize("name", ["ddim", "dpm-solver-3", "dpm-solver++-3m", "pndm-prk", "unipc-2, order kept", "heun"])
 @pytest.mark.parametrize(
     "correction",
     [LML(1e-3, 5e-4), LML(1e-3, 2.5e-4), LML(0.05, 0.02, damping_mode="absolute"), LML(1e-3, 2e-4, rank=2)],
