@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 from zlib import crc32
 
 import matplotlib as mpl
@@ -14,7 +14,9 @@ import seaborn as sns
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-__all__ = ["COLOURS", "panels", "to_svg"]
+__all__ = ["COLOURS", "drawn", "panels", "to_svg"]
+
+T = TypeVar("T")
 
 _PALETTE = sns.color_palette("colorblind").as_hex()
 
@@ -68,6 +70,12 @@ def panels(
         FigureCanvasAgg(figure)
         axes = figure.subplots(rows, columns, squeeze=False, **options)
     return figure, axes.ravel()
+
+
+def drawn(draw: Callable[[T], Figure], finding: T) -> Figure:
+    """Return the picture that a claim draws of a finding, legends and labels in the same look as the axes."""
+    with style():
+        return draw(finding)
 
 
 def to_svg(figure: Figure) -> str:

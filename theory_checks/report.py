@@ -13,8 +13,9 @@ import jinja2
 from latex2mathml.converter import convert
 
 from theory_checks.ledger import Claim, Measured, Settings, Verdict
-from theory_checks.plotting import to_svg
+from theory_checks.plotting import drawn, to_svg
 from theory_checks.records import Record, packed
+from theory_checks.typeset import typeset
 
 __all__ = ["render"]
 
@@ -31,6 +32,7 @@ def render(records: list[Record], settings: Settings) -> str:
         lstrip_blocks=True,
     )
     environment.filters["badge"] = lambda verdict: _CLASSES[verdict]
+    environment.filters["typeset"] = typeset
     libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "numpy", "scipy"))
     return environment.get_template("report.html.jinja").render(
         entries=[_entry(record) for record in records],
@@ -44,7 +46,7 @@ def render(records: list[Record], settings: Settings) -> str:
 
 def _entry(record: Record) -> dict[str, object]:
     claim, finding = record.claim, record.finding
-    picture = to_svg(claim.draw(finding)) if claim.draw is not None and finding.data else ""
+    picture = to_svg(drawn(claim.draw, finding)) if claim.draw is not None and finding.data else ""
     return {
         "record": record,
         "claim": claim,
