@@ -1,0 +1,71 @@
+import re
+
+import pytest
+import sympy
+from latex2mathml.converter import convert
+
+from theory_checks import faults_symbolic, proofs_kernel, symbolic
+from theory_checks.faults import Fault, seeded
+from theory_checks.symbolic import FIGURE, Proof, figure, find_proofs, proofs_of
+
+PROOFS = find_proofs()
+FAULTS = [value for value in vars(faults_symbolic).values() if isinstance(value, Fault)]
+
+
+@pytest.mark.parametrize("proof", PROOFS, ids=lambda p: p.source.rpartition(".")[2])
+def test_the_identity_reduces_to_zero(proof: Proof):
+    assert proof.holds()
+
+
+@pytest.fixture(scope="module")
+def failing() -> dict[str, dict[str, set[str]]]:
+    """The names of the proofs that fail, by fault and by claim that the fault should turn red."""
+    found: dict[str, dict[str, set[str]]] = {}
+    for faulty in FAULTS:
+        with seeded(faulty):
+            found[faulty.name] = {c: {p.name for p in proofs_of(c) if not p.holds()} for c in faulty.kills}
+    return found
+
+
+def test_every_wrong_term_leaves_something_in_each_claim_that_it_concerns(failing):
+    assert all(names for claims in failing.values() for names in claims.values())
+
+
+def test_every_proof_fails_under_some_wrong_term(failing):
+    broken = {name for claims in failing.values() for names in claims.values() for name in names}
+    assert broken == {proof.name for proof in PROOFS}
+
+
+@pytest.mark.parametrize("claim", ["K1", "K2", "K3", "H1", "H2", "S1", "S2", "S3", "C1", "C6"])
+def test_the_claim_has_a_proof(claim: str):
+    assert proofs_of(claim)
+
+
+def test_proofs_are_told_apart_by_name_and_printed_as_formulas():
+    assert len({proof.name for proof in PROOFS}) == len(PROOFS)
+    for proof in PROOFS:
+        markup = convert(proof.statement, display="block")
+        # A command that the converter does not know stays in the page with its backslash.
+        assert "\\" not in re.sub(r"&#x0005C;", "\\\\", markup), proof.name
+
+
+def test_a_proof_that_fails_is_named(monkeypatch: pytest.MonkeyPatch):
+    x = sympy.Symbol("x")
+    wrong = Proof("a square", ("K1",), "x^2 = x^2 + 1", lambda: (x + 1) ** 2 - x**2 - 2 * x)
+    right = Proof("another", ("K1",), "x = x", lambda: (x + 1) ** 2 - x**2 - 2 * x - 1)
+    monkeypatch.setattr(symbolic, "find_proofs", lambda: [wrong, right])
+    found = figure("K1")
+    assert (found.name, found.value, found.basis) == (FIGURE, 1, "fails: a square")
+
+
+def test_a_claim_without_proof_is_refused():
+    with pytest.raises(ValueError, match="claim_id must be a claim with symbolic proofs, got 'Z9'"):
+        figure("Z9")
+
+
+def test_gram_coordinates_agree_with_vectors():
+    s = sympy.Matrix([1, 2, -1])
+    x = sympy.Matrix([3, 0, 5])
+    gram = sympy.Matrix([[s.dot(s), s.dot(x)], [s.dot(x), x.dot(x)]])
+    c = proofs_kernel.outer(sympy.Matrix([1, 0]), gram) * sympy.Matrix([2, 7])
+    assert c[0] * s + c[1] * x == s * s.T * (2 * s + 7 * x)

@@ -1,0 +1,151 @@
+"""Seeded faults of the symbolic proofs: a wrong term in a formula, and its identity must no longer reduce to zero."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import sympy
+
+from theory_checks import proofs_dynamics, proofs_kernel
+from theory_checks.faults import fault
+
+Formula = Callable[..., Any]
+_lam = proofs_kernel.lam
+
+
+@fault("theory_checks.proofs_kernel:claimed_inverse", "K1")
+def inverse_without_damping_below(original: Formula) -> Formula:
+    """``(I - s s^T/|s|^2)/lambda``: the limit of small lambda."""
+    return lambda A: (sympy.eye(2) - A / proofs_kernel.S) / _lam
+
+
+@fault("theory_checks.proofs_kernel:claimed_root", "K1")
+def root_without_a_root(original: Formula) -> Formula:
+    """``lambda/(lambda + |s|^2)`` in place of its square root."""
+
+    def root(A: sympy.Matrix) -> sympy.Matrix:
+        return (sympy.eye(2) - A / (_lam + proofs_kernel.S)) / sympy.sqrt(_lam)
+
+    return root
+
+
+@fault("theory_checks.proofs_kernel:claimed_log_determinant", "K1")
+def determinant_with_a_dimension_too_many(original: Formula) -> Formula:
+    """``d log lambda``."""
+    return lambda d: original(d) + sympy.log(_lam)
+
+
+@fault("theory_checks.proofs_kernel:published_direction", "K2", "K3")
+def weights_of_the_noises_swapped(original: Formula) -> Formula:
+    """``v = (1 - kappa) p + kappa e``."""
+    kappa = proofs_kernel.kappa
+    return lambda: original().subs(kappa, 1 - kappa)
+
+
+@fault("theory_checks.proofs_kernel:multistep_direction", "K3")
+def multistep_form_with_the_wrong_sign(original: Formula) -> Formula:
+    """``+ kappa (E + kappa X) D``."""
+    return lambda: sympy.diag(1, -1) * original()
+
+
+@fault("theory_checks.proofs_kernel:claimed_eta", "K3")
+def strength_without_its_denominator(original: Formula) -> Formula:
+    """``kappa (E + kappa X)/lambda``: the limit of small kappa."""
+    k, X = proofs_kernel.kappa, proofs_kernel.X
+    return lambda: k * (proofs_kernel.E + k * X) / _lam
+
+
+@fault("theory_checks.proofs_kernel:rotation", "K3")
+def rotation_with_all_of_the_move(original: Formula) -> Formula:
+    """``zeta`` with ``<D,D>`` in place of ``<p',p'>``."""
+
+    def rotation() -> tuple[sympy.Expr, sympy.Matrix, sympy.Expr]:
+        zeta, orthogonal, w = original()
+        return zeta * (_lam + proofs_kernel.kappa**2 * w) / (_lam + proofs_kernel.kappa**2), orthogonal, w
+
+    return rotation
+
+
+@fault("theory_checks.proofs_kernel:claimed_cosine", "K3")
+def cosine_without_the_parallel_part(original: Formula) -> Formula:
+    """``lambda E + kappa^2 E Q``."""
+    return lambda: original() + proofs_kernel.kappa**2 * proofs_kernel.X**2
+
+
+@fault("theory_checks.proofs_kernel:rank_two_zeta", "K3")
+def rank_two_without_cross_terms(original: Formula) -> Formula:
+    """The diagonal of W alone."""
+    return lambda W, a: original(sympy.diag(W[0, 0], W[1, 1]), a)
+
+
+@fault("theory_checks.proofs_hessian:claimed_residual", "H1")
+def residual_doubled(original: Formula) -> Formula:
+    """``s s^T - 2 hess(q)/q``."""
+
+    def residual(q: sympy.Expr, x: tuple[sympy.Symbol, ...]) -> sympy.Matrix:
+        return original(q, x) - sympy.Matrix(len(x), len(x), lambda i, j: sympy.diff(q, x[i], x[j]) / q)
+
+    return residual
+
+
+@fault("theory_checks.proofs_hessian:claimed_tweedie", "H2")
+def covariance_over_sigma_squared(original: Formula) -> Formula:
+    """``(alpha^2/sigma^2) Cov``."""
+    sigma = sympy.symbols("sigma", positive=True)
+    return lambda covariance: original(sigma**2 * covariance)
+
+
+@fault("theory_checks.proofs_hessian:claimed_component", "H2")
+def component_that_ignores_the_noise(original: Formula) -> Formula:
+    """The component's own variance for that of its posterior."""
+    return lambda mean, variance, x: (original(mean, variance, x)[0], variance)
+
+
+@fault("theory_checks.proofs_hessian:claimed_mixture_covariance", "H2")
+def covariance_between_components_only(original: Formula) -> Formula:
+    """``u_k`` left out."""
+    return lambda r, mu, u: original(r, mu, [sympy.Integer(0) for _ in u])
+
+
+@fault("theory_checks.proofs_dynamics:claimed_divergence", "S2")
+def divergence_without_the_trace(original: Formula) -> Formula:
+    """``s tr H`` left out."""
+    return lambda s, H: original(s, H) + s * H.trace() / (_lam + s.dot(s)) / _lam
+
+
+@fault("theory_checks.proofs_dynamics:claimed_literal_density", "S1")
+def density_with_the_inverse_metric(original: Formula) -> Formula:
+    """``q/(lambda + s^2)``."""
+    return lambda L, s: original(L, s) / (_lam + s**2) ** 2
+
+
+@fault("theory_checks.proofs_dynamics:corrected_drift", "S2", "C1")
+def drift_as_written(original: Formula) -> Formula:
+    """``M s``: the literal reading."""
+    return lambda s, H: original(s, H) - proofs_dynamics.claimed_divergence(s, H)
+
+
+@fault("theory_checks.proofs_dynamics:claimed_defect", "S3")
+def defect_with_the_wrong_sign(original: Formula) -> Formula:
+    """``H_ik s_j + H_ij s_k``."""
+    return lambda s, H, i, j, k: H[i, k] * s[j] + H[i, j] * s[k]
+
+
+@fault("theory_checks.proofs_dynamics:claimed_squared_defect", "S3")
+def squared_defect_without_a_factor(original: Formula) -> Formula:
+    """``|H|^2 |s|^2 - |H s|^2``."""
+    return lambda s, H: original(s, H) / 2
+
+
+@fault("theory_checks.gaussian_gap:eigenfunction_residual", "C6")
+def eigenvalue_of_langevin(original: Formula) -> Formula:
+    """``mu = 1/lambda``: Langevin's in the same clock."""
+    return lambda d: original(d) + sympy.Symbol("x1", real=True) / _lam**2
+
+
+@fault("theory_checks.gaussian_gap:barta_excess", "C6")
+def barta_with_a_larger_constant(original: Formula) -> Formula:
+    """1/2 in place of 1/4."""
+    x = sympy.symbols("x", positive=True)
+    return lambda: original() - (_lam + x**2) ** 2 / 4
