@@ -78,7 +78,7 @@ class LML(Correction):
     The defaults make the strength ``eta0 = mixing/damping`` one half in any dimension. At equal steps that is the
     two-step Adams-Bashforth extrapolation ``e + (e - p)/2``, which makes a first-order base second order up to the
     norm; the two numbers are small so that the rotation stays linear in ``e - p`` (`lml.kernel`: ``kappa^2 w`` is far
-    below ``lambda``). A base that already extrapolates wants less: see the README.
+    below ``lambda``). A base that already extrapolates wants less: its schedulers default to ``mixing = 1e-4``.
 
     Args:
         damping: ``lambda`` or its share of ``|e|^2``, positive.

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from lml.correction import Correction, Memory
 from lml.schedulers.coefficients import IDENTITY, Affine, Evaluation
-from lml.schedulers.options import DEFAULTS, PARAMETERS, correction_of
+from lml.schedulers.options import DEFAULTS, correction_of, parameters_of
 
 __all__ = ["LMLSchedulerMixin"]
 
@@ -39,7 +39,10 @@ class LMLSchedulerMixin:
 
     Args:
         damping: ``lambda`` or its share of ``|eps|^2``, positive.
-        mixing: ``kappa`` in [0, 1); zero is the base scheduler, bit for bit.
+        mixing: ``kappa`` in [0, 1); zero is the base scheduler, bit for bit. The default is the class's own, and a
+            default is not handed on: `from_config` keeps a mixing that was given, also by way of other classes, and
+            otherwise takes the default of the new class. A saved file does not tell the two apart: what is read from
+            one counts as given.
         damping_mode: one of `lml.damping.DAMPING_MODES`.
         rank: how many past noises span the geometry; the paper's is one.
         variant: ``algorithm1``, or ``released``: what the paper's published code does (claim K5; DDIM with ``eta = 0``
@@ -61,6 +64,7 @@ class LMLSchedulerMixin:
         cls,
         noise: Callable[[Any, Evaluation], Affine | None] | None = None,
         update: Callable[..., tuple[Tensor, Any]] | None = None,
+        mixing: float = DEFAULTS["mixing"],
         **kwargs: Any,
     ) -> None:
         """Give the class the constructor, ``step`` and ``set_timesteps`` of its base, with LML.
@@ -68,6 +72,7 @@ class LMLSchedulerMixin:
         Args:
             noise: gives the coefficients of the noise in an output.
             update: gives the vector that the ``released`` variant turns, for bases that have one.
+            mixing: the default of the class.
             **kwargs: for other classes in the statement.
         """
         super().__init_subclass__(**kwargs)
@@ -79,7 +84,7 @@ class LMLSchedulerMixin:
         cls._update = staticmethod(update) if update else None
         # Pipelines read these signatures to know what a scheduler takes.
         made: Any = cls
-        made.__init__ = _constructor(base)
+        made.__init__ = _constructor(base, {**DEFAULTS, "mixing": mixing})
         made.step = _step(base)
         made.set_timesteps = _set_timesteps(base)
 
@@ -142,19 +147,19 @@ def _put_back(m: Tensor, noise: Tensor, turned: Tensor, affine: Affine) -> Tenso
     return (m.to(turned.dtype) + (turned - noise) * inverse).to(m.dtype)
 
 
-def _constructor(base: Any) -> Callable[..., None]:
+def _constructor(base: Any, defaults: dict[str, Any]) -> Callable[..., None]:
     undecorated = inspect.unwrap(base.__init__)
     signature = inspect.signature(undecorated)
 
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
-        options = {name: kwargs.pop(name, default) for name, default in DEFAULTS.items()}
+        options = {name: kwargs.pop(name, default) for name, default in defaults.items()}
         correction = correction_of(options)
         if correction.site == "update" and self._update is None:
             raise ValueError(f"variant must be 'algorithm1' for {type(self).__name__}, got {options['variant']!r}")
         undecorated(self, *args, **kwargs)  # the config is registered once, by the decorator of this function
 
     __init__.__signature__ = signature.replace(  # type: ignore[attr-defined]
-        parameters=[*signature.parameters.values(), *PARAMETERS]
+        parameters=[*signature.parameters.values(), *parameters_of(defaults)]
     )
     return register_to_config(__init__)  # type: ignore[no-any-return, no-untyped-call]
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from lml.correction import LML, Correction, ReleasedLML
 
-__all__ = ["DEFAULTS", "PARAMETERS", "VARIANTS", "correction_of"]
+__all__ = ["DEFAULTS", "VARIANTS", "correction_of", "parameters_of"]
 
 #: What is corrected: Algorithm 1, or what the paper's published code does (claim K5).
 VARIANTS: tuple[str, ...] = ("algorithm1", "released")
 
-#: The options by name, with their defaults: the ones of `lml.correction.LML`.
+#: The options by name, with their defaults: the ones of `lml.correction.LML`. A class may have its own ``mixing``.
 DEFAULTS: dict[str, Any] = {
     "damping": LML.damping,
     "mixing": LML.mixing,
@@ -24,13 +24,13 @@ DEFAULTS: dict[str, Any] = {
     "stop": LML.stop,
 }
 
-#: The same as parameters of a constructor, keyword only.
-PARAMETERS: tuple[Parameter, ...] = tuple(
-    Parameter(name, Parameter.KEYWORD_ONLY, default=value, annotation=type(value)) for name, value in DEFAULTS.items()
-)
-
 # What the published code has no choice of.
 _FIXED_IF_RELEASED = {"damping_mode": "absolute", "rank": 1, "start": 0, "stop": 1}
+
+
+def parameters_of(defaults: Mapping[str, Any]) -> list[Parameter]:
+    """Return the options as parameters of a constructor, keyword only."""
+    return [Parameter(name, Parameter.KEYWORD_ONLY, default=x, annotation=type(x)) for name, x in defaults.items()]
 
 
 def correction_of(options: Mapping[str, Any]) -> Correction:
