@@ -104,7 +104,7 @@ def euler_grid(coefficients: Coefficients, h: float, low: float, high: float) ->
 
 
 def euler_chain(coefficients: Coefficients, h: float, x: np.ndarray) -> EulerChain:
-    """Return the Euler-Maruyama chain of step ``h`` on a uniform grid; what would leave it is folded back."""
+    """Return the Euler-Maruyama chain of step ``h`` on a uniform grid, each step conditioned on not leaving it."""
     b, D = coefficients(x)
     deviation = (x[None, :] - (x + h * b)[:, None]) ** 2 / (4 * h * D[:, None])
     matrix = np.exp(-np.minimum(deviation, 700.0))
@@ -116,7 +116,8 @@ def euler_limit(
 ) -> EulerLimit:
     """Return the limit as ``h -> 0`` of a density of the chain, from the steps h, h/2 and h/4 on one grid.
 
-    Euler-Maruyama's densities have an expansion ``c_0 + c_1 h + c_2 h^2 + ...`` (Talay & Tubaro 1990). Two Richardson
+    Euler-Maruyama's expectations, and its densities, have an expansion ``c_0 + c_1 h + c_2 h^2 + ...`` (Talay & Tubaro
+    1990, Bally & Talay 1996). Two Richardson
     steps remove the first two terms. The error is what the last halving of h changes after the first of them, three
     times what the second then adds: a margin for terms beyond.
     """

@@ -9,13 +9,14 @@ cancel; its eigenvectors give the solution at any time without a time step.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg
 import torch
 
-from theory_checks.dynamics import mobility
+from theory_checks.dynamics import check_dynamics, mobility
 from toy import ExactTarget
 
 __all__ = ["DIVERGENCES", "ReversibleFlow", "reversible_flow"]
@@ -72,10 +73,18 @@ def reversible_flow(
         cells: grid points, one in the middle of each cell.
 
     Raises:
-        ValueError: for the literal dynamics, which are not reversible with respect to q, or a density that underflows.
+        ValueError: for the literal dynamics, which are not reversible with respect to q, a damping that is not
+            positive, fewer than two cells, an empty interval, or a density that underflows.
     """
+    check_dynamics(dynamics)
     if dynamics == "literal":
         raise ValueError("dynamics must be reversible with respect to q: langevin, corrected or corrected_normalised")
+    if not (math.isfinite(damping) and damping > 0):
+        raise ValueError(f"damping must be a finite positive number, got {damping!r}")
+    if cells < 2:
+        raise ValueError(f"cells must be at least 2, got {cells!r}")
+    if not low < high:
+        raise ValueError(f"low must be below high, got {low!r} and {high!r}")
     h = (high - low) / cells
     x = low + h * (np.arange(cells) + 0.5)
     middle = torch.from_numpy(x[:-1] + h / 2)[:, None]
@@ -84,16 +93,24 @@ def reversible_flow(
         raise ValueError(f"low and high must keep log q above -650, it falls to {log_q.min():.0f}")
     D = mobility(q.score(middle), damping=damping, dynamics=dynamics)[:, 0, 0].numpy()
     log_c = q.log_density(middle).numpy()
-    off = -D * np.exp(log_c - 0.5 * (log_q[:-1] + log_q[1:])) / h**2
-    diagonal = np.zeros(cells)
-    diagonal[:-1] += D * np.exp(log_c - log_q[:-1]) / h**2
-    diagonal[1:] += D * np.exp(log_c - log_q[1:]) / h**2
-    eigenvalues, eigenvectors = scipy.linalg.eigh_tridiagonal(diagonal, off)
+    eigenvalues, eigenvectors = scipy.linalg.eigh_tridiagonal(*_symmetric_matrix(log_q, log_c, D, h))
     weight = np.exp(log_q)
     weight /= weight.sum()
     # The null vector is known exactly; the solver's is off by its rounding, which would leak mass.
     eigenvalues[0], eigenvectors[:, 0] = 0.0, np.sqrt(weight)
     return ReversibleFlow(x, weight, eigenvalues, eigenvectors)
+
+
+def _symmetric_matrix(log_q: np.ndarray, log_c: np.ndarray, D: np.ndarray, h: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return diagonal (n,) and off-diagonal (n - 1,) of ``-L`` in the variable ``sqrt(pi) f``.
+
+    With ``c = q D/h`` half-way: ``sum_j c_ij/pi_i`` and ``-c_ij/sqrt(pi_i pi_j)``.
+    """
+    off = -D * np.exp(log_c - 0.5 * (log_q[:-1] + log_q[1:])) / h**2
+    diagonal = np.zeros(len(log_q))
+    diagonal[:-1] += D * np.exp(log_c - log_q[:-1]) / h**2
+    diagonal[1:] += D * np.exp(log_c - log_q[1:]) / h**2
+    return diagonal, off
 
 
 def _chi_squared(p: np.ndarray, q: np.ndarray) -> float:

@@ -9,7 +9,9 @@ Zero flux, ``p b = (M_r p)'``, gives ``M_r p ~ exp(int b/M_r)``, that is
 
     ``p(r) ~ (lambda + r^2/v^2) r^(d-1) exp(-(r^2/(2 v)) (1 - (d-1)/(lambda v)))``,
 
-which can be normalised if and only if ``lambda v > d - 1``. Otherwise the squared radius grows without bound:
+which can be normalised if and only if ``lambda v > d - 1``. The radius of any stationary law of X is stationary, the
+diffusion r does not reach zero (``d >= 2``), and a regular diffusion on the half-line has no other stationary law than
+the one of zero flux: so this decides for X too. Otherwise the squared radius grows without bound:
 ``d E|X|^2/dt = 2 E[ (d-1)/lambda - v + (v lambda + 1)/(lambda + r^2/v^2) ] >= 2 ((d-1)/lambda - v)``.
 """
 

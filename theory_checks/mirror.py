@@ -6,8 +6,11 @@ A matrix field is the Hessian of a function if and only if ``d_k G_ij`` is symme
     ``T_ijk = d_k G_ij - d_j G_ik = H_ik s_j - H_ij s_k,    |T|^2 = 2 (|H|^2 |s|^2 - |H s|^2)``,
 
 zero where, and only where, ``H`` is a multiple of ``s s^T`` (or ``s = 0``). Then ``s/|s|`` is locally constant, since
-its derivative is ``(I - s s^T/|s|^2) H/|s|``: q depends on one direction only, and is constant on whole hyperplanes. No
-probability density on R^d, d >= 2, is, so the reading fails for every target.
+its derivative is ``(I - s s^T/|s|^2) H/|s|``, and so is s itself along every direction across s: from a point where
+``s`` is not zero one can go anywhere on the hyperplane across s without meeting a zero. So q is a function of one
+direction on a slab of hyperplanes, and its integral over each of them is infinite. No probability density on R^d,
+d >= 2, is so, and with ``s = 0`` everywhere it would be constant: the reading fails for every target whose density is
+positive and twice differentiable.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from theory_checks.ledger import Claim, Finding, Measured, Settings, Verdict
 from theory_checks.levels import U, levels
 from theory_checks.plotting import COLOURS, panels
 from theory_checks.progress import track
+from theory_checks.symbolic import with_proofs
 from theory_checks.worst import Worst
 from toy import ExactTarget
 
@@ -79,10 +83,11 @@ def circulation(q: ExactTarget, damping: float, corner: Tensor, side: float, poi
     return total
 
 
+@with_proofs("S3")
 def check_mirror(
     settings: Settings, names: Sequence[str] = ("gauss-2d", "ring-2d", "cross-2d", "random-8d")
 ) -> Finding:
-    """S3: G is a Hessian in one dimension; in two and more it never is, for any density."""
+    """S3: G is a Hessian in one dimension; in two and more it never is, for any positive density of class C^2."""
     generator = settings.generator()
     worst, margin = Worst(), math.inf
     relative: dict[str, np.ndarray] = {}
@@ -143,7 +148,8 @@ def check_mirror(
             "a loop integral that vanishes for every Hessian",
             "proof for every density, in this file's first lines",
         ),
-        assumption="It does hold in one dimension, where the mirror reading and the corrected one (S2) are the same.",
+        assumption="It does hold in one dimension. Where hess phi = G, mirror Langevin in its primal variable is the "
+        "corrected dynamics of S2.",
         remark="The proof of Prop. 3 sets hess phi = G and borrows the stationarity of mirror Langevin. For d >= 2 "
         "no such phi exists, whatever the target: the borrowed theorem does not apply. What the proof wanted is true "
         "for the corrected dynamics, which need no potential (S2).",

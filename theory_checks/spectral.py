@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.sparse.linalg
@@ -32,7 +33,7 @@ _KRYLOV = {1: 100, 2: 40}
 
 
 #: Smaller meshes and boxes by dimension, where a check needs many gaps.
-COARSE = {1: {"cells": 1500, "drop": 200.0}, 2: {"cells": 32, "drop": 60.0}}
+COARSE: dict[int, Any] = {1: {"cells": 1500, "drop": 200.0}, 2: {"cells": 32, "drop": 60.0}}
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def spectral_gap(
     *,
     damping: float = 1.0,
     dynamics: str = "corrected",
-    cells: float | None = None,
+    cells: int | None = None,
     drop: float | None = None,
 ) -> SpectralGap:
     r"""Return the spectral gap ``1/C`` of a reversible diffusion with stationary density q.
@@ -74,7 +75,8 @@ def spectral_gap(
         drop: by how much ``log q`` falls towards the edge of the box.
 
     Raises:
-        ValueError: for a target of more than two dimensions, a damping that is not positive, or other dynamics.
+        ValueError: for a target of more than two dimensions, a damping or drop that is not positive, fewer than 8
+            cells, or other dynamics.
     """
     if not isinstance(target, GaussianMixture) or target.dim > 2:
         raise ValueError("target must be a GaussianMixture in one or two dimensions")
@@ -83,7 +85,12 @@ def spectral_gap(
         raise ValueError("dynamics must be reversible with respect to q: langevin, corrected or corrected_normalised")
     if not (math.isfinite(damping) and damping > 0):
         raise ValueError(f"damping must be a finite positive number, got {damping!r}")
-    cells, drop = int(cells or _CELLS[target.dim]), drop or _DROP[target.dim]
+    cells = _CELLS[target.dim] if cells is None else cells
+    drop = _DROP[target.dim] if drop is None else drop
+    if cells < 8:
+        raise ValueError(f"cells must be at least 8, of which the error takes halves, got {cells!r}")
+    if not (math.isfinite(drop) and drop > 0):
+        raise ValueError(f"drop must be a finite positive number, got {drop!r}")
 
     def gap(n: int, depth: float) -> float:
         return float(eigenvalues(target, damping=damping, dynamics=dynamics, cells=n, drop=depth, count=2)[1])
@@ -101,7 +108,7 @@ def eigenvalues(
     """Return the ``count`` smallest Galerkin eigenvalues, ascending; the first, of the constants, is near zero."""
     basis = skfem.Basis(_mesh(target, cells, drop), skfem.ElementLineP2() if target.dim == 1 else skfem.ElementQuad2())
 
-    points = basis.global_coordinates().value  # (d, elements, quadrature points)
+    points = np.asarray(basis.global_coordinates())  # (d, elements, quadrature points)
     flat = torch.from_numpy(np.ascontiguousarray(points.reshape(target.dim, -1).T))
     score = target.score(flat)
     D = mobility(score, damping=damping, dynamics=dynamics).numpy()
@@ -109,7 +116,7 @@ def eigenvalues(
     D = np.moveaxis(D, 0, -1).reshape(target.dim, target.dim, *points.shape[1:])
 
     def energy(u: skfem.DiscreteField, v: skfem.DiscreteField, _: object) -> np.ndarray:
-        left, right = grad(u) - 0.5 * s * u, grad(v) - 0.5 * s * v
+        left, right = _root_gradient(u, s), _root_gradient(v, s)
         return np.asarray(dot(np.einsum("ij...,j...->i...", D, left), right))
 
     def mass(u: skfem.DiscreteField, v: skfem.DiscreteField, _: object) -> np.ndarray:
@@ -124,6 +131,11 @@ def eigenvalues(
         A, k=count, M=B, sigma=shift, v0=start, ncv=_KRYLOV[target.dim], tol=1e-11, return_eigenvectors=False
     )
     return np.sort(values)
+
+
+def _root_gradient(g: skfem.DiscreteField, s: np.ndarray) -> np.ndarray:
+    """Return ``sqrt(q) grad f = grad g - s g/2`` for ``g = sqrt(q) f``."""
+    return np.asarray(grad(g) - 0.5 * s * g)
 
 
 def _mesh(target: GaussianMixture, cells: int, drop: float) -> skfem.Mesh:

@@ -19,6 +19,7 @@ from theory_checks.plotting import COLOURS, panels
 from theory_checks.progress import track
 from theory_checks.quadrature import grid
 from theory_checks.statistics import Interval, mean_interval
+from theory_checks.symbolic import with_proofs
 from theory_checks.worst import Worst
 from toy import ExactTarget, GaussianMixture
 
@@ -52,17 +53,19 @@ def chain_limit(q: ExactTarget, damping: float, dynamics: str) -> EulerLimit:
     return euler_limit(Coefficients(q, damping, dynamics), EulerChain.stationary, h, -6.0, 6.0)
 
 
+@with_proofs("S1")
 def check_literal(settings: Settings, dampings: Sequence[float] = (0.1, 1.0, 10.0)) -> Finding:
     """S1: as written (Ito), Eq. 7 does not leave q stationary; in 1-d it ends at ``q (lambda + s^2)``, normalised."""
     figures: list[Measured] = []
     biases: dict[tuple[str, float], float] = {}
+    limits: dict[tuple[str, float], EulerLimit] = {}
     ten_errors = True
     cases = [("bimodal-1d", damping) for damping in dampings] + [("skewed-1d", 3.0)]
     for name, damping in track(cases, "closed form and Euler chains"):
         q = toy.target(name)
         assert isinstance(q, GaussianMixture)
         bias, coarse = (literal_bias(q, damping, spacing) for spacing in (0.002, 0.004))
-        limit = chain_limit(q, damping, "literal")
+        limit = limits[name, damping] = chain_limit(q, damping, "literal")
         x = torch.from_numpy(limit.x)[:, None]
         closed = literal_density(q, x, damping).numpy()
         closed /= closed.sum() * limit.spacing
@@ -88,11 +91,12 @@ def check_literal(settings: Settings, dampings: Sequence[float] = (0.1, 1.0, 10.
             )
         )
     q = toy.target("bimodal-1d")
-    control = chain_limit(q, 1.0, "corrected")
+    middle = dampings[len(dampings) // 2]
+    control = chain_limit(q, middle, "corrected")
     density = q.log_density(torch.from_numpy(control.x)[:, None]).exp().numpy()
     figures.append(
         Measured(
-            "total variation from q with div M in the drift (control)",
+            f"total variation from q with div M in the drift, lambda = {middle:g} (control)",
             total_variation(control.density, density, control.spacing),
             limit=control.error,
             basis="the last halving of h",
@@ -118,7 +122,9 @@ def check_literal(settings: Settings, dampings: Sequence[float] = (0.1, 1.0, 10.
             "stationary density": "q (lambda + s^2) / (lambda + E_q[s^2])",
             "total variation from q": round(bias, 4),
         },
-        data=_densities(q, dampings),
+        data=_densities(q, dampings)
+        | {"chain_damping": np.array(middle)}
+        | {"chain_x": limits["bimodal-1d", middle].x, "chain": limits["bimodal-1d", middle].density},
     )
 
 
@@ -130,8 +136,6 @@ def _densities(q: ExactTarget, dampings: Sequence[float]) -> dict[str, np.ndarra
     for i, damping in enumerate(dampings):
         total = float(literal_density(q, wide, damping).sum() * (wide[1, 0] - wide[0, 0]))
         data[f"literal{i}"] = literal_density(q, x, damping).numpy() / total
-    limit = chain_limit(q, 1.0, "literal")
-    data["chain_x"], data["chain"] = limit.x, limit.density
     return data
 
 
@@ -144,7 +148,7 @@ def draw_literal(finding: Finding) -> Figure:
         axis.plot(data["x"], data[f"literal{i}"], dashes, color=COLOURS["literal"], label=rf"$\lambda={damping:g}$")
     every = max(1, len(data["chain_x"]) // 60)
     axis.plot(data["chain_x"][::every], data["chain"][::every], "o", ms=3, mfc="none", color=COLOURS["lml"],
-              label=r"Euler chain, $\lambda=1$")  # fmt: skip
+              label=rf"Euler chain, $\lambda={float(data['chain_damping']):g}$")  # fmt: skip
     axis.set(xlabel="x", ylabel="stationary density", ylim=(0, None), xlim=(-5, 5))
     axis.set_title("Eq. 7 as written ends at $q\\,(\\lambda+s^2)$, not at $q$", loc="left")
     axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
@@ -159,7 +163,8 @@ def _test_functions(d: int) -> dict[str, TestFunction]:
 
     def of(f: Callable[[Tensor], Tensor]) -> TestFunction:
         def derivatives(x: Tensor) -> tuple[Tensor, Tensor]:
-            gradient, hessian = torch.func.jacrev(f), torch.func.hessian(f)
+            gradient = torch.func.jacrev(f)
+            hessian = torch.func.jacrev(gradient)
             return torch.vmap(gradient)(x), torch.vmap(hessian)(x)
 
         return derivatives
@@ -210,6 +215,7 @@ _MARGIN = 0.05
 _LARGE = (("random-8d", 0.0), ("random-64d", 0.0), ("digits", 0.0), ("emoji", 0.0))
 
 
+@with_proofs("S2")
 def check_corrected(
     settings: Settings,
     names: Sequence[str] = ("bimodal-1d", "skewed-1d", "ring-2d", "cross-2d"),
@@ -331,7 +337,7 @@ def _flux_error(q: ExactTarget, x: Tensor, damping: float) -> float:
             score = s[i] + H[i] @ (y - x[i])  # to first order, which is all that a derivative at x[i] sees
             return (identity - torch.outer(score, score) / (damping + score @ score)) / damping
 
-        divergence.append(torch.einsum("ijj->i", torch.func.jacfwd(inverse)(x[i])))
+        divergence.append(torch.einsum("ijj->i", torch.func.jacrev(inverse)(x[i])))
     D = mobility(s, damping=damping, dynamics="corrected")
     carried = (D @ s[:, :, None])[:, :, 0]
     flux = drift(fields(q, x), damping=damping, dynamics="corrected") - torch.stack(divergence) - carried

@@ -4,7 +4,8 @@ r"""Claim C7: the spectral gap of the corrected dynamics falls with the dimensio
 
     ``gap <= E_q[|s|^2/(lambda + |s|^2)]/Var_q(log q) < 1/Var_q(log q)``.
 
-In d dimensions the variance of ``log q`` (the varentropy) grows like d; for a Gaussian it is d/2.
+For a product of d equal factors the variance of ``log q`` (the varentropy) is d times that of one; for a Gaussian it is
+d/2. Nothing makes it grow for every density: for others it is measured.
 """
 
 from __future__ import annotations
@@ -43,6 +44,17 @@ def _variance_interval(samples: np.ndarray, level: float, comparisons: int) -> I
     return Interval(m2, m2 * math.exp(-half), m2 * math.exp(half))
 
 
+def log_density_quotient(q: GaussianMixture, damping: float, spacing: float) -> float:
+    """Return ``E_q[|s|^2/(lambda + |s|^2)]/Var_q(log q)``, the Rayleigh quotient of ``log q``, in 1-d and 2-d."""
+    x, cell = grid(q, spacing)
+    log_q = q.log_density(x)
+    density = log_q.exp() * cell
+    mean = float((density * log_q).sum())
+    variance = float((density * (log_q - mean) ** 2).sum())
+    squared = (q.score(x) ** 2).sum(1)
+    return float((density * squared / (damping + squared)).sum()) / variance
+
+
 def _radial_bound(d: int, damping: float) -> float:
     r"""Return the Rayleigh quotient of ``|x|^2`` for N(0, I): ``E[4 r^2/(lambda + r^2)]/(2 d)``, by quadrature."""
     law = stats.chi2(d)
@@ -65,6 +77,7 @@ _CASES = (
 def check_varentropy(
     settings: Settings,
     cases: Sequence[tuple[str, float]] = _CASES,
+    names: Sequence[str] = ("gauss-1d", "bimodal-1d", "skewed-1d", "cross-2d"),
 ) -> Finding:
     r"""C7: ``gap <= E_q[|s|^2/(lambda + |s|^2)]/Var_q(log q) <= 1/Var_q(log q)``, with the test function ``log q``."""
     generator = settings.generator()
@@ -79,17 +92,11 @@ def check_varentropy(
 
     # Where gaps can be computed they must lie below.
     worst = Worst()
-    for name in track(("gauss-1d", "bimodal-1d", "skewed-1d", "cross-2d"), "computed gaps"):
+    for name in track(names, "computed gaps"):
         q = toy.target(name)
         assert isinstance(q, GaussianMixture)
-        x, cell = grid(q, 0.25)
-        log_q = q.log_density(x)
-        density = log_q.exp() * cell
-        mean = float((density * log_q).sum())
-        variance_log = float((density * (log_q - mean) ** 2).sum())
         for damping in (0.1, 1.0, 10.0):
-            squared = (q.score(x) ** 2).sum(1)
-            bound = float((density * squared / (damping + squared)).sum()) / variance_log
+            bound = log_density_quotient(q, damping, 0.25)
             gap = spectral_gap(q, damping=damping, dynamics="corrected", **COARSE[q.dim])
             worst.see("gap", (gap.value - gap.error) / bound)
     # For N(0, I) the varentropy is d/2 and the bound the quotient of |x|^2.
@@ -112,9 +119,9 @@ def check_varentropy(
         methods=("one test function, log q, and sampling", "finite elements in 1-d and 2-d; N(0, I) in closed form"),
         assumption="log q has a finite variance.",
         remark="Along s the mobility is at most 1/|s|^2, so log q itself relaxes slowly, and the more dimensions add "
-        "up in it, the slower. For pictures of d = 3072 at lambda = 0.001 a relaxation takes more than a million "
-        "times as long as a Langevin relaxation of N(0, I). Exponential convergence (C1) is true and of no use at "
-        "such rates.",
+        "up in it, the slower. (That Var(log q) grows with d is measured: of a density that is flat on its support it "
+        "would not be true.) For pictures of d = 3072 at lambda = 0.001 a relaxation takes more than a million times as "
+        "long as a Langevin relaxation of N(0, I). Exponential convergence (C1) is true and of no use at such rates.",
         data={
             "name": np.array(list(bounds)),
             "dim": np.array(dims),
@@ -136,7 +143,7 @@ def draw_varentropy(finding: Finding) -> Figure:
     axis.axvline(0.25, color=COLOURS["limit"], lw=0.8)
     axis.set_yticks(rows, data["name"])
     axis.set(xscale="log", xlabel="bound on the spectral gap of $M$ (95 % simultaneous)")
-    axis.set_title("The gap falls like $1/d$", loc="left")
+    axis.set_title("The bound falls like $1/d$", loc="left")
     axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
@@ -144,7 +151,7 @@ def draw_varentropy(finding: Finding) -> Figure:
 CLAIMS = (
     Claim(
         "C7",
-        "the gap is at most 1/Var(log q): in d dimensions the rate falls like 1/d",
+        "the gap is at most 1/Var(log q): of order 1/d for Gaussians, and for the pictures measured",
         source="ours; on Prop. 4",
         expected=Verdict.HOLDS,
         check=check_varentropy,
