@@ -2,14 +2,16 @@ r"""How the rotation of `lml.kernel` walks through memory: scalars first, then o
 
 `_zeta_and_cosine` is the mathematics. The rest is arithmetic and memory, two ways to the same direction:
 
-- `_rotate_orthogonal` and `_rotate_block` form the orthogonal parts ``p'_j`` and measure them: the most exact way, for
-  float64 and for eager CPUs, where they work through blocks that stay in the cache (eager PyTorch would otherwise
-  stream every temporary through main memory);
+- `_rotate_orthogonal`, `_rotate_few` and `_rotate_block` form the orthogonal parts ``p'_j`` and measure them: the most
+  exact way, for float64 and for eager CPUs, where large batches are walked in blocks that stay in the cache (eager
+  PyTorch would otherwise stream every temporary through main memory);
 - `_rotate_gram` needs only the Gram matrix of ``e, p_1 - e .. p_m - e``, so two passes over memory suffice: for
   accelerators and `torch.compile`.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
@@ -23,6 +25,9 @@ _BLOCK = 1 << 19
 
 # Elements up to which a CPU's cost is that of the calls, not of the arithmetic: these go the way with the fewest calls.
 _SMALL = 1 << 15
+
+# Samples up to which a loop over them with Python's own floats costs less than a few calls on tensors of scalars.
+_FEW = 4
 
 # Elements of one inner product of a batched product: longer rows are cut so that the batch occupies every core, and
 # rows much shorter are better multiplied and summed.
@@ -48,9 +53,13 @@ def rotate(noise: Tensor, history: tuple[Tensor, ...], damping: float | Tensor, 
         lam = damping
     differentiable = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
     eager_cpu = noise.device.type == "cpu" and not torch.compiler.is_compiling() and not differentiable
-    if eager_cpu and noise.numel() > _SMALL:
+    narrow = noise.dtype is not torch.float64
+    plain = all(type(t) is Tensor for t in tensors)  # not a tracer's, which has no values
+    if eager_cpu and narrow and plain and batch <= _FEW and len(history) == 1 and noise.numel() <= _SMALL:
+        out = _rotate_few(inputs[0], inputs[1], lam, kappa)
+    elif eager_cpu and noise.numel() > _SMALL:
         out = _rotate_blocked(inputs, lam, kappa)
-    elif eager_cpu or acc is torch.float32 or noise.dtype is torch.float64:
+    elif eager_cpu or acc is torch.float32 or not narrow:
         out = _rotate_orthogonal(inputs, lam, kappa, acc)
     else:
         out = _rotate_gram(inputs, lam, kappa)
@@ -116,6 +125,29 @@ def _solve_damped(B: Tensor, lam: Tensor, a: Tensor) -> Tensor:
 
 def _dot(left: list[Tensor], right: list[Tensor]) -> Tensor | float:
     return sum((u * v for u, v in zip(left, right, strict=True)), start=0.0)
+
+
+def _rotate_few(noise: Tensor, previous: Tensor, lam: Column, kappa: float) -> Tensor:
+    """Rotate few small (B, d) tensors on a CPU: as `_rotate_orthogonal`, with the fewest calls.
+
+    Only for at most 32 bits an element, of which no square leaves the range of float64.
+    """
+    tiny = torch.finfo(torch.float64).tiny
+    floor, ceiling = tiny**0.4, tiny**-0.65  # as in _zeta_and_cosine
+    limit = torch.finfo(noise.dtype).max
+    lams = lam.flatten().tolist() if isinstance(lam, Tensor) else [lam]
+    if len(lams) == 1:
+        lams *= len(noise)
+    out = torch.empty_like(noise)
+    for row, (e, p, damping) in enumerate(zip(noise.double(), previous.double(), lams, strict=True)):
+        E = max(torch.dot(e, e).item(), tiny)
+        ratio = torch.dot(e, p).item() / E
+        p.sub_(e, alpha=ratio)
+        w = min(torch.dot(p, p).item() / E, ceiling)
+        zeta = kappa * (1 + kappa * (ratio - 1)) / max(damping / E + kappa * kappa * w, floor)
+        cos = 1 / math.sqrt(1 + zeta * w * zeta)
+        out[row] = e.mul_(cos).sub_(p, alpha=cos * zeta)
+    return out.clamp_(-limit, limit)
 
 
 def _rotate_gram(inputs: list[Tensor], lam: Column, kappa: float) -> Tensor:
