@@ -18,10 +18,12 @@ from theory_checks.levels import LOG_SNR, SMALL, U, levels, rounding, smallest_t
 from theory_checks.plotting import COLOURS, panels
 from theory_checks.progress import track
 from theory_checks.statistics import Interval, mean_interval
+from theory_checks.symbolic import with_proofs
 from theory_checks.worst import Worst
 from toy import DataMixture, ExactTarget, GaussianMixture
 
 
+@with_proofs("H1")
 def check_residual(
     settings: Settings, names: Sequence[str] = (*SMALL, "digits"), large: Sequence[str] = ("emoji",)
 ) -> Finding:
@@ -78,6 +80,7 @@ def check_residual(
     )
 
 
+@with_proofs("H2")
 def check_tweedie(
     settings: Settings, names: Sequence[str] = (*SMALL, "digits"), large: Sequence[str] = ("emoji",)
 ) -> Finding:

@@ -17,11 +17,13 @@ from theory_checks.ledger import Claim, Finding, Measured, Settings, Verdict, ag
 from theory_checks.levels import U
 from theory_checks.plotting import COLOURS, panels
 from theory_checks.progress import track
+from theory_checks.symbolic import with_proofs
 from theory_checks.worst import Worst
 
 _DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
+@with_proofs("K1")
 def check_sherman_morrison(settings: Settings) -> Finding:
     r"""K1: inverse, square root and log-determinant of ``G = lambda I + s s^T`` against exact rational arithmetic.
 
@@ -88,6 +90,7 @@ def check_sherman_morrison(settings: Settings) -> Finding:
     )
 
 
+@with_proofs("K2")
 def check_identity(settings: Settings) -> Finding:
     r"""K2: ``kappa = 0``, or no previous noise, returns ``eps`` bit for bit, as Algorithm 1 does in exact arithmetic.
 
@@ -137,6 +140,7 @@ def check_identity(settings: Settings) -> Finding:
     )
 
 
+@with_proofs("K3")
 def check_multistep_form(settings: Settings) -> Finding:
     r"""K3: Algorithm 1 equals ``e - zeta p'`` up to a positive factor; evaluated so, it keeps its digits.
 

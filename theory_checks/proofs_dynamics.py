@@ -168,8 +168,8 @@ PROOFS = (
     Proof(
         "the divergence of M, for every density in d = 1, 2, 3",
         ("S2",),
-        r"\nabla\!\cdot\! M = -\frac1\lambda\Bigl[\frac{H s + s\,\mathrm{tr} H}{\lambda + |s|^2} - "
-        r"\frac{2\,s\,(s^\top H s)}{(\lambda + |s|^2)^2}\Bigr]",
+        r"\nabla\!\cdot\! M = -\frac1\lambda\left[\frac{H s + s\,\mathrm{tr} H}{\lambda + |s|^2} - "
+        r"\frac{2\,s\,(s^\top H s)}{(\lambda + |s|^2)^2}\right]",
         divergence_formula,
     ),
     Proof(
@@ -218,7 +218,7 @@ PROOFS = (
     Proof(
         "Barta's inequality for N(0, 1)",
         ("C6",),
-        r"\Bigl(-\frac{L w}{w} - \frac14\Bigr)(\lambda + x^2)^2 = \frac{(2 - \lambda)(x^2 + \lambda + 4)}{4}, \quad "
+        r"\left(-\frac{L w}{w} - \frac14\right)(\lambda + x^2)^2 = \frac{(2 - \lambda)(x^2 + \lambda + 4)}{4}, \quad "
         r"w = x\,e^{x^2/4}",
         gaussian_barta,
     ),

@@ -157,21 +157,21 @@ PROOFS = (
         "Tweedie's second order, for every law of the data in d = 1, 2, 3",
         ("H2",),
         r"-\nabla^2 \log \int p(y)\,e^{-|x - \alpha y|^2/2\sigma^2}\,dy = \frac{I}{\sigma^2} - "
-        r"\frac{\alpha^2}{\sigma^4}\bigl(E[y y^\top | x] - E[y|x]\,E[y|x]^\top\bigr)",
+        r"\frac{\alpha^2}{\sigma^4}\left(E[y y^\top | x] - E[y|x]\,E[y|x]^\top\right)",
         tweedie,
     ),
     Proof(
         "the posterior of a component of a mixture, in d = 1, 2, 3",
         ("H2",),
-        r"N(y; m, c I)\,N(x; \alpha y, \sigma^2 I) = N(x; \alpha m, v I)\,N\Bigl(y; "
-        r"\frac{\alpha c\,x + \sigma^2 m}{v}, \frac{c\,\sigma^2}{v} I\Bigr), \quad v = \alpha^2 c + \sigma^2",
+        r"N(y; m, c I)\,N(x; \alpha y, \sigma^2 I) = N(x; \alpha m, v I)\,N\left(y; "
+        r"\frac{\alpha c\,x + \sigma^2 m}{v}, \frac{c\,\sigma^2}{v} I\right), \quad v = \alpha^2 c + \sigma^2",
         component_posterior,
     ),
     Proof(
         "the same for mixtures, three components in 1-d and two isotropic ones in 2-d",
         ("H2",),
-        r"-\nabla^2 \log \sum_k w_k N(x; \alpha m_k, v_k I) = \frac{I}{\sigma^2} - \frac{\alpha^2}{\sigma^4}\Bigl["
-        r"\sum_k r_k (u_k I + \mu_k \mu_k^\top) - \sum_{k,l} r_k r_l\,\mu_k \mu_l^\top\Bigr]",
+        r"-\nabla^2 \log \sum_k w_k N(x; \alpha m_k, v_k I) = \frac{I}{\sigma^2} - \frac{\alpha^2}{\sigma^4}\left["
+        r"\sum_k r_k (u_k I + \mu_k \mu_k^\top) - \sum_{k,l} r_k r_l\,\mu_k \mu_l^\top\right]",
         mixture,
     ),
 )

@@ -184,14 +184,14 @@ PROOFS = (
     Proof(
         "the inverse, in every dimension",
         ("K1",),
-        r"(\lambda I + s s^\top)\,\frac1\lambda\Bigl(I - \frac{s s^\top}{\lambda + |s|^2}\Bigr)\,x = x",
+        r"(\lambda I + s s^\top)\,\frac1\lambda\left(I - \frac{s s^\top}{\lambda + |s|^2}\right)\,x = x",
         inverse,
     ),
     Proof(
         "the square root, in every dimension",
         ("K1",),
-        r"\Bigl[\lambda^{-1/2}\Bigl(I - \Bigl(1 - \sqrt{\tfrac{\lambda}{\lambda+|s|^2}}\Bigr)"
-        r"\frac{s s^\top}{|s|^2}\Bigr)\Bigr]^2 x = M x",
+        r"\left[\lambda^{-1/2}\left(I - \left(1 - \sqrt{\tfrac{\lambda}{\lambda+|s|^2}}\right)"
+        r"\frac{s s^\top}{|s|^2}\right)\right]^2 x = M x",
         square_root,
     ),
     Proof(
@@ -218,7 +218,7 @@ PROOFS = (
         "an extrapolation, in every dimension",
         ("K3",),
         r"(\lambda + \kappa X + \kappa^2 Q)\,\epsilon - \kappa(E + \kappa X)\,D = (\lambda + \kappa X + \kappa^2 Q)"
-        r"\,\bigl[\epsilon + \eta\,(\epsilon - \epsilon_{prev})\bigr], \quad "
+        r"\,\left[\epsilon + \eta\,(\epsilon - \epsilon_{prev})\right], \quad "
         r"\eta = \frac{\kappa(E + \kappa X)}{\lambda + \kappa X + \kappa^2 Q}",
         extrapolation,
     ),
@@ -240,8 +240,8 @@ PROOFS = (
     Proof(
         "the largest tangent, in every dimension",
         ("K3",),
-        r"\frac{|\epsilon|}{2\sqrt\lambda}\Bigl(1 + \frac{\kappa X}{E}\Bigr) - \zeta\,\frac{|p'|}{|\epsilon|} = "
-        r"\frac{|\epsilon|}{2\sqrt\lambda}\Bigl(1 + \frac{\kappa X}{E}\Bigr)\,"
+        r"\frac{|\epsilon|}{2\sqrt\lambda}\left(1 + \frac{\kappa X}{E}\right) - \zeta\,\frac{|p'|}{|\epsilon|} = "
+        r"\frac{|\epsilon|}{2\sqrt\lambda}\left(1 + \frac{\kappa X}{E}\right)\,"
         r"\frac{(\sqrt\lambda - \kappa |p'|)^2}{\lambda + \kappa^2 |p'|^2}",
         tangent_bound,
     ),
@@ -249,7 +249,7 @@ PROOFS = (
         "the form of rank two, in every dimension",
         ("K3", "K6"),
         r"(\lambda I + v_1 v_1^\top + v_2 v_2^\top)(\epsilon - \zeta_1 p'_1 - \zeta_2 p'_2) = "
-        r"\lambda\bigl(1 + E\,a^\top(\lambda I + \kappa^2 W)^{-1} a\bigr)\,\epsilon, \quad "
+        r"\lambda\left(1 + E\,a^\top(\lambda I + \kappa^2 W)^{-1} a\right)\,\epsilon, \quad "
         r"\zeta = \kappa E\,(\lambda I + \kappa^2 W)^{-1} a",
         rank_two,
     ),

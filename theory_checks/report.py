@@ -15,6 +15,7 @@ from latex2mathml.converter import convert
 from theory_checks.ledger import Claim, Measured, Settings, Verdict
 from theory_checks.plotting import drawn, to_svg
 from theory_checks.records import Record, packed
+from theory_checks.symbolic import FIGURE, proofs_of
 from theory_checks.typeset import typeset
 
 __all__ = ["render"]
@@ -53,11 +54,24 @@ def _entry(record: Record) -> dict[str, object]:
         "finding": finding,
         "formula": convert(claim.formula, display="block") if claim.formula else "",
         "figures": [(figure.name, _value(figure), _bounds(figure), figure.basis) for figure in finding.figures],
+        "proofs": _proofs(record),
         "picture": picture,
         "data": base64.b64encode(packed(finding)).decode() if finding.data else "",
         "check": f"{claim.check.__module__}.{claim.check.__qualname__}",
         "code": _code(claim),
     }
+
+
+def _proofs(record: Record) -> list[tuple[str, str, bool, str]]:
+    """Return name, formula as markup, whether it is proven, and source, of each symbolic proof of the claim.
+
+    A proof that the check has run counts as it found; others are run here.
+    """
+    ran_clean = any(figure.name == FIGURE and figure.value == 0 for figure in record.finding.figures)
+    return [
+        (proof.name, convert(proof.statement, display="block"), ran_clean or proof.holds(), proof.source)
+        for proof in proofs_of(record.claim.id)
+    ]
 
 
 def _code(claim: Claim) -> str:

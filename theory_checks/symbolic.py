@@ -77,7 +77,7 @@ def figure(claim_id: str) -> Measured:
     if not proofs:
         raise ValueError(f"claim_id must be a claim with symbolic proofs, got {claim_id!r}")
     failing = [proof.name for proof in proofs if not proof.holds()]
-    basis = f"fails: {'; '.join(failing)}" if failing else f"sympy, {len(proofs)} proofs"
+    basis = f"fails: {'; '.join(failing)}" if failing else f"sympy, proofs: {len(proofs)}"
     return Measured(FIGURE, len(failing), limit=0, basis=basis)
 
 

@@ -6,7 +6,11 @@ from latex2mathml.converter import convert
 
 from theory_checks import faults_symbolic, proofs_kernel, symbolic
 from theory_checks.faults import Fault, seeded
-from theory_checks.symbolic import FIGURE, Proof, figure, find_proofs, proofs_of
+from theory_checks.ledger import Finding, Settings, Verdict
+from theory_checks.mirror import CLAIMS as MIRROR
+from theory_checks.records import Record
+from theory_checks.report import render
+from theory_checks.symbolic import FIGURE, METHOD, Proof, figure, find_proofs, proofs_of, with_proofs
 
 PROOFS = find_proofs()
 FAULTS = [value for value in vars(faults_symbolic).values() if isinstance(value, Fault)]
@@ -69,3 +73,31 @@ def test_gram_coordinates_agree_with_vectors():
     gram = sympy.Matrix([[s.dot(s), s.dot(x)], [s.dot(x), x.dot(x)]])
     c = proofs_kernel.outer(sympy.Matrix([1, 0]), gram) * sympy.Matrix([2, 7])
     assert c[0] * s + c[1] * x == s * s.T * (2 * s + 7 * x)
+
+
+def test_a_check_with_proofs_gains_a_figure_and_is_open_if_one_fails():
+    @with_proofs("S1")
+    def check(settings: Settings) -> Finding:
+        return Finding(Verdict.FAILS, (), "a reading", methods=("another",))
+
+    green = check(Settings())
+    assert (green.verdict, green.figure(FIGURE).value, green.methods) == (Verdict.FAILS, 0, ("another", METHOD))
+    with seeded(faults_symbolic.density_with_the_inverse_metric):
+        assert check(Settings()).verdict is Verdict.OPEN
+    assert check.__name__ == "check"
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_the_report_prints_the_identity_with_its_verdict(broken: bool):
+    claim = next(claim for claim in MIRROR if claim.id == "S3")
+    record = Record(claim, Finding(Verdict.OPEN, (), "a reading"), 0.0)
+    if broken:
+        with seeded(faults_symbolic.squared_defect_without_a_factor):
+            page = render([record], Settings())
+    else:
+        page = render([record], Settings())
+    proofs = proofs_of("S3")
+    assert all(proof.source in page for proof in proofs)
+    assert page.count(">proven symbolically<") == len(proofs) - (2 if broken else 0)
+    assert page.count(">not an identity<") == (2 if broken else 0)
+    assert convert(proofs[0].statement, display="block") in page
