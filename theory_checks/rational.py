@@ -11,7 +11,17 @@ from fractions import Fraction
 import mpmath
 from torch import Tensor
 
-__all__ = ["combine", "determinant", "dot", "from_tensor", "log", "relative_error", "solve", "textbook_direction"]
+__all__ = [
+    "combine",
+    "determinant",
+    "dot",
+    "from_tensor",
+    "log",
+    "relative_error",
+    "solve",
+    "solve_dense",
+    "textbook_direction",
+]
 
 Vector = list[Fraction]
 
@@ -52,8 +62,14 @@ def relative_error(measured: Sequence[Fraction], direction: Vector, length_of: V
 
 def solve(s: Vector, damping: Fraction, x: Vector) -> Vector:
     """Solve ``(lambda I + s s^T) y = x`` by elimination on the dense matrix, with no use of its structure."""
-    d = len(s)
-    rows = [[damping * (i == j) + s[i] * s[j] for j in range(d)] + [x[i]] for i in range(d)]
+    d = range(len(s))
+    return solve_dense([[damping * (i == j) + s[i] * s[j] for j in d] for i in d], x)
+
+
+def solve_dense(matrix: Sequence[Vector], x: Vector) -> Vector:
+    """Solve ``matrix y = x`` for a positive definite matrix by elimination."""
+    d = len(x)
+    rows = [[*row, b] for row, b in zip(matrix, x, strict=True)]
     _eliminate(rows)
     y = [Fraction(0)] * d
     for i in reversed(range(d)):
