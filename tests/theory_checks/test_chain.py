@@ -43,7 +43,8 @@ def test_a_gaussian_evolves_as_the_recursion_of_its_moments():
     mean, variance = 1.0, 0.25
     start = np.exp(-((found.x - mean) ** 2) / (2 * variance)) / math.sqrt(2 * math.pi * variance)
     densities = found.evolved(start, doublings)
-    # The first step's integrand, start times kernel, is the narrowest: the rule errs by 2 exp(-2 (pi c)^2), c its cells.
+    # The first step's integrand, start times kernel, is the narrowest: the rule errs by
+    # 2 exp(-2 (pi c)^2) with c the cells that it spans.
     narrowest = math.sqrt(1 / (1 / variance + (1 - h) ** 2 / (2 * h)))
     bound = 2 * math.exp(-2 * (math.pi * narrowest / found.spacing) ** 2)
     assert densities.shape == (doublings + 1, len(found.x))
