@@ -43,7 +43,7 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 
 bench: $(INSTALLED)
-	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-columns=median,iqr,rounds
+	$(BIN)/python -m pytest benchmarks -W ignore::DeprecationWarning --benchmark-only --benchmark-columns=median,iqr,rounds
 
 clean:
 	rm -rf out

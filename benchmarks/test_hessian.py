@@ -31,7 +31,6 @@ def test_automatic_differentiation(benchmark, level):
         torch.distributions.MultivariateNormal(q.alpha * q.means, q.component_covariances.dense(), validate_args=False),
         validate_args=False,
     )
-    # MixtureSameFamily's own use of torch.linalg under functorch is what warns.
     hessian = torch.func.hessian(mixture.log_prob)
     expected = q.hessian(x[:1])[0]
     torch.testing.assert_close(hessian(x[0]), expected, rtol=1e-8, atol=1e-8 * float(expected.abs().max()))

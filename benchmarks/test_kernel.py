@@ -1,10 +1,8 @@
 """The LML direction against the streaming floor ``torch.add(a, b, out=c)`` on tensors of the same size, in one run.
 
-The floor of form K3 is 5/3 of it: two passes read ``noise`` and ``previous`` and one writes, five streams against three.
+The floor of form K3 is 5/3 of it: two passes read ``noise`` and ``previous``, one writes: five streams against three.
 Times in brackets are multiples of the fastest of a group, which is the floor.
 """
-
-import warnings
 
 import pytest
 import torch
@@ -45,12 +43,10 @@ def test_lml_direction(benchmark, tensors):
 def test_lml_direction_compiled(benchmark, tensors):
     noise, previous = tensors
     compiled = torch.compile(lml_direction, fullgraph=True, dynamic=False)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of PyTorch's own imports
-        try:
-            compiled(noise, previous, damping=DAMPING, mixing=MIXING)
-        except torch._dynamo.exc.BackendCompilerFailed as error:
-            pytest.skip(f"no working compiler: {error}")
+    try:
+        compiled(noise, previous, damping=DAMPING, mixing=MIXING)
+    except torch._dynamo.exc.BackendCompilerFailed as error:
+        pytest.skip(f"no working compiler: {error}")
     benchmark(lambda: compiled(noise, previous, damping=DAMPING, mixing=MIXING))
 
 

@@ -160,13 +160,16 @@ def _rotate_gram(inputs: list[Tensor], lam: Column, kappa: float) -> Tensor:
     D = [p.double() - e for p in inputs[1:]]
     E = _positive(_row_sum(e * e))
     X = torch.cat([_row_sum(e * u) for u in D], 1)
-    Q = _gram(D)
+    lengths = torch.cat([_row_sum(u * u) for u in D], 1)
     slope = X / E
     # W is resolved down to the square of a float32 rounding of D. Below that p' is rounding noise, and a W without this
     # floor would let it grow beyond |e|. It matters only where every p_j is parallel to e.
-    lengths = Q.diagonal(dim1=1, dim2=2)
     single = torch.finfo(torch.float32)
-    W = Q - X[:, :, None] * slope[:, None, :] + torch.diag_embed(4 * single.eps**2 * lengths)
+    resolution = 4 * single.eps**2 * lengths
+    if len(D) == 1:
+        W = (lengths - X * slope + resolution)[:, :, None]
+    else:
+        W = _gram(D) - X[:, :, None] * slope[:, None, :] + torch.diag_embed(resolution)
     zeta, cos = _zeta_and_cosine(E, slope, W, lam, kappa)
     alpha = (cos * (1 + (zeta * slope).sum(1, keepdim=True))).float()
     beta = (cos * zeta).clamp(-single.max, single.max).float()
