@@ -232,22 +232,25 @@ def check_against_langevin(
             worst.see("excess", (ratio - 1) / error)
             values.append(ratio)
             errors.append(error)
-            faster = max(faster, ratio / damping)
-        paper[name] = values[0]
+            faster = max(faster, (ratio - error) / damping)
+        if errors[0] < 0.1 * values[0] or name == names[0]:  # the first is reported with its error
+            paper[name] = values[0]
         data[f"{name}:damping"], data[f"{name}:ratio"] = np.array(chosen), np.array(values)
         data[f"{name}:error"] = np.array(errors)
     first = names[0]
+    at_first = float(data[f"{first}:ratio"][0])
     figures = (
         Measured("gap of lambda M over that of Langevin, minus 1, over its error, the largest",
                  max(worst["excess"], 0.0), limit=1,
                  basis="refined mesh and box; a theorem"),
-        Measured(f"gap of lambda M over that of Langevin at lambda = {dampings[0]:g}, {first}", paper[first],
-                 low=paper[first] - float(data[f"{first}:error"][0]),
-                 high=paper[first] + float(data[f"{first}:error"][0]),
+        Measured(f"gap of lambda M over that of Langevin at lambda = {dampings[0]:g}, {first}", at_first,
+                 low=at_first - float(data[f"{first}:error"][0]),
+                 high=at_first + float(data[f"{first}:error"][0]),
                  basis="refined mesh and box"),
-        Measured("the same, the largest of the targets", max(paper.values())),
-        Measured("gap of M, in its own clock, over that of Langevin, the largest (control)", faster,
-                 basis="above 1: the clock decides, not the geometry"),
+        Measured("the same, the largest of the targets", max(paper.values()),
+                 basis="of those whose mesh resolves it to a tenth: " + ", ".join(paper)),
+        Measured("gap of M, in its own clock, over that of Langevin, at least (control)", faster,
+                 basis="the largest, less its error; above 1: the clock decides, not the geometry"),
     )  # fmt: skip
     return Finding(
         verdict=agreement(figures[0]) if faster > 1 else Verdict.OPEN,

@@ -77,7 +77,7 @@ _CASES = (
 def check_varentropy(
     settings: Settings,
     cases: Sequence[tuple[str, float]] = _CASES,
-    names: Sequence[str] = ("gauss-1d", "bimodal-1d", "skewed-1d", "cross-2d"),
+    names: Sequence[str] = ("gauss-1d", "bimodal-1d", "skewed-1d", "gauss-2d", "cross-2d"),
 ) -> Finding:
     r"""C7: ``gap <= E_q[|s|^2/(lambda + |s|^2)]/Var_q(log q) <= 1/Var_q(log q)``, with the test function ``log q``."""
     generator = settings.generator()
