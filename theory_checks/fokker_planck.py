@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg
+import scipy.special
 import torch
 
 from theory_checks.dynamics import check_dynamics, mobility
@@ -118,9 +119,9 @@ def _chi_squared(p: np.ndarray, q: np.ndarray) -> float:
 
 
 def _kullback_leibler(p: np.ndarray, q: np.ndarray) -> float:
-    inside = p > 0
-    # p log(p/q) - p + q is never negative, so nothing cancels.
-    return float((p[inside] * np.log(p[inside] / q[inside])).sum() - p.sum() + q.sum())
+    # p log(p/q) - p + q in r = p/q - 1: never negative, and where p is nearly q the rounding is that of r, not of one.
+    r = np.maximum((p - q) / q, -1.0)
+    return float((q * (scipy.special.xlog1py(1 + r, r) - r)).sum())
 
 
 def _total_variation(p: np.ndarray, q: np.ndarray) -> float:

@@ -115,3 +115,15 @@ def test_the_divergences_are_their_definitions():
     # 1 - H^2 = sum sqrt(p q).
     overlap = math.sqrt(0.125) + 0.5
     assert DIVERGENCES["Hellinger"](p, q) == pytest.approx(math.sqrt(1 - overlap))
+
+
+def test_kl_of_nearly_equal_densities_is_half_their_chi_squared_to_all_digits():
+    # KL = chi2/2 - E r^3/6 + ..: with r = 1e-6 sin, odd, the next term is of relative order r^2.
+    q = np.full(1000, 1e-3)
+    p = q * (1 + 1e-6 * np.sin(2 * np.pi * np.arange(1000) / 1000))
+    assert DIVERGENCES["KL"](p, q) == pytest.approx(0.25e-12, rel=1e-8)
+
+
+def test_kl_counts_cells_that_are_empty():
+    p, q = np.array([0.0, 1.0]), np.array([0.25, 0.75])
+    assert DIVERGENCES["KL"](p, q) == pytest.approx(math.log(4 / 3), rel=1e-14)
