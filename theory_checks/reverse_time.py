@@ -33,7 +33,16 @@ from torch import Tensor
 from lml.geometry import DampedOuterProduct
 from toy import GaussianMixture
 
-__all__ = ["FLOWS", "ReverseFlow", "cell_edges", "particles", "probabilities_of", "transported"]
+__all__ = [
+    "FLOWS",
+    "ReverseFlow",
+    "cell_edges",
+    "cumulative",
+    "implicit_midpoint",
+    "particles",
+    "probabilities_of",
+    "transported",
+]
 
 #: Flows by name.
 FLOWS = ("sde", "sde_div", "ode", "mixed")
@@ -100,7 +109,7 @@ class ReverseFlow:
         return b[:, 0].numpy(), root(torch.ones_like(b))[:, 0].numpy() ** 2
 
 
-def _cumulative(q: GaussianMixture, x: np.ndarray) -> np.ndarray:
+def cumulative(q: GaussianMixture, x: np.ndarray) -> np.ndarray:
     """Return the distribution function of a mixture in one dimension at points (n,)."""
     means = (q.alpha * q.means)[:, 0].numpy()
     spread = np.sqrt(q.component_covariances.dense()[:, 0, 0].numpy())
@@ -124,7 +133,7 @@ def cell_edges(data: GaussianMixture, start: float, cells: int) -> np.ndarray:
 
 def probabilities_of(flow: ReverseFlow, edges: np.ndarray, tau: float) -> np.ndarray:
     """Return the probabilities of ``q_t`` in the cells, (n,)."""
-    return np.diff(_cumulative(flow.level(tau), math.exp(-tau) * edges))
+    return np.diff(cumulative(flow.level(tau), math.exp(-tau) * edges))
 
 
 def transported(flow: ReverseFlow, edges: np.ndarray, steps: int) -> np.ndarray:
@@ -143,7 +152,7 @@ def _followed(flow: ReverseFlow, edges: np.ndarray) -> np.ndarray:
 
     inner = edges[1:-1]
     path = solve_ivp(slope, (0.0, flow.start), inner, method="DOP853", rtol=1e-8, atol=1e-9)
-    below = _cumulative(flow.level(flow.start), math.exp(-flow.start) * path.y[:, -1])
+    below = cumulative(flow.level(flow.start), math.exp(-flow.start) * path.y[:, -1])
     return np.diff(below, prepend=0.0, append=1.0)
 
 
@@ -151,27 +160,42 @@ def _fokker_planck(flow: ReverseFlow, edges: np.ndarray, steps: int) -> np.ndarr
     # The centres are half-way between the edges in the variable in which the grid is uniform.
     grid = np.arcsinh(edges)
     centre = np.sinh(0.5 * (grid[:-1] + grid[1:]))
-    width, gap = np.diff(edges), np.diff(centre)
     points = np.concatenate((centre, edges[1:-1]))
-    n = len(centre)
     h = flow.start / steps
     p = probabilities_of(flow, edges, flow.start)
     for k in range(steps):
         b, D = flow.on_line(points, flow.start - (k + 0.5) * h)
-        # Flux through the edge between i and i + 1: left_i P_i + right_i P_{i+1}, of density P/width.
-        left = (0.5 * b[n:] + 0.5 * D[: n - 1] / gap) / width[:-1]
-        right = (0.5 * b[n:] - 0.5 * D[1:n] / gap) / width[1:]
-        lower, upper = 0.5 * h * left, -0.5 * h * right
-        diagonal = np.zeros(n)
-        diagonal[:-1] -= lower
-        diagonal[1:] -= upper
-        change = diagonal * p
-        change[1:] += lower * p[:-1]
-        change[:-1] += upper * p[1:]
-        bands = np.zeros((3, n))
-        bands[0, 1:], bands[1], bands[2, :-1] = -upper, 1 - diagonal, -lower
-        p = scipy.linalg.solve_banded((1, 1), bands, p + change, overwrite_ab=True, check_finite=False)
-    return np.asarray(p)
+        p = implicit_midpoint(p, b[len(centre) :], D[: len(centre)], edges, centre, h)
+    return p
+
+
+def implicit_midpoint(
+    p: np.ndarray, b: np.ndarray, D: np.ndarray, edges: np.ndarray, centre: np.ndarray, h: float
+) -> np.ndarray:
+    """Return the cells' probabilities a step later under ``d rho/dt = -(b rho)' + (D rho)''/2``, with no flux outside.
+
+    Args:
+        p: probabilities of the cells, shape (n,).
+        b: drift at the edges between cells, shape (n - 1,).
+        D: squared noise at the centres, shape (n,).
+        edges: of the cells, shape (n + 1,).
+        centre: of the cells, shape (n,).
+        h: the step.
+    """
+    width, gap = np.diff(edges), np.diff(centre)
+    # Flux through the edge between i and i + 1: left_i P_i + right_i P_{i+1}, of density P/width.
+    left = (0.5 * b + 0.5 * D[:-1] / gap) / width[:-1]
+    right = (0.5 * b - 0.5 * D[1:] / gap) / width[1:]
+    lower, upper = 0.5 * h * left, -0.5 * h * right
+    diagonal = np.zeros(len(p))
+    diagonal[:-1] -= lower
+    diagonal[1:] -= upper
+    change = diagonal * p
+    change[1:] += lower * p[:-1]
+    change[:-1] += upper * p[1:]
+    bands = np.zeros((3, len(p)))
+    bands[0, 1:], bands[1], bands[2, :-1] = -upper, 1 - diagonal, -lower
+    return np.asarray(scipy.linalg.solve_banded((1, 1), bands, p + change, overwrite_ab=True, check_finite=False))
 
 
 def particles(flow: ReverseFlow, count: int, steps: int, generator: torch.Generator) -> Tensor:
