@@ -1,5 +1,6 @@
 # make           set up (.venv)
 # make verify    the ledger: every claim with its verdict; 3 minutes
+# make notebooks run the notebooks of theory_checks in place; 3 minutes
 # make test      the test suite; 10 minutes
 PYTHON ?= python3
 # Extra flags for pip, e.g. the CPU build of PyTorch: PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"
@@ -10,7 +11,7 @@ INSTALLED := $(VENV)/.installed
 LEDGER := out/verify/.complete
 SOURCES := $(shell git ls-files -co --exclude-standard -- 'lml/*' 'toy/*' 'theory_checks/*' 'image_exps/*' 2>/dev/null)
 
-.PHONY: setup verify test test-slow lint bench clean
+.PHONY: setup verify notebooks test test-slow lint bench clean
 setup: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -30,6 +31,10 @@ $(LEDGER): $(INSTALLED) $(SOURCES)
 	@rm -f $@
 	@$(BIN)/python -m theory_checks --out out/verify
 	@touch $@
+
+# The outputs are kept with the notebooks: run this after a change that they show.
+notebooks: $(INSTALLED)
+	$(BIN)/python -m theory_checks.notebooks
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -m "not slow"
