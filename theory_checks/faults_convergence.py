@@ -61,7 +61,7 @@ def chi_squared_at_half_its_rate(original: Callable[..., np.ndarray]) -> Callabl
     return chi_squared
 
 
-@fault("theory_checks.spectral:_root_gradient", "C1", "C4", "C6", "C7")
+@fault("theory_checks.spectral:_root_gradient", "C1", "C4", "C7")
 def half_of_the_root_left_out(original: Callable[..., Any]) -> Callable[..., Any]:
     """``grad g - s g``, as if ``g = q f``."""
     return lambda g, s: np.asarray(grad(g) - s * g)
@@ -95,7 +95,7 @@ def langevin_with_half_the_noise(original: Method) -> Method:
     return mobility
 
 
-@fault("theory_checks.spectral:mobility", "C4", "C6")
+@fault("theory_checks.spectral:mobility", "C4")
 def root_of_the_mobility(original: Method) -> Method:
     """``M^{1/2}`` in place of ``M``, in one dimension."""
     return lambda s, *, damping, dynamics: original(s, damping=damping, dynamics=dynamics).sqrt()

@@ -25,7 +25,7 @@ def test_the_gap_of_langevin_for_a_gaussian_is_one_over_its_variance(v):
 
 
 @pytest.mark.parametrize("strength", [1e-3, 0.3, 2.0, 3.0, 10.0, 1e4])
-@pytest.mark.parametrize("v", [1e-4, 1.0, 1e4])
+@pytest.mark.parametrize("v", [1e-4, 1e4])
 def test_the_gap_of_the_corrected_dynamics_for_a_gaussian_is_the_closed_form(strength, v):
     gap = spectral_gap(gaussian(v), damping=strength / v, dynamics="corrected", **COARSE[1])
     assert abs(gap.value - gaussian_gap(strength / v, v)) <= gap.error
