@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -32,9 +33,16 @@ from theory_checks.terminal import Display, plain_text, summary
     help="Folder for ledger.json, ledger.txt, report.html and what each claim leaves behind.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of every random check.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=min(4, os.cpu_count() or 1),
+    show_default="a process a core, at most 4",
+    help="Claims that are checked at the same time.",
+)
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run: keep finished claims that are unchanged.")
 @click.option("--list", "list_only", is_flag=True, help="List the claims and exit.")
-def main(profile: str, ids: tuple[str, ...], out: Path, seed: int, resume: bool, list_only: bool) -> None:
+def main(profile: str, ids: tuple[str, ...], out: Path, seed: int, workers: int, resume: bool, list_only: bool) -> None:
     """Check the paper's claims, print the ledger and write it to disk.
 
     Each claim gets one line: its id, statement, verdict, the decisive figure with its limit or interval, and seconds.
@@ -60,17 +68,17 @@ def main(profile: str, ids: tuple[str, ...], out: Path, seed: int, resume: bool,
             console.print(text, markup=False, soft_wrap=True)
         return
     settings = Settings(profile=profile, seed=seed)  # type: ignore[arg-type]
-    sys.exit(_check(console, claims, settings, out, resume))
+    sys.exit(_check(console, claims, settings, out, resume, workers))
 
 
-def _check(console: Console, claims: list[Claim], settings: Settings, out: Path, resume: bool) -> int:
+def _check(console: Console, claims: list[Claim], settings: Settings, out: Path, resume: bool, workers: int) -> int:
     out.mkdir(parents=True, exist_ok=True)
     (out / ".complete").unlink(missing_ok=True)  # the Makefile's mark of a whole run that passed: not of this one, yet
     display = Display(console, claims)
     done: list[Record] = []
     try:
         with display.live():
-            for record in runner.run(claims, settings, out, resume=resume, listener=display.update):
+            for record in runner.run(claims, settings, out, resume=resume, listener=display.update, workers=workers):
                 done.append(record)
                 display.add(record)
                 _write_ledger(done, settings, out)

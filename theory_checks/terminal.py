@@ -37,7 +37,7 @@ class Display:
     def __init__(self, console: Console, claims: Sequence[Claim]) -> None:
         self._console = console
         self._seconds = {claim.id: claim.seconds for claim in claims}
-        self._done = 0.0
+        self._done: dict[str, float] = {}
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=30),
@@ -61,16 +61,19 @@ class Display:
 
     def update(self, claim: Claim, label: str, fraction: float) -> None:
         """Move the bar to a fraction of a claim."""
-        description = f"{claim.id} {label}".strip()
-        self._progress.update(
-            self._task, description=description, completed=self._done + fraction * self._seconds[claim.id]
-        )
+        if self._done.get(claim.id) == 1:
+            return
+        self._done[claim.id] = fraction
+        self._progress.update(self._task, description=f"{claim.id} {label}".strip(), completed=self._completed())
 
     def add(self, record: Record) -> None:
         """Print the line of a finished claim."""
-        self._done += self._seconds[record.claim.id]
-        self._progress.update(self._task, completed=self._done)
+        self._done[record.claim.id] = 1
+        self._progress.update(self._task, completed=self._completed())
         self._console.print(line(self._console, record))
+
+    def _completed(self) -> float:
+        return sum(self._seconds[claim] * fraction for claim, fraction in self._done.items())
 
 
 def line(console: Console, record: Record) -> Table:
@@ -92,7 +95,7 @@ def summary(records: Sequence[Record]) -> str:
     """Return the last lines: how many claims have which verdict, and which are not as expected."""
     counts = Counter(record.finding.verdict for record in records)
     parts = ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict])
-    lines = [f"{len(records)} claims in {sum(r.seconds for r in records):.0f} s: {parts}."]
+    lines = [f"{len(records)} claims, {sum(r.seconds for r in records):.0f} s of checks: {parts}."]
     surprises = [r for r in records if not r.as_expected]
     if not surprises:
         lines.append("Every verdict is the one that this repository stands for.")

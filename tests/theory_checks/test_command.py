@@ -13,8 +13,8 @@ from click.testing import CliRunner
 from theory_checks.__main__ import main
 
 
-def run(*arguments):
-    return CliRunner().invoke(main, [str(a) for a in arguments])
+def run(*arguments, workers=1):
+    return CliRunner().invoke(main, [str(a) for a in arguments] + ["--workers", str(workers)])
 
 
 def test_list_names_every_claim_and_checks_none(install, calls):
@@ -59,6 +59,24 @@ def test_the_ledger_runs_the_claims_of_a_users_package(install, calls, tmp_path)
     assert re.search(r"^Z1 +the first +HOLDS +half: 0.5 \(limit 1\) +0.0", text, re.M)
     assert "Every verdict is the one that this repository stands for." in text
     assert "\x1b" not in text
+
+
+def test_workers_find_the_same_in_the_same_order(install, calls, tmp_path):
+    install()
+    assert run("--out", tmp_path / "one").exit_code == 0
+    result = run("--out", tmp_path / "two", workers=2)
+    assert result.exit_code == 0, result.output
+    assert sorted(calls()) == ["Z1", "Z1", "Z2", "Z2"]
+    one, two = (json.loads((tmp_path / name / "ledger.json").read_text()) for name in ("one", "two"))
+    assert [{**row, "seconds": 0} for row in one] == [{**row, "seconds": 0} for row in two]
+
+
+def test_an_interruption_in_a_worker_is_one_of_the_run(install, tmp_path, monkeypatch):
+    install()
+    monkeypatch.setenv("LML_TEST_BLOCK", "interrupt")
+    result = run("--out", tmp_path, workers=2)
+    assert result.exit_code == 130
+    assert "1 of 2 claims are kept" in result.output
 
 
 def test_a_verdict_that_is_not_expected_is_an_error(install, tmp_path):
