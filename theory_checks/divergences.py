@@ -261,8 +261,11 @@ def draw_divergences(finding: Finding) -> Figure:
     times = data[f"{name}:times"]
     for rate in (1, 2):
         left.semilogy(times, 0.06 * np.exp(-rate * times), ":", color=COLOURS["limit"], lw=1)
-        left.text(3.6, 0.012 * math.exp(-rate * 4.2), f"rate {rate}g", color=COLOURS["limit"], fontsize=8, ha="right")
-    left.set(xlabel="time, in 1/gap", ylabel="divergence from q", ylim=(1e-9, 10))
+        end = 9.8 if rate == 1 else 6.2
+        left.text(
+            end, 0.02 * math.exp(-rate * end), f"rate {rate}g", color=COLOURS["limit"], fontsize=8, ha="right", va="top"
+        )
+    left.set(xlabel="time, in 1/gap", ylabel="divergence from q", ylim=(1e-10, 1e4))
     left.set_title(name.replace(", ", r", $\lambda=$"), loc="left")
     left.legend(loc="upper right")
     times = data["growth:times"]
