@@ -63,4 +63,6 @@ def holm(p: Sequence[float]) -> list[float]:
 
 def power(effect: float, error: float, level: float) -> float:
     """Return the probability that a one-sided test of this level finds a mean of ``effect``, for a normal mean."""
+    if error == 0:
+        return float(effect > 0)
     return float(stats.norm.sf(stats.norm.isf(level) - effect / error))

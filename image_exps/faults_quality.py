@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from torch import Tensor
 
 from image_exps.endpoints import Laboratory
+from image_exps.quality import check_attribution, check_gain
 from lml.controls import Extrapolation
 from lml.correction import LML, NoCorrection
 from theory_checks.faults import fault
+
+#: Fewer noises, and no pictures.
+REDUCED = {"Q1": partial(check_gain, count=96, pictures=False), "Q2": partial(check_attribution, count=96)}
 
 
 @fault("lml.correction:lml_direction_rank", "Q1", "Q2")

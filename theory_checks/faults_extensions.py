@@ -56,7 +56,8 @@ def gain_of_the_present_change(original: Any) -> Any:
 
     def damping_of(noise: Tensor, history: Any, *, mode: str, damping: float) -> float | Tensor:
         p1, p2 = history[:2] if len(history) > 1 else (noise, noise)
-        return original(p2, (p1, noise), mode=mode, damping=damping)
+        lam: float | Tensor = original(p2, (p1, noise), mode=mode, damping=damping)
+        return lam
 
     return damping_of
 
@@ -66,8 +67,8 @@ def gain_multiplies_the_damping(original: Any) -> Any:
     """``lambda = damping |e|^2 gain``: it turns furthest where the noise turned back."""
 
     def damping_of(noise: Tensor, history: Any, *, mode: str, damping: float) -> float | Tensor:
-        lam = original(noise, history, mode=mode, damping=damping)
-        relative = original(noise, (), mode="relative", damping=damping)
+        lam: float | Tensor = original(noise, history, mode=mode, damping=damping)
+        relative: Tensor = original(noise, (), mode="relative", damping=damping)
         return relative**2 / lam if mode == "adaptive" else lam
 
     return damping_of
