@@ -149,3 +149,21 @@ def barta_with_a_larger_constant(original: Formula) -> Formula:
     """1/2 in place of 1/4."""
     x = sympy.symbols("x", positive=True)
     return lambda: original() - (_lam + x**2) ** 2 / 4
+
+
+@fault("theory_checks.proofs_hessian:claimed_square_gap", "H3", "H3c")
+def square_gap_without_the_mixed_term(original: Formula) -> Formula:
+    """``W`` left out of the quadratic form."""
+    return lambda d, A, W, noise: original(d, A, W, noise) + 2 * (noise.T * W * noise)[0]
+
+
+@fault("theory_checks.proofs_hessian:claimed_trace", "H3", "H3c")
+def pairs_counted_twice(original: Formula) -> Formula:
+    """``sum_ij`` without the half."""
+    return lambda r, y: 2 * original(r, y)
+
+
+@fault("theory_checks.proofs_dynamics:claimed_rate", "C1c")
+def rate_without_the_slope_of_the_score(original: Formula) -> Formula:
+    """``s'`` left out."""
+    return lambda s, slope, p, p_slope: original(s, sympy.Integer(0), p, p_slope)

@@ -16,6 +16,7 @@ from theory_checks.ledger import Claim, Finding, Measured, Settings, Verdict, ag
 from theory_checks.levels import LOG_SNR, SMALL, U, levels, rounding
 from theory_checks.plotting import COLOURS, panels
 from theory_checks.progress import track
+from theory_checks.symbolic import with_proofs
 from theory_checks.worst import Worst
 from toy import DataMixture, ExactTarget
 
@@ -81,6 +82,7 @@ def hessian_error_bound(q: ExactTarget, radius: Tensor, delta: float, diameter: 
 BOUNDED = ("points-1d", "points-2d", "points-8d", "digits", "emoji")
 
 
+@with_proofs("H3")
 def check_error_bound(settings: Settings, names: Sequence[str] = BOUNDED) -> Finding:
     """H3: Proposition 2's bound on ``|F - s_theta s_theta^T|_HS``, pointwise in x with ``R = |eps(x)|``.
 

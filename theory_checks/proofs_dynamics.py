@@ -100,6 +100,32 @@ def gradient_form() -> Matrix:
     return Matrix(rows)
 
 
+def claimed_rate(s: sympy.Expr, slope: sympy.Expr, p: sympy.Expr, p_slope: sympy.Expr) -> sympy.Expr:
+    """Return ``R = -(p' + p^2 + s p + s')/(lambda + s^2)``."""
+    return -(p_slope + p**2 + s * p + slope) / (lam + s**2)
+
+
+def barta() -> sympy.Expr:
+    """``(L f)'/f' + R`` for ``f' = h/M``, ``h = exp(P)``, ``p = P'``."""
+    (x,) = coordinates(1)
+    L, P = log_density((x,)), Function("P", real=True)(x)
+    s = diff(L, x)
+    M = 1 / (lam + s**2)
+    slope = exp(P) / M
+    generator = diff(exp(L) * M * slope, x) / exp(L)
+    return diff(generator, x) / slope + claimed_rate(s, diff(s, x), diff(P, x), diff(P, x, 2))
+
+
+def tail() -> sympy.Expr:
+    """R at ``p = -theta s`` less ``(1 - theta)(theta s^2 - s')/(lambda + s^2)``."""
+    (x,) = coordinates(1)
+    theta = symbols("theta", positive=True)
+    s = diff(log_density((x,)), x)
+    slope = diff(s, x)
+    closed = (1 - theta) * (theta * s**2 - slope) / (lam + s**2)
+    return claimed_rate(s, slope, -theta * s, -theta * slope) - closed
+
+
 def claimed_defect(s: Matrix, H: Matrix, i: int, j: int, k: int) -> sympy.Expr:
     """Return ``T_ijk = H_ik s_j - H_ij s_k``."""
     return H[i, k] * s[j] - H[i, j] * s[k]
@@ -221,5 +247,17 @@ PROOFS = (
         r"\left(-\frac{L w}{w} - \frac14\right)(\lambda + x^2)^2 = \frac{(2 - \lambda)(x^2 + \lambda + 4)}{4}, \quad "
         r"w = x\,e^{x^2/4}",
         gaussian_barta,
+    ),
+    Proof(
+        "the rate of a trial function, for every density and every p in d = 1",
+        ("C1c",),
+        r"\frac{(L f)'}{f'} = \frac{p' + p^2 + s\,p + s'}{\lambda + s^2} = -R, \quad M f' = e^{\int p}",
+        barta,
+    ),
+    Proof(
+        "the rate in the tails, for every density in d = 1",
+        ("C1c",),
+        r"p = -\theta s \;\Rightarrow\; R = \frac{(1 - \theta)(\theta s^2 - s')}{\lambda + s^2}",
+        tail,
     ),
 )

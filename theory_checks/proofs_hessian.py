@@ -146,6 +146,44 @@ def mixture() -> Matrix:
     return Matrix(rows)
 
 
+def claimed_square_gap(d: int, A: sympy.Expr, W: Matrix, noise: Matrix) -> sympy.Expr:
+    """Return ``T = 2 sqrt(d) A + A^2 + 2 tr W - |W|^2 + 2 eps^T ((sqrt(d) + A + 1) I - W) eps`` of H3c, ``W = S V``."""
+    root = sympy.sqrt(d)
+    quadratic = (noise.T * ((root + A + 1) * eye(d) - W) * noise)[0]
+    return 2 * root * A + A**2 + 2 * W.trace() - sum(w**2 for w in W) + 2 * quadratic
+
+
+def bound_squares() -> Matrix:
+    """``(sqrt(d) + A + |eps|^2)^2 - |I - W - eps eps^T|^2 - T`` for every symmetric W and every eps, d = 1, 2, 3."""
+    A = symbols("A", positive=True)
+    rows = []
+    for d in (1, 2, 3):
+        noise = Matrix(symbols(f"e1:{d + 1}", real=True))
+        W = Matrix(d, d, lambda i, j: symbols(f"w{min(i, j) + 1}{max(i, j) + 1}", real=True))
+        error = eye(d) - W - noise * noise.T
+        bound = sympy.sqrt(d) + A + noise.dot(noise)
+        rows.append(bound**2 - sum(e**2 for e in error) - claimed_square_gap(d, A, W, noise))
+    return Matrix(rows)
+
+
+def claimed_trace(r: list[sympy.Expr], y: list[Matrix]) -> sympy.Expr:
+    """Return ``(1/2) sum_ij r_i r_j |y_i - y_j|^2``."""
+    return sum(a * b * (p - q).dot(p - q) for a, p in zip(r, y, strict=True) for b, q in zip(r, y, strict=True)) / 2
+
+
+def covariance_trace() -> Matrix:
+    """``tr Cov`` of four points with weights of sum one less `claimed_trace`, d = 1, 2, 3: at most ``D^2/2``."""
+    rows = []
+    for d in (1, 2, 3):
+        y = [Matrix(symbols(f"y{k}_1:{d + 1}", real=True)) for k in range(4)]
+        r = list(symbols("r1:4", positive=True))
+        r.append(1 - sum(r))
+        mean = sum((a * p for a, p in zip(r, y, strict=True)), sympy.zeros(d, 1))
+        trace = sum(a * (p - mean).dot(p - mean) for a, p in zip(r, y, strict=True))
+        rows.append(trace - claimed_trace(r, y))
+    return Matrix(rows)
+
+
 PROOFS = (
     Proof(
         "the residual, for every density in d = 1, 2, 3",
@@ -173,5 +211,19 @@ PROOFS = (
         r"-\nabla^2 \log \sum_k w_k N(x; \alpha m_k, v_k I) = \frac{I}{\sigma^2} - \frac{\alpha^2}{\sigma^4}\left["
         r"\sum_k r_k (u_k I + \mu_k \mu_k^\top) - \sum_{k,l} r_k r_l\,\mu_k \mu_l^\top\right]",
         mixture,
+    ),
+    Proof(
+        "both sides of Prop. 2, squared, for every symmetric W in d = 1, 2, 3",
+        ("H3", "H3c"),
+        r"(\sqrt{d} + A + |\epsilon|^2)^2 - |I - W - \epsilon\epsilon^\top|^2 = 2\sqrt{d}\,A + A^2 + 2\,\mathrm{tr}\,W "
+        r"- |W|^2 + 2\,\epsilon^\top\left((\sqrt{d} + A + 1) I - W\right)\epsilon",
+        bound_squares,
+    ),
+    Proof(
+        "the trace of a covariance, for any four points in d = 1, 2, 3",
+        ("H3", "H3c"),
+        r"\sum_i r_i |y_i - m|^2 = \frac12 \sum_{ij} r_i r_j |y_i - y_j|^2 \le "
+        r"\frac{D^2}{2}\left(1 - \sum_i r_i^2\right)",
+        covariance_trace,
     ),
 )
