@@ -1,13 +1,18 @@
-"""Faults of the divergences along the corrected flow, for the claim C2."""
+"""Faults of the divergences along the corrected flow and of the log-Sobolev constants, for the claims C2 and C5."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from theory_checks.divergences import check_divergences
 from theory_checks.faults import fault
+from theory_checks.log_sobolev import check_log_sobolev
 
-REDUCED = {"C2": lambda settings: check_divergences(settings, (("bimodal-1d", 1.0),))}
+REDUCED = {
+    "C2": lambda settings: check_divergences(settings, (("bimodal-1d", 1.0),)),
+    "C5": lambda settings: check_log_sobolev(settings, ("gauss-1d", "bimodal-1d")),
+}
 
 
 @fault("theory_checks.chain:drift", "C2")
@@ -38,3 +43,32 @@ def kl_the_wrong_way_round(original: Any) -> Any:
 def wasserstein_without_the_root(original: Any) -> Any:
     """The cost of transport is given for its root."""
     return lambda edges, p, q: original(edges, p, q) ** 2
+
+
+@fault("theory_checks.fokker_planck:ReversibleFlow.gap", "C2", "C5")
+def gap_is_the_third_eigenvalue(original: Any) -> Any:
+    """The rate is read from the eigenvalue after the gap."""
+    return property(lambda self: float(self.eigenvalues[2]))
+
+
+@fault("theory_checks.log_sobolev:_criterion", "C5")
+def criterion_of_the_plain_metric(original: Any) -> Any:
+    """The integral of 1/(q M) is taken for that of 1/q, so that every reading has Langevin's constant."""
+    return lambda log_p, resistance, step: original(log_p, 1 + 0 * resistance, step)
+
+
+@fault("theory_checks.log_sobolev:log_sobolev_quotient", "C5")
+def gradient_of_the_square(original: Any) -> Any:
+    """The energy is that of q^{-a} instead of its root: four times as much."""
+
+    def quotient(*args: Any, **options: Any) -> tuple[float, float]:
+        value, bound = original(*args, **options)
+        return value / 4, bound
+
+    return quotient
+
+
+@fault("theory_checks.log_sobolev:gaussian_bound", "C5")
+def log_determinant_with_the_wrong_sign(original: Any) -> Any:
+    """KL between two Gaussians adds the log of the ratio of variances that it must subtract."""
+    return lambda a, d: original(a, d) - 2 * d / a**2 * math.log1p(-a)
