@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import scipy.sparse.linalg
 import skfem
-import torch
 from skfem.helpers import dot, grad
 
-from theory_checks.dynamics import check_dynamics, mobility
+from theory_checks.dynamics import check_dynamics
+from theory_checks.finite_elements import box_basis, coefficients
 from toy import GaussianMixture
 
 __all__ = ["COARSE", "SpectralGap", "eigenvalues", "spectral_gap"]
@@ -106,18 +106,12 @@ def eigenvalues(
     target: GaussianMixture, *, damping: float, dynamics: str, cells: int, drop: float, count: int
 ) -> np.ndarray:
     """Return the ``count`` smallest Galerkin eigenvalues, ascending; the first, of the constants, is near zero."""
-    basis = skfem.Basis(_mesh(target, cells, drop), skfem.ElementLineP2() if target.dim == 1 else skfem.ElementQuad2())
-
-    points = np.asarray(basis.global_coordinates())  # (d, elements, quadrature points)
-    flat = torch.from_numpy(np.ascontiguousarray(points.reshape(target.dim, -1).T))
-    score = target.score(flat)
-    D = mobility(score, damping=damping, dynamics=dynamics).numpy()
-    s = score.numpy().T.reshape(points.shape)
-    D = np.moveaxis(D, 0, -1).reshape(target.dim, target.dim, *points.shape[1:])
+    basis = box_basis(target, cells, drop)
+    at = coefficients(basis, target, damping=damping, dynamics=dynamics)
 
     def energy(u: skfem.DiscreteField, v: skfem.DiscreteField, _: object) -> np.ndarray:
-        left, right = _root_gradient(u, s), _root_gradient(v, s)
-        return np.asarray(dot(np.einsum("ij...,j...->i...", D, left), right))
+        left, right = _root_gradient(u, at.s), _root_gradient(v, at.s)
+        return np.asarray(dot(at.moved(left), right))
 
     def mass(u: skfem.DiscreteField, v: skfem.DiscreteField, _: object) -> np.ndarray:
         return np.asarray(u * v)
@@ -136,14 +130,3 @@ def eigenvalues(
 def _root_gradient(g: skfem.DiscreteField, s: np.ndarray) -> np.ndarray:
     """Return ``sqrt(q) grad f = grad g - s g/2`` for ``g = sqrt(q) f``."""
     return np.asarray(grad(g) - 0.5 * s * g)
-
-
-def _mesh(target: GaussianMixture, cells: int, drop: float) -> skfem.Mesh:
-    """Return a uniform mesh of the box towards whose edge every component falls by ``drop``."""
-    width = np.sqrt(2 * drop * target.component_covariances.dense().diagonal(dim1=1, dim2=2).numpy())
-    means = (target.alpha * target.means).numpy()
-    axes = [
-        np.linspace(low, high, cells + 1)
-        for low, high in zip((means - width).min(0), (means + width).max(0), strict=True)
-    ]
-    return skfem.MeshLine(axes[0]) if target.dim == 1 else skfem.MeshQuad.init_tensor(*axes)
