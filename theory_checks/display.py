@@ -42,7 +42,9 @@ class Picture:
             self.figure.savefig(drawn, format="png", dpi=_DPI)
         # A palette is a third of the size, and nobody tells the difference: notebooks are kept under version control.
         with Image.open(drawn) as image:
-            image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(small, format="png", optimize=True)
+            image.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+                small, format="png", optimize=True
+            )
         return small.getvalue()
 
 
