@@ -67,14 +67,14 @@ def half_of_the_root_left_out(original: Callable[..., Any]) -> Callable[..., Any
     return lambda g, s: np.asarray(grad(g) - s * g)
 
 
-@fault("theory_checks.spectral:mobility", "C3", "C4", "C6")
+@fault("theory_checks.finite_elements:mobility", "C3", "C4", "C6")
 def clock_of_the_other_dynamics(original: Method) -> Method:
     """``M`` and ``lambda M`` exchanged."""
     other = {"corrected": "corrected_normalised", "corrected_normalised": "corrected", "langevin": "langevin"}
     return lambda s, *, damping, dynamics: original(s, damping=damping, dynamics=other[dynamics])
 
 
-@fault("theory_checks.spectral:mobility", "C3")
+@fault("theory_checks.finite_elements:mobility", "C3")
 def outer_product_added(original: Method) -> Method:
     """``I + s s^T/(lambda + |s|^2)``: a sign of Sherman and Morrison."""
 
@@ -85,7 +85,7 @@ def outer_product_added(original: Method) -> Method:
     return mobility
 
 
-@fault("theory_checks.spectral:mobility", "C3")
+@fault("theory_checks.finite_elements:mobility", "C3")
 def langevin_with_half_the_noise(original: Method) -> Method:
     """``D = I/2`` for Langevin: the convention ``dX = s/2 dt + dB``, another clock."""
 
@@ -95,7 +95,7 @@ def langevin_with_half_the_noise(original: Method) -> Method:
     return mobility
 
 
-@fault("theory_checks.spectral:mobility", "C4")
+@fault("theory_checks.finite_elements:mobility", "C4")
 def root_of_the_mobility(original: Method) -> Method:
     """``M^{1/2}`` in place of ``M``, in one dimension."""
     return lambda s, *, damping, dynamics: original(s, damping=damping, dynamics=dynamics).sqrt()
