@@ -30,6 +30,7 @@ from theory_checks.levels import U
 from theory_checks.plotting import COLOURS, panels
 from theory_checks.progress import track
 from theory_checks.rational import Vector
+from theory_checks.symbolic import with_proofs
 from theory_checks.worst import Worst
 
 __all__ = ["check_rank", "dense_direction", "draw_rank", "error_bound", "orthogonal_parts", "small_system"]
@@ -103,6 +104,7 @@ def _histories(generator: torch.Generator, d: int, m: int) -> Iterator[tuple[Ten
     yield grid, [grid - j * step for j in range(1, m + 1)]
 
 
+@with_proofs("K6")
 def check_rank(settings: Settings) -> Finding:
     """K6: the geometry of several past noises is solved by a small system; the kernel keeps its digits in it."""
     generator = settings.generator()

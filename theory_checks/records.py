@@ -25,7 +25,7 @@ from theory_checks.ledger import Claim, Finding, Measured, Settings, Verdict
 
 __all__ = ["Record", "atomic", "fingerprint", "load", "packed", "save"]
 
-_LIBRARIES = ("torch", "numpy", "scipy", "mpmath")
+_LIBRARIES = ("torch", "numpy", "scipy", "mpmath", "sympy", "python-flint", "scikit-fem", "pot")
 _PACKAGES = ("lml", "toy", "theory_checks")
 
 
