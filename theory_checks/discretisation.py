@@ -111,7 +111,7 @@ def _biases(q: GaussianMixture, steps: Sequence[float]) -> dict[str, np.ndarray]
 def _particles_on_line(q: GaussianMixture, settings: Settings, worst: Worst) -> None:
     """Note how far particles are from the chains on the grid, over their intervals."""
     generator = settings.generator(1)
-    count, h = settings.pick(8000, 50_000), 0.08
+    count, h = settings.pick(6000, 50_000), 0.08
     for dynamics in _ADJUSTED:
         coefficients = Coefficients(q, _DAMPING, dynamics)
         x = euler_grid(coefficients, h / 4, -_REACH, _REACH)  # finer than the kernel needs: the set is made of cells
@@ -153,7 +153,7 @@ def _large(name: str, settings: Settings, comparisons: int) -> tuple[dict[str, I
     data = toy.target(name)
     (q,) = levels(data, (0.0,)) if name == "digits" else (data,)
     generator = settings.generator(2)
-    count = settings.pick(150 if name == "digits" else 500, 3000)
+    count = settings.pick(220 if name == "digits" else 800, 3000)
     start = q.sample(count, generator=generator)
     damping = 0.1 * float(_square(q.score(start)).mean())
     exact = float(q.covariance().trace() + (q.mean() ** 2).sum())
