@@ -2,6 +2,7 @@
 # make verify    the ledger: every claim with its verdict; 3 minutes
 # make notebooks run the notebooks of theory_checks in place; 3 minutes
 # make test      the test suite; 10 minutes
+# make mutation  every seeded fault, and which check kills it; 7 minutes
 PYTHON ?= python3
 # Extra flags for pip, e.g. the CPU build of PyTorch: PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"
 PIP_FLAGS ?=
@@ -35,6 +36,9 @@ $(LEDGER): $(INSTALLED) $(SOURCES)
 # The outputs are kept with the notebooks: run this after a change that they show.
 notebooks: $(INSTALLED)
 	$(BIN)/python -m theory_checks.notebooks
+
+mutation: $(INSTALLED)
+	@$(BIN)/python -m theory_checks.mutation --out out/mutation
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -m "not slow"

@@ -15,7 +15,7 @@ from rich.text import Text
 from theory_checks.ledger import Claim, Verdict
 from theory_checks.records import Record
 
-__all__ = ["Display", "plain_text", "summary"]
+__all__ = ["Display", "bar", "plain_text", "summary"]
 
 _STYLES = {
     Verdict.HOLDS: "green",
@@ -38,17 +38,7 @@ class Display:
         self._console = console
         self._seconds = {claim.id: claim.seconds for claim in claims}
         self._done: dict[str, float] = {}
-        self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=30),
-            TextColumn("{task.percentage:3.0f} %"),
-            TimeElapsedColumn(),
-            TextColumn("elapsed,"),
-            TimeRemainingColumn(),
-            TextColumn("left"),
-            console=console,
-            transient=True,
-        )
+        self._progress = bar(console)
         self._task = self._progress.add_task("", total=sum(self._seconds.values()))
 
     @contextmanager
@@ -74,6 +64,21 @@ class Display:
 
     def _completed(self) -> float:
         return sum(self._seconds[claim] * fraction for claim, fraction in self._done.items())
+
+
+def bar(console: Console) -> Progress:
+    """Return a progress bar with the time left, which disappears when it is done."""
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=30),
+        TextColumn("{task.percentage:3.0f} %"),
+        TimeElapsedColumn(),
+        TextColumn("elapsed,"),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+        console=console,
+        transient=True,
+    )
 
 
 def line(console: Console, record: Record) -> Table:

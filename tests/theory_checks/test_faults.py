@@ -5,7 +5,8 @@ import pytest
 
 from theory_checks import faults, faults_convergence, faults_hessian, faults_kernel, faults_stationary
 from theory_checks.faults import Fault, find_faults, find_reduced, seeded
-from theory_checks.ledger import Finding, Settings, find_claims
+from theory_checks.ledger import find_claims
+from theory_checks.mutation import judge
 
 #: Modules whose faults run here; those of the others run beside the tests of their claims.
 MODULES = (faults_kernel, faults_hessian, faults_stationary, faults_convergence)
@@ -14,23 +15,18 @@ CLAIMS = {claim.id: claim for claim in find_claims() if claim.check.__module__.s
 FAULTS = [value for module in MODULES for value in vars(module).values() if isinstance(value, Fault)]
 KILLS = [pytest.param(fault, claim, id=f"{claim}-{fault.name}") for fault in FAULTS for claim in fault.kills]
 JUDGED = sorted({claim for fault in FAULTS for claim in fault.kills})
-REDUCED = find_reduced()
-
-
-def run(claim: str) -> Finding:
-    return REDUCED.get(claim, CLAIMS[claim].check)(Settings())
 
 
 @pytest.mark.parametrize(("fault", "claim"), KILLS)
 def test_a_seeded_fault_turns_its_check_red(fault, claim):
-    with seeded(fault):
-        finding = run(claim)
-    assert finding.verdict is not CLAIMS[claim].expected
+    trial = judge(fault, CLAIMS[claim])
+    assert trial.passed, f"{trial.outcome} {trial.record.error}"
 
 
 @pytest.mark.parametrize("claim", JUDGED)
 def test_the_reduced_check_is_green_without_a_fault(claim):
-    assert run(claim).verdict is CLAIMS[claim].expected
+    trial = judge(None, CLAIMS[claim])
+    assert trial.passed, f"{trial.outcome} {trial.record.error}"
 
 
 @pytest.mark.parametrize("claim", CLAIMS)
@@ -49,7 +45,7 @@ def test_every_fault_is_described_of_a_published_claim_and_named_once():
     assert {claim for fault in found for claim in fault.kills} <= set(CLAIMS)
     kills = [(fault.name, claim) for fault in found for claim in fault.kills]
     assert len(kills) == len(set(kills))
-    assert set(REDUCED) <= set(CLAIMS)
+    assert set(find_reduced()) <= set(CLAIMS)
 
 
 def test_no_module_of_faults_is_forgotten():
