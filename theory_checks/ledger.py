@@ -180,7 +180,9 @@ def find_claims() -> list[Claim]:
         ValueError: if a plug-in cannot be loaded, yields something else than claims, or two claims share an id.
     """
     claims: dict[str, Claim] = {}
-    for point in sorted(entry_points(group=GROUP), key=lambda p: p.name):
+    # A plug-in that is installed twice, say beside the metadata of its source folder, is one plug-in.
+    points = {(point.name, point.value): point for point in entry_points(group=GROUP)}
+    for point in sorted(points.values(), key=lambda p: p.name):
         for claim in _load(point):
             if claim.id in claims:
                 raise ValueError(f"claim {claim.id} is defined twice, the second time by the plug-in {point.name!r}")

@@ -2,6 +2,7 @@ import math
 
 import pytest
 
+from theory_checks import ledger
 from theory_checks.ledger import Claim, Finding, Measured, Settings, Verdict, agreement, find_claims, select
 from theory_checks.worst import Worst
 
@@ -95,6 +96,13 @@ def test_claims_are_sorted_by_section_and_number(install, monkeypatch):
     ids = ["T1", "Z1", "K10", "A1", "K2", "H1", "KH1", "S1", "K2b"]
     monkeypatch.setattr("theory_checks.ledger._load", lambda point: [claim(name) for name in ids])
     assert [c.id for c in find_claims()] == ["K2", "K2b", "K10", "H1", "S1", "A1", "T1", "KH1", "Z1"]
+
+
+def test_a_plugin_that_is_installed_twice_is_one_plugin(install, monkeypatch):
+    install()
+    once = ledger.entry_points(group=ledger.GROUP)
+    monkeypatch.setattr(ledger, "entry_points", lambda group: [*once, *once])
+    assert [c.id for c in find_claims()] == ["Z1", "Z2"]
 
 
 @pytest.mark.parametrize(

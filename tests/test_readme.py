@@ -1,0 +1,57 @@
+"""What the README shows is what the toolkit does."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from theory_checks.ledger import Settings, Verdict, find_claims
+from theory_checks.typeset import typeset
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.S)
+
+
+def test_the_ledger_is_the_one_that_is_expected():
+    rows = re.findall(r"^\| ([A-Z]\d+[a-z]?) \| (.*) \| ([A-Z ]+) \|$", README, re.M)
+    shown = {claim: (statement, verdict) for claim, statement, verdict in rows}
+    expected = {c.id: (str(typeset(c.statement)).replace("|", "\\|"), str(c.expected)) for c in find_claims()}
+    assert shown == expected
+    assert {verdict for _, verdict in shown.values()} <= set(Verdict)
+
+
+@pytest.mark.filterwarnings(
+    r"ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning:diffusers\.schedulers"
+)
+def test_the_pipeline_in_three_lines():
+    diffusers = pytest.importorskip("diffusers")
+    from toy.denoiser import ExactDenoiser
+
+    model = ExactDenoiser(data="digits", tau=0.1)
+    pipe = diffusers.DDPMPipeline(unet=model, scheduler=diffusers.DPMSolverMultistepScheduler())
+    (block,) = [b for b in BLOCKS if "pipe.scheduler" in b]
+    exec(block, {"pipe": pipe})
+    assert type(pipe.scheduler).__name__ == "LMLDPMSolverMultistepScheduler"
+    pipe.set_progress_bar_config(disable=True)
+    picture = pipe(num_inference_steps=4, generator=torch.Generator().manual_seed(0), output_type="np").images
+    assert picture.shape == (1, 8, 8, 1)
+
+
+def test_the_claim_of_your_own_holds():
+    (block,) = [b for b in BLOCKS if "CLAIMS" in b]
+    names = {}
+    exec(block, names)
+    (claim,) = names["CLAIMS"]
+    assert claim.check(Settings()).verdict is claim.expected is Verdict.HOLDS
+
+
+def test_the_exact_world_gives_pictures():
+    (block,) = [b for b in BLOCKS if "toy.noise_model" in b]
+    names = {}
+    exec(block.replace("(16, q.dim)", "(2, q.dim)"), names)
+    pictures = names["pictures"]
+    assert pictures.shape == (2, 3, 32, 32)
+    # A sample of a data set ends on a picture of it, up to the noise of the last level.
+    distance = (torch.cdist(pictures.flatten(1), names["q"].points).amin(1) / 3072**0.5).max()
+    assert float(distance) < 0.05
