@@ -34,6 +34,10 @@ def kinds_of(notebook):
     return [[sorted(output.get("data", {})) for output in cell.outputs] for cell in code_of(notebook)]
 
 
+def test_there_is_a_notebook_for_each_part_of_the_theory():
+    assert set(IDS) == {"annealing", "convergence", "hessian", "kernel_geometry", "precision", "stationary_measure"}
+
+
 @pytest.mark.slow
 @every
 def test_a_notebook_runs_and_finds_what_is_stored(file):
