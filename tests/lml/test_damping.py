@@ -107,3 +107,21 @@ def test_the_history_that_a_rule_needs():
 def test_bad_arguments_are_refused_by_name(mode, damping, message):
     with pytest.raises(ValueError, match=message):
         damping_of(torch.ones((1, 2)), (), mode=mode, damping=damping)
+
+
+def test_a_batch_of_numbers_is_served_in_float64():
+    lam = damping_of(torch.tensor([2.0, 3.0]), (), mode="relative", damping=0.5)
+    assert torch.equal(lam, torch.tensor([2.0, 4.5], dtype=torch.float64))
+
+
+def test_the_gain_is_that_of_the_latest_changes_whatever_came_before():
+    e, *history = (draw(2, 12, seed=s) for s in (1, 2, 3, 4))
+    expected = damping_of(e, history[:2], mode="adaptive", damping=0.1)
+    assert torch.equal(damping_of(e, history, mode="adaptive", damping=0.1), expected)
+
+
+def test_a_gain_whose_squares_leave_the_range_of_float64_does_not_count_as_none():
+    # <e - p1, p1 - p2> = 2e400 over |p1 - p2|^2 = 4e400: a gain of 1/2, between the least and one.
+    e, p1, p2 = (torch.tensor([[x]], dtype=torch.float64) for x in (1.0, 1e200, 3e200))
+    lam = float(damping_of(e, (p1, p2), mode="adaptive", damping=0.1))
+    assert 0.1 <= lam <= 0.2

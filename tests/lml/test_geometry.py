@@ -145,3 +145,12 @@ def test_divergence_without_its_second_term_is_caught() -> None:
     right = G.divergence(target.hessian_vector(x, s), target.laplacian(x))
     wrong = G.divergence(target.hessian_vector(x, s), torch.zeros(4, dtype=torch.float64))
     assert relative(wrong, right) > 1e-3
+
+
+@pytest.mark.parametrize(("device", "dtype"), [("meta", torch.float64), ("cpu", torch.bfloat16)])
+def test_every_result_has_the_device_and_the_dtype_of_the_vector(device: str, dtype: torch.dtype) -> None:
+    # Meta tensors hold no numbers and refuse to meet those of another device, as an accelerator's do.
+    s = torch.ones((3, 4), device=device, dtype=dtype)
+    G = DampedOuterProduct(s, 0.5)
+    for result in (G.damping, G.dense(), G.matvec(s), G.solve(s), G.solve_vector(), G.sqrt_solve(s), G.logdet()):
+        assert (result.device.type, result.dtype) == (device, dtype)

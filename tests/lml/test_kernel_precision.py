@@ -57,3 +57,18 @@ def test_textbook_in_float16_is_not_a_number_or_a_random_direction() -> None:
     assert float(_deviation(lml_direction_textbook(small, None, damping=1e-3, mixing=0.0), small).min()) > 0.5
     for noise in (large, small):
         assert torch.equal(lml_direction(noise, noise.clone(), damping=1e-3, mixing=1e-7), noise)
+
+
+def test_textbook_takes_a_damping_for_each_sample_a_batch_of_numbers_and_keeps_the_dtype() -> None:
+    noise, previous = _noise(5, 3), _noise(5, 6)[3:]
+    damping = torch.tensor([0.1, 2.0, 30.0], dtype=torch.float64)
+    together = lml_direction_textbook(noise, previous, damping=damping, mixing=0.3)
+    for i, lam in enumerate(damping):
+        alone = lml_direction_textbook(noise[i, None], previous[i, None], damping=float(lam), mixing=0.3)
+        # Sums of five terms; lambda/(lambda + v^2) > 0.1/40 is what is left after the subtraction.
+        torch.testing.assert_close(together[i, None], alone, rtol=1e-12, atol=1e-12)
+    numbers = lml_direction_textbook(noise[:, 0], previous[:, 0], damping=damping, mixing=0.3)
+    assert torch.equal(
+        numbers, lml_direction_textbook(noise[:, :1], previous[:, :1], damping=damping, mixing=0.3)[:, 0]
+    )
+    assert lml_direction_textbook(noise.half(), None, damping=damping, mixing=0.3).dtype is torch.float16

@@ -123,3 +123,13 @@ def test_damping_tensor_on_a_trace_or_device_is_held_above_zero(dtype: torch.dty
     noise, previous = (torch.randn((2, 6), generator=torch.Generator().manual_seed(s)).to(dtype) for s in (0, 1))
     zero = torch.zeros((2, 1), dtype=torch.float64)
     assert bool(torch.isfinite(_rotation._rotate_orthogonal([noise, previous], zero, 0.5, torch.float64)).all())
+
+
+@pytest.mark.parametrize("m", [1, 2])
+def test_two_passes_scale_every_bit_whatever_the_scale_of_their_neighbours(m: int) -> None:
+    inputs = [torch.randn((1, 60), generator=torch.Generator().manual_seed(seed)) for seed in range(m + 1)]
+    plain = _rotation._rotate_gram(inputs, 0.5, 1e-2)
+    # In float32 both are near an end of the range: squares of one vanish, those of the other overflow.
+    units = torch.tensor([[2.0**-110], [2.0**110]])
+    turned = _rotation._rotate_gram([units * t for t in inputs], 0.5 * units.double() ** 2, 1e-2)
+    assert torch.equal(turned / units, plain.expand(2, -1))

@@ -7,7 +7,7 @@ import torch
 
 import toy
 from lml.correction import LML, Memory, NoCorrection, ReleasedLML
-from lml.kernel import lml_direction
+from lml.kernel import lml_direction, lml_direction_textbook
 from lml.samplers import SAMPLERS, Level, sample, sampler, trajectory, unipc
 
 TARGET = toy.target("random-8d")
@@ -109,6 +109,17 @@ def test_released_on_dpm_solver_turns_the_increment():
         previous = u
     ours = sample(sampler("dpm-solver-2"), MODEL, X, LEVELS, ReleasedLML(damping, mixing, textbook=False))
     torch.testing.assert_close(ours, x, rtol=1e-11, atol=1e-11)  # h from a difference of logarithms, 1e-15 of 0.4
+
+
+def test_released_evaluates_the_published_expression_unless_told_otherwise():
+    e, p = (torch.randn((2, 3072), generator=torch.Generator().manual_seed(s)) for s in (0, 1))
+    for textbook, direction in ((True, lml_direction_textbook), (False, lml_direction)):
+        expected = direction(e, p, damping=1e-3, mixing=1e-3)
+        turned, _ = ReleasedLML(1e-3, 1e-3, textbook=textbook).correct(e, Memory((p,)))
+        assert torch.equal(turned, expected)
+    assert not torch.equal(expected, lml_direction_textbook(e, p, damping=1e-3, mixing=1e-3))
+    default, _ = ReleasedLML(1e-3, 1e-3).correct(e, Memory((p,)))
+    assert torch.equal(default, lml_direction_textbook(e, p, damping=1e-3, mixing=1e-3))
 
 
 def test_images_keep_their_shape_and_dtype():

@@ -109,3 +109,21 @@ def test_bad_low_rank_factors_are_refused(factor: torch.Tensor, diagonal: torch.
     with pytest.raises(ValueError, match=r"factor|diagonal") as caught:
         toy.LowRankPlusDiagonal(factor, diagonal)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_sample_has_the_digits_of_float64(kind: str) -> None:
+    covariance = gaussian_mixture(kind)[0].component_covariances
+    if isinstance(covariance, EigenCovariance):
+        unit: toy.Covariance = EigenCovariance(torch.ones((1, 3), dtype=torch.float64))
+    else:
+        unit = toy.LowRankPlusDiagonal(torch.zeros((1, 3, 1), dtype=torch.float64), torch.ones((1, 3)).double())
+    z = unit.sample(torch.zeros(50, dtype=torch.int64), torch.Generator().manual_seed(0))
+    assert bool((z != z.float()).all())  # a draw of 53 bits is one of 24 with probability 2^-29
+
+
+@pytest.mark.parametrize("vectors", [None, torch.eye(3).expand(2, 3, 3)], ids=["axes", "full"])
+def test_a_covariance_is_moved_as_a_whole(vectors: torch.Tensor | None) -> None:
+    moved = EigenCovariance(torch.ones(2, 3), vectors).to(dtype=torch.float64, device=torch.device("meta"))
+    for part in (moved.eigenvalues, *(() if moved.eigenvectors is None else (moved.eigenvectors,))):
+        assert (part.dtype, part.device.type) == (torch.float64, "meta")

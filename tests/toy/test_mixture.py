@@ -87,3 +87,29 @@ def test_gradients_flow_through_the_target(kind: str) -> None:
     x = _points(2).requires_grad_()
     score = torch.autograd.grad(q.log_density(x).sum(), x)[0]
     assert relative(score, q.score(x.detach())) <= 1e-12
+
+
+def test_float32_covariances_are_inverted_in_float64() -> None:
+    # Exact in float32, and of condition 4e6: an inverse in float32 is off in its second digit.
+    C = torch.tensor([[[1.0, 1.0 - 2.0**-21], [1.0 - 2.0**-21, 1.0]]])
+    narrow, wide = (toy.GaussianMixture(torch.ones(1), torch.zeros(1, 2), c) for c in (C, C.double()))
+    x = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
+    assert torch.equal(narrow.score(x), wide.score(x))
+
+
+@pytest.mark.parametrize(
+    ("weights", "means", "message"),
+    [
+        ([0.5, 0.5], [[0.0], [1.0], [2.0]], "weights must be (K,) and means (K, d), got (2,) and (3, 1)"),
+        ([0.5, 0.5], [0.0, 1.0], "weights must be (K,) and means (K, d), got (2,) and (2,)"),
+        ([[0.5, 0.5]], [[0.0]], "weights must be (K,) and means (K, d), got (1, 2) and (1, 1)"),
+        ([0.5, 0.75], [[0.0], [1.0]], "weights must sum to one, their sum is 1.25"),
+        ([1.5, -0.5], [[0.0], [1.0]], "weights must not be negative, the smallest is -0.5"),
+        ([0.5, math.nan], [[0.0], [1.0]], "weights must be finite"),
+        ([0.5, 0.5], [[0.0], [math.inf]], "means must be finite"),
+    ],
+)
+def test_bad_weights_and_means_are_refused(weights: list[float], means: list[list[float]], message: str) -> None:
+    with pytest.raises(ValueError, match=r"weights|means") as caught:
+        toy.GaussianMixture(torch.tensor(weights), torch.tensor(means), torch.ones(len(means)))
+    assert message in str(caught.value)

@@ -182,6 +182,13 @@ def test_flow_matching_table_is_that_of_diffusers(steps: int) -> None:
     assert torch.equal(ours.alpha, 1 - ours.sigma)
 
 
+def test_flow_matching_is_exact_in_float64_and_has_1000_levels_by_default() -> None:
+    table = FlowMatching().discrete()
+    assert torch.equal(table.sigma, torch.arange(1, 1001, dtype=torch.float64) / 1000)
+    # sigma/(1 - sigma) = 10 at log-SNR -2 log 10; a few roundings in float64, none in float32.
+    assert float(FlowMatching().time(-2 * math.log(10))) == pytest.approx(10 / 11, rel=8 * U)
+
+
 def test_exploding_table_is_that_of_diffusers() -> None:
     theirs = diffusers.ScoreSdeVeScheduler(sigma_min=0.01, sigma_max=50.0)
     theirs.set_sigmas(1000)
