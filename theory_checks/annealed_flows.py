@@ -97,7 +97,7 @@ def check_marginals(settings: Settings, dampings: Sequence[float] = DAMPINGS) ->
     data = toy.target(_TARGET)
     assert isinstance(data, GaussianMixture)
     cells = settings.pick(600, 2400)
-    count, steps = settings.pick((12_000, 60), (200_000, 250))
+    count, steps = settings.pick((12_000, 60), (50_000, 120))
     figures: list[Measured] = []
     rows: list[tuple[float, ...]] = []
     kept: dict[str, np.ndarray] = {}
@@ -171,8 +171,8 @@ def _mean_square_at_the_end(settings: Settings, name: str, damping: float) -> di
     for flow in ("sde", "ode", "mixed"):
         u = particles(
             ReverseFlow(data, flow, damping, _START),
-            settings.pick(150, 2000),
-            settings.pick(50, 400),
+            settings.pick(150, 500),
+            settings.pick(50, 150),
             settings.generator(9),
         )
         found[flow] = mean_interval((u * u).sum(1).numpy() / exact, level=0.99, comparisons=3)
@@ -211,7 +211,7 @@ def check_data(settings: Settings, dampings: Sequence[float] = DAMPINGS, large_n
             inside = found.fine["data"] > found.fine["sde"]
             for name in ("sde", "ode"):
                 flow = ReverseFlow(data, name, damping, _START)
-                count, steps = settings.pick((12_000, 60), (200_000, 250))
+                count, steps = settings.pick((12_000, 60), (50_000, 120))
                 share, step = _share_inside(flow, inside, found.edges, count, steps, settings)
                 grid = abs(float(found.fine[name][inside].sum()) - share.value)
                 error = (share.high - share.low) / 2 + step + distances[name][1]

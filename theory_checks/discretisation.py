@@ -153,11 +153,11 @@ def _large(name: str, settings: Settings, comparisons: int) -> tuple[dict[str, I
     data = toy.target(name)
     (q,) = levels(data, (0.0,)) if name == "digits" else (data,)
     generator = settings.generator(2)
-    count = settings.pick(220 if name == "digits" else 800, 3000)
+    count = settings.pick(220, 500) if name == "digits" else settings.pick(800, 3000)
     start = q.sample(count, generator=generator)
     damping = 0.1 * float(_square(q.score(start)).mean())
     exact = float(q.covariance().trace() + (q.mean() ** 2).sum())
-    steps = settings.pick(8 if name == "digits" else 20, 60)
+    steps = settings.pick(8, 16) if name == "digits" else settings.pick(20, 60)
     biases, worth = {}, {}
     for dynamics in _ADJUSTED:
         h = 0.01 if dynamics == "langevin" else 0.01 * damping
@@ -169,7 +169,7 @@ def _large(name: str, settings: Settings, comparisons: int) -> tuple[dict[str, I
         change = (_square(ends) - _square(start)) / exact
         biases[f"{dynamics}, adjusted"] = mean_interval(change.numpy(), level=0.90, comparisons=comparisons)
         if name != "digits":
-            length = settings.pick(40, 400)
+            length = settings.pick(40, 200)
             long = Proposal(q, damping, dynamics, 10 * h if dynamics != "langevin" else 5 * h)
             _, means, _ = adjusted(long, start, length, generator, _square)
             squared = length * (means - exact).numpy() ** 2 / float(_square(start).var())
