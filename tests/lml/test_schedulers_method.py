@@ -206,3 +206,27 @@ def test_tokens_with_timesteps_of_their_own_are_read_at_their_own_noise(monkeypa
         turned, memory = lml.correct(noise, memory)
         expected = v[i].double() if turned is noise else turned - (x[i] - sigma * turned) / (1 - sigma)
         torch.testing.assert_close(handed[i].double(), expected, rtol=ROUNDING, atol=ROUNDING)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "step_options"),
+    [
+        ("DDIMScheduler", {}, {"eta": 0.5}),
+        ("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}, {}),
+        ("DPMSolverSinglestepScheduler", {"algorithm_type": "sde-dpmsolver++"}, {}),
+    ],
+)
+def test_a_stochastic_base_has_its_drift_corrected_and_its_draws_kept(name, options, step_options):
+    draws = []
+
+    def path(scheduler):
+        generator = torch.Generator().manual_seed(1)
+        steps = run(scheduler, denoiser(name), start(scheduler), **step_options, generator=generator)
+        draws.append(torch.rand((), generator=generator))
+        return steps
+
+    ours, theirs = path(make(name, **options)), path(make_base(name, **options))
+    assert torch.equal(ours[0], theirs[0])
+    assert not torch.equal(ours[-1], theirs[-1])
+    assert torch.isfinite(ours[-1]).all()
+    assert torch.equal(*draws)  # both have drawn as much
