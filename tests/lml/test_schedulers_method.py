@@ -17,6 +17,7 @@ from exact_loop import (
     denoiser,
     generate,
     make,
+    make_base,
     run,
     start,
     target,
