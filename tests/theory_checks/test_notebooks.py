@@ -68,10 +68,10 @@ def test_outputs_are_stored_and_small(file):
 
 
 @every
-def test_a_notebook_is_a_lesson_of_six_to_eighteen_cells_of_which_half_is_prose(file):
+def test_a_notebook_is_a_lesson_of_six_to_fourteen_cells_of_which_half_is_prose(file):
     cells = read(file).cells
     prose = [cell for cell in cells if cell.cell_type == "markdown"]
-    assert 6 <= len(cells) <= 18
+    assert 6 <= len(cells) <= 14
     assert 2 * len(prose) >= len(cells) - 1
     assert cells[0].source.startswith("# ")
     assert any("## Where it stops" in cell.source for cell in prose)
