@@ -160,6 +160,7 @@ def test_levels_that_do_not_fit_are_refused(levels, message):
         (lambda: LML(rank=0), "rank must be a positive integer, got 0"),
         (lambda: LML(rank=True), "rank must be"),
         (lambda: LML(start=-0.1), r"start must lie in \[0, 1\], got -0.1"),
+        (lambda: LML(stop=1.5), r"stop must lie in \[0, 1\], got 1.5"),
         (lambda: LML(start=0.6, stop=0.5), "start must not exceed stop, got 0.6 and 0.5"),
         (lambda: ReleasedLML(damping=-1.0), "damping must be"),
         (lambda: ReleasedLML(mixing=-1.0), "mixing must"),

@@ -77,6 +77,8 @@ def test_sample_has_the_covariance_of_its_component(kind: str) -> None:
         (torch.tensor([1.0, -2.0]), "covariances must be positive definite, component 1 has the eigenvalue -2"),
         (torch.tensor([[1.0, 1.0, 1.0], [1.0, -0.5, 1.0]]), "component 1 has the eigenvalue -0.5"),
         (torch.ones(2, 3, 3), "covariances must be positive definite, component 0"),
+        # Positive, but below what eigenvalues are resolved to.
+        (torch.diag(torch.tensor([1.0, 1.0, 1e-9])).expand(2, 3, 3), "component 0 has the eigenvalue 1e-09"),
         (torch.eye(3).expand(2, 3, 3) + torch.ones(3, 3).triu(1), "covariances must be symmetric"),
         (torch.tensor([1.0, torch.nan]), "covariances must be finite"),
         (torch.tensor([1.0, torch.inf]), "covariances must be finite"),

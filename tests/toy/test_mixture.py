@@ -97,6 +97,19 @@ def test_float32_covariances_are_inverted_in_float64() -> None:
     assert torch.equal(narrow.score(x), wide.score(x))
 
 
+@pytest.mark.parametrize("kind", KINDS[:3])
+def test_a_mixture_is_moved_as_a_whole(kind: str) -> None:
+    # Meta tensors refuse to meet those of another device, as an accelerator's do. A low rank is checked by its values,
+    # and meta tensors hold none.
+    q = gaussian_mixture(kind)[0].diffuse(0.9, 0.3).to(dtype=torch.float32, device="meta")
+    for part in (q.weights, q.means, q.mean(), q.covariance()):  # of one device, or they would not meet
+        assert (part.dtype, part.device.type) == (torch.float32, "meta")
+    x = torch.zeros((2, 3), dtype=torch.float64)
+    for method in ("responsibilities", "log_density", "score", "hessian", "posterior_mean", "posterior_covariance"):
+        result = getattr(q, method)(x)
+        assert (result.dtype, result.device.type) == (torch.float32, "meta")
+
+
 @pytest.mark.parametrize(
     ("weights", "means", "message"),
     [
