@@ -211,21 +211,22 @@ class WeakForm:
 # E_q[L f] is zero if it is within 5 % of the diffusion's part of it, tr(D hess f): a tenth of the literal bias.
 _MARGIN = 0.05
 
-#: Targets in many dimensions, with the log-SNR of the level.
-_LARGE = (("random-8d", 0.0), ("random-64d", 0.0), ("digits", 0.0), ("emoji", 0.0))
+#: Targets in many dimensions, with the log-SNR of the level; the full profile adds a mixture in 64 dimensions.
+_LARGE = (("random-8d", 0.0), ("digits", 0.0), ("emoji", 0.0))
 
 
 @with_proofs("S2")
 def check_corrected(
     settings: Settings,
     names: Sequence[str] = ("bimodal-1d", "skewed-1d", "ring-2d", "cross-2d"),
-    large: Sequence[tuple[str, float]] = _LARGE,
+    large: Sequence[tuple[str, float]] | None = None,
 ) -> Finding:
     r"""S2: with ``div M`` in the drift q is stationary: ``E_q[L f] = 0`` for all f, in any dimension.
 
     The flux is ``b q - div(D q) = (M s + div M) q - (div M) q - M grad q = 0`` at every point.
     """
     generator = settings.generator()
+    large = settings.pick(_LARGE, (*_LARGE, ("random-64d", 0.0))) if large is None else large
     worst, literal = Worst(), math.inf
     for name in track(names, "weak form by quadrature"):
         q = toy.target(name)

@@ -63,24 +63,19 @@ def _radial_bound(d: int, damping: float) -> float:
     return float(energy) / (2 * d)
 
 
-#: Targets in many dimensions, with the log-SNR of the level.
-_CASES = (
-    ("random-8d", 0.0),
-    ("random-64d", 0.0),
-    ("digits", -2.0),
-    ("digits", 2.0),
-    ("emoji", -2.0),
-    ("emoji", 2.0),
-)
+#: Targets in many dimensions, with the log-SNR of the level; the full profile adds two.
+_CASES = (("random-8d", 0.0), ("digits", 2.0), ("emoji", -2.0), ("emoji", 2.0))
+_MORE_CASES = (("random-64d", 0.0), ("digits", -2.0))
 
 
 def check_varentropy(
     settings: Settings,
-    cases: Sequence[tuple[str, float]] = _CASES,
+    cases: Sequence[tuple[str, float]] | None = None,
     names: Sequence[str] = ("gauss-1d", "bimodal-1d", "skewed-1d", "gauss-2d", "cross-2d"),
 ) -> Finding:
     r"""C7: ``gap <= E_q[|s|^2/(lambda + |s|^2)]/Var_q(log q) <= 1/Var_q(log q)``, with the test function ``log q``."""
     generator = settings.generator()
+    cases = settings.pick(_CASES, (*_CASES, *_MORE_CASES)) if cases is None else cases
     bounds: dict[str, Interval] = {}
     dims: list[int] = []
     for name, log_snr in track(cases, "variance of log q"):
