@@ -3,6 +3,7 @@
 # make notebooks run the notebooks of theory_checks in place; 3 minutes
 # make test      the test suite; 10 minutes
 # make mutation  every seeded fault, and which check kills it; 7 minutes
+# make mutation-general  mutants of every line of the mathematics of lml and toy, see tests/MUTATION.md; an hour
 PYTHON ?= python3
 # Extra flags for pip, e.g. the CPU build of PyTorch: PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"
 PIP_FLAGS ?=
@@ -12,7 +13,7 @@ INSTALLED := $(VENV)/.installed
 LEDGER := out/verify/.complete
 SOURCES := $(shell git ls-files -co --exclude-standard -- 'lml/*' 'toy/*' 'theory_checks/*' 'image_exps/*' 2>/dev/null)
 
-.PHONY: setup verify notebooks test test-slow lint bench clean
+.PHONY: setup verify notebooks mutation mutation-general test test-slow lint bench clean
 setup: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -40,6 +41,11 @@ notebooks: $(INSTALLED)
 mutation: $(INSTALLED)
 	@$(BIN)/python -m theory_checks.mutation --out out/mutation
 
+mutation-general: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e '.[mutation]'
+	OMP_NUM_THREADS=1 $(BIN)/python -m mutmut run
+	$(BIN)/python -m mutmut results
+
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -m "not slow"
 
@@ -55,4 +61,4 @@ bench: $(INSTALLED)
 	$(BIN)/python -m pytest benchmarks -W ignore::DeprecationWarning --benchmark-only --benchmark-columns=median,iqr,rounds
 
 clean:
-	rm -rf out
+	rm -rf out mutants
