@@ -28,8 +28,8 @@ from theory_checks.terminal import Display, plain_text, summary
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
-    default=Path("out/verify"),
-    show_default=True,
+    default=None,
+    show_default="out/verify, or out/claims with --claim",
     help="Folder for ledger.json, ledger.txt, report.html and what each claim leaves behind.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of every random check.")
@@ -42,7 +42,9 @@ from theory_checks.terminal import Display, plain_text, summary
 )
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run: keep finished claims that are unchanged.")
 @click.option("--list", "list_only", is_flag=True, help="List the claims and exit.")
-def main(profile: str, ids: tuple[str, ...], out: Path, seed: int, workers: int, resume: bool, list_only: bool) -> None:
+def main(
+    profile: str, ids: tuple[str, ...], out: Path | None, seed: int, workers: int, resume: bool, list_only: bool
+) -> None:
     """Check the paper's claims, print the ledger and write it to disk.
 
     Each claim gets one line: its id, statement, verdict, the decisive figure with its limit or interval, and seconds.
@@ -67,6 +69,8 @@ def main(profile: str, ids: tuple[str, ...], out: Path, seed: int, workers: int,
             text = f"{claim.id:<4} {claim.statement}  ({claim.source}; expected: {claim.expected})"
             console.print(text, markup=False, soft_wrap=True)
         return
+    if out is None:  # a part of the ledger does not take the place of the whole
+        out = Path("out/claims" if ids else "out/verify")
     settings = Settings(profile=profile, seed=seed)  # type: ignore[arg-type]
     sys.exit(_check(console, claims, settings, out, resume, workers))
 

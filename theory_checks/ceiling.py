@@ -120,11 +120,13 @@ def draw_ceiling(finding: Finding) -> Figure:
     figure, (axis,) = panels(1, width=5.8, height=3.0)
     names = [key.removesuffix(":a") for key in finding.data if key.endswith(":a")]
     for name, colour, marker in zip(names, ("target", "lml", "control", "corrected", "bound"), "os^Dv", strict=False):
-        axis.plot(finding.data[f"{name}:a"], finding.data[f"{name}:bound"], color=COLOURS[colour], marker=marker,
-                  ms=4, lw=1.2, label=name)  # fmt: skip
+        axis.semilogx(1 - 2 * finding.data[f"{name}:a"], finding.data[f"{name}:bound"], color=COLOURS[colour],
+                      marker=marker, ms=4, lw=1.2, label=name)  # fmt: skip
     axis.axhline(0.25, color=COLOURS["limit"], lw=1)
-    axis.text(0.5, 0.243, "1/4", color=COLOURS["limit"], va="top", ha="right", fontsize=8)
-    axis.set(xlabel="exponent a", ylabel="bound on the gap, any $\\lambda$")
+    axis.text(0.9, 0.255, "1/4", color=COLOURS["limit"], va="bottom", fontsize=8)
+    axis.set_ylim(0.2, None)
+    axis.invert_xaxis()
+    axis.set(xlabel="$1-2a$ (the test function widens to the right)", ylabel="bound on the gap, any $\\lambda$")
     axis.set_title("Test functions $f=q^{-a}$: no gap above 1/4", loc="left")
     axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure

@@ -125,7 +125,7 @@ def draw_gaussian(finding: Finding) -> Figure:
 CLAIMS = (
     Claim(
         "C6",
-        "for N(0, v) the gap is (lambda v - 1)/(lambda v)^2 above lambda v = 2, and 1/4 below",
+        "for N(0, v) in one dimension the gap is (lambda v - 1)/(lambda v)^2 above lambda v = 2, and 1/4 below",
         source="ours; on Prop. 4",
         expected=Verdict.HOLDS,
         check=check_gaussian,

@@ -12,7 +12,7 @@ from torch import Tensor
 import toy
 from toy import DataMixture, ExactTarget, GaussianMixture
 
-__all__ = ["LOG_SNR", "SMALL", "U", "levels", "rounding", "smallest_term"]
+__all__ = ["LOG_SNR", "SMALL", "U", "levels", "named_level", "rounding", "smallest_term"]
 
 #: Unit round-off of float64.
 U = torch.finfo(torch.float64).eps / 2
@@ -31,6 +31,16 @@ def levels(target: Target, log_snr: Sequence[float]) -> list[Target]:
     schedule = toy.noise_schedule("vp-linear")
     times = [float(schedule.time(value)) for value in log_snr]
     return [target.diffuse(float(schedule.alpha(t)), float(schedule.sigma(t))) for t in times]
+
+
+def named_level(name: str) -> ExactTarget:
+    """Return the target of this name, or, for ``name@log-SNR``, its level of the linear VP schedule.
+
+    Raises:
+        ValueError: for a name that is not in the zoo, or a log-SNR that is not a number.
+    """
+    target, at, log_snr = name.partition("@")
+    return levels(toy.target(target), (float(log_snr),))[0] if at else toy.target(target)
 
 
 def rounding(q: ExactTarget, x: Tensor) -> float:

@@ -33,7 +33,7 @@ _KRYLOV = {1: 100, 2: 40}
 
 
 #: Smaller meshes and boxes by dimension, where a check needs many gaps.
-COARSE: dict[int, Any] = {1: {"cells": 1500, "drop": 200.0}, 2: {"cells": 32, "drop": 60.0}}
+COARSE: dict[int, Any] = {1: {"cells": 1500, "drop": 200.0}, 2: {"cells": 40, "drop": 60.0}}
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ _STYLES = {
     Verdict.FAILS: "red",
     Verdict.OPEN: "yellow",
 }
-_NARROWEST = 100  # below this the statements and figures would be cut to nothing
+_NARROWEST = 100  # below this there is no room for statement and figure both: the statement stays
 
 
 class Display:
@@ -90,7 +90,8 @@ def line(console: Console, record: Record) -> Table:
     if record.error:
         decisive = record.error.strip().splitlines()[-1]
     elif finding.figures:
-        decisive = f"{finding.figures[0].name}: {finding.figures[0]}"
+        # The figure before its name, which may be cut.
+        decisive = f"{finding.figures[0]}: {finding.figures[0].name}"
     else:
         decisive = ""
     return _row(console, record.claim.id, record.claim.statement, verdict, decisive, f"{record.seconds:.1f}")
@@ -100,7 +101,10 @@ def summary(records: Sequence[Record]) -> str:
     """Return the last lines: how many claims have which verdict, and which are not as expected."""
     counts = Counter(record.finding.verdict for record in records)
     parts = ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict])
-    lines = [f"{len(records)} claims, {sum(r.seconds for r in records):.0f} s of checks: {parts}."]
+    lines = [
+        f"{len(records)} claim{'' if len(records) == 1 else 's'}, {sum(r.seconds for r in records):.0f} s of checks: "
+        f"{parts}."
+    ]
     surprises = [r for r in records if not r.as_expected]
     if not surprises:
         lines.append("Every verdict is the one that this repository stands for.")
@@ -124,15 +128,17 @@ def plain_text(records: Iterable[Record], width: int = 160) -> str:
 
 
 def _row(console: Console, claim: str, statement: str, verdict: Text, decisive: str, seconds: str) -> Table:
-    width = max(console.width, _NARROWEST)
-    flexible = width - 5 - 23 - 6 - 4
+    flexible = console.width - 5 - 23 - 6 - 5
+    wide = console.width >= _NARROWEST
+    cells: list[tuple[int, str | Text]] = [
+        (5, claim),
+        (flexible // 2 if wide else flexible, Text(statement)),
+        (23, verdict),
+    ]
+    cells += [(flexible - flexible // 2, Text(decisive))] if wide else []
     table = Table.grid(padding=(0, 1, 0, 0))
-    for column_width, justify in ((5, "left"), (flexible // 2, "left"), (23, "left"), (-1, "left"), (6, "right")):
-        table.add_column(
-            width=column_width if column_width > 0 else flexible - flexible // 2,
-            no_wrap=True,
-            overflow="ellipsis",
-            justify=justify,  # type: ignore[arg-type]
-        )
-    table.add_row(claim, Text(statement), verdict, Text(decisive), seconds)
+    for width, _ in cells:
+        table.add_column(width=width, min_width=width, no_wrap=True, overflow="ellipsis")
+    table.add_column(width=6, min_width=6, no_wrap=True, justify="right")
+    table.add_row(*(cell for _, cell in cells), seconds)
     return table

@@ -31,6 +31,7 @@ _SIGNS = {"&lt;=": "≤", "&gt;=": "≥", "-&gt;": "→", "+-": "±"}
 
 _WORD = re.compile(r"(?<![\w.])(" + "|".join(sorted(_WORDS, key=len, reverse=True)) + r")(?![\w.]\w)(?!\w)")
 _SIGN = re.compile("|".join(re.escape(sign) for sign in _SIGNS))
+_ROOT = re.compile(r"√\((\w)\)")
 _POWER = re.compile(r"\^(?:\{([^{}]*)\}|\(([^()]*)\)|(-?[\w]+))")
 _INDEX = re.compile(r"(?<![\w.])([A-Za-z]|[α-ω])_([a-z0-9]{1,3})(?![\w.(])")
 
@@ -41,5 +42,6 @@ def typeset(text: str) -> Markup:
     html = _SIGN.sub(lambda m: _SIGNS[m[0]], html)
     html = _INDEX.sub(r"\1<sub>\2</sub>", html)
     html = _WORD.sub(lambda m: _WORDS[m[1]], html)
+    html = _ROOT.sub(r"√\1", html).replace("∇· ", "∇·")
     html = _POWER.sub(lambda m: f"<sup>{m[1] or m[2] or m[3]}</sup>", html)
     return Markup(html)

@@ -61,7 +61,8 @@ class DataMixture(ExactTarget):
 
     def __init__(self, data: Tensor, tau: float = 0.0, *, dtype: torch.dtype = torch.float64) -> None:
         if not isinstance(data, Tensor) or data.ndim < 2:
-            raise ValueError("data must be a tensor of shape (N, ...) with at least two dimensions")
+            got = tuple(data.shape) if isinstance(data, Tensor) else type(data).__name__
+            raise ValueError(f"data must be a tensor of shape (N, ...) with at least two dimensions, got {got}")
         check_finite(data, "data")
         if tau != 0:
             tau = check_positive(tau, "tau")

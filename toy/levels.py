@@ -99,7 +99,7 @@ def _ends(
     assert times is not None
     first, last = times
     if not 0 <= last < first <= 1:
-        raise ValueError(f"times must fall within [0, 1], got {times}")
+        raise ValueError(f"times must lie in [0, 1], the later one first, got {times}")
     if not all(bool(torch.isfinite(schedule.log_snr(t))) for t in times):
         raise ValueError(f"times must have a finite log-SNR, got {times}")
     return float(first), float(last)

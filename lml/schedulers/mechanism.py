@@ -153,9 +153,9 @@ def _constructor(base: Any, defaults: dict[str, Any]) -> Callable[..., None]:
 
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
         options = {name: kwargs.pop(name, default) for name, default in defaults.items()}
-        correction = correction_of(options)
-        if correction.site == "update" and self._update is None:
+        if options["variant"] == "released" and self._update is None:
             raise ValueError(f"variant must be 'algorithm1' for {type(self).__name__}, got {options['variant']!r}")
+        correction_of(options)
         undecorated(self, *args, **kwargs)  # the config is registered once, by the decorator of this function
 
     __init__.__signature__ = signature.replace(  # type: ignore[attr-defined]
