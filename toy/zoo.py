@@ -37,6 +37,10 @@ def _bimodal() -> GaussianMixture:
     return GaussianMixture(_double(0.5, 0.5), _double([-1.5], [1.5]), _double(0.6, 0.6))
 
 
+def _pair() -> GaussianMixture:
+    return GaussianMixture(_double(0.5, 0.5), _double([-1.5, 0.0], [1.5, 0.0]), _double(0.6, 0.6))
+
+
 def _skewed() -> GaussianMixture:
     return GaussianMixture(_double(0.2, 0.5, 0.3), _double([-2.5], [0.0], [1.5]), _double(0.3, 1.0, 0.1))
 
@@ -75,6 +79,7 @@ ZOO: dict[str, Entry] = {
     "skewed-1d": Entry("three components of different weight and width", 1, _skewed),
     "points-1d": Entry("five points, tau = 0: bounded data", 1, lambda: _points(1, 5, 11)),
     "gauss-2d": Entry("N(0, I)", 2, lambda: _gauss(2)),
+    "bimodal-2d": Entry("N((-1.5, 0), 0.6 I) and N((1.5, 0), 0.6 I), equal weights", 2, _pair),
     "ring-2d": Entry("eight components on a circle of radius 3", 2, lambda: _ring(8, 3.0, 0.4)),
     "cross-2d": Entry("two crossed, elongated components and a correlated one", 2, _cross),
     "points-2d": Entry("nine points, tau = 0: bounded data", 2, lambda: _points(2, 9, 12)),
