@@ -19,6 +19,12 @@ from torch import Tensor
 # Devices without float64. There scalars are accumulated in float32, from inputs that were scaled to order one.
 _NO_FLOAT64 = frozenset({"mps"})
 
+
+def accumulator(device: torch.device) -> torch.dtype:
+    """Return the dtype in which scalars of a batch on this device are accumulated."""
+    return torch.float32 if device.type in _NO_FLOAT64 else torch.float64
+
+
 # Elements of a block on a CPU. Two float64 copies of it (8 MiB) fit the last-level cache of a current machine; smaller
 # blocks pay more for calls than they save in traffic (benchmarks/test_kernel.py).
 _BLOCK = 1 << 19
@@ -42,7 +48,7 @@ def rotate(noise: Tensor, history: tuple[Tensor, ...], damping: float | Tensor, 
     """Return ``|e| r/|r|`` for checked arguments: shapes (B, ...), ``kappa`` in (0, 1), at least one previous noise."""
     batch = noise.shape[0]
     inputs = [t.reshape(batch, -1) for t in (noise, *history)]
-    acc = torch.float32 if noise.device.type in _NO_FLOAT64 else torch.float64
+    acc = accumulator(noise.device)
     tensors = [noise, *history]
     lam: Column
     if isinstance(damping, Tensor):

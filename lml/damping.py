@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from lml._arguments import check_positive
+from lml._rotation import accumulator
 
 __all__ = ["DAMPING_MODES", "DampingMode", "check_damping_mode", "damping_of", "history_needed"]
 
@@ -67,7 +68,7 @@ def damping_of(noise: Tensor, history: Sequence[Tensor], *, mode: str, damping: 
     check_positive(damping, "damping")
     if mode == "absolute":
         return damping
-    acc = torch.float32 if noise.device.type == "mps" else torch.float64
+    acc = accumulator(noise.device)
     limits = torch.finfo(acc)
     e = noise.flatten(1).to(acc) if noise.ndim > 1 else noise[:, None].to(acc)
     # Between the limits, so that neither a sample without noise nor a square out of range gives a damping of 0 or inf.

@@ -2,6 +2,7 @@
 
 A check that no fault can turn red is no check. Every module of this package named ``faults_*`` holds faults, made with
 `fault`, and may hold ``REDUCED``: a check by claim id, on fewer targets, that is quick and still sees every fault.
+Packages publish such modules of their own through the entry-point group `GROUP`, beside their claims.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.metadata import entry_points
 from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any
@@ -18,7 +20,10 @@ from typing import Any
 import theory_checks
 from theory_checks.ledger import Finding, Settings
 
-__all__ = ["Fault", "fault", "find_faults", "find_reduced", "seeded"]
+__all__ = ["GROUP", "Fault", "fault", "find_faults", "find_reduced", "seeded"]
+
+#: The entry-point group in which packages publish modules of faults.
+GROUP = "lml.faults"
 
 Replacement = Callable[[Any], Any]
 Check = Callable[[Settings], Finding]
@@ -81,12 +86,12 @@ def seeded(faulty: Fault) -> Iterator[None]:
 
 
 def find_faults() -> list[Fault]:
-    """Return the faults of every module ``faults_*``, in the order of their definition."""
+    """Return the faults of every module ``faults_*`` and plug-in, in the order of their definition."""
     return [value for module in _modules() for value in vars(module).values() if isinstance(value, Fault)]
 
 
 def find_reduced() -> dict[str, Check]:
-    """Return the reduced checks of every module ``faults_*`` by claim id."""
+    """Return the reduced checks of every module ``faults_*`` and plug-in by claim id."""
     checks: dict[str, Check] = {}
     for module in _modules():
         checks.update(getattr(module, "REDUCED", {}))
@@ -95,4 +100,5 @@ def find_reduced() -> dict[str, Check]:
 
 def _modules() -> list[ModuleType]:
     names = sorted(m.name for m in iter_modules(theory_checks.__path__) if m.name.startswith("faults_"))
-    return [import_module(f"{theory_checks.__name__}.{name}") for name in names]
+    published = sorted({point.value for point in entry_points(group=GROUP)})
+    return [import_module(name) for name in (*(f"{theory_checks.__name__}.{name}" for name in names), *published)]

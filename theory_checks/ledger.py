@@ -191,16 +191,17 @@ def find_claims() -> list[Claim]:
 
 
 def select(claims: list[Claim], ids: tuple[str, ...]) -> list[Claim]:
-    """Return the claims with these ids, or all of them if none is given.
+    """Return the claims with these ids, in upper or lower case, or all of them if none is given.
 
     Raises:
         ValueError: for an id that no claim has.
     """
-    known = {claim.id for claim in claims}
+    known = {claim.id.casefold() for claim in claims}
     for wanted in ids:
-        if wanted not in known:
+        if wanted.casefold() not in known:
             raise ValueError(f"claim must be one of {', '.join(c.id for c in claims)}, got {wanted!r}")
-    return [claim for claim in claims if not ids or claim.id in ids]
+    chosen = {wanted.casefold() for wanted in ids}
+    return [claim for claim in claims if not chosen or claim.id.casefold() in chosen]
 
 
 def _load(point: EntryPoint) -> list[Claim]:

@@ -11,7 +11,7 @@ from theory_checks.mutation import judge
 #: Modules whose faults run here; those of the others run beside the tests of their claims.
 MODULES = (faults_kernel, faults_hessian, faults_stationary, faults_convergence)
 
-CLAIMS = {claim.id: claim for claim in find_claims() if claim.check.__module__.startswith("theory_checks.")}
+CLAIMS = {claim.id: claim for claim in find_claims()}
 FAULTS = [value for module in MODULES for value in vars(module).values() if isinstance(value, Fault)]
 KILLS = [pytest.param(fault, claim, id=f"{claim}-{fault.name}") for fault in FAULTS for claim in fault.kills]
 JUDGED = sorted({claim for fault in FAULTS for claim in fault.kills})
@@ -49,9 +49,13 @@ def test_every_fault_is_described_of_a_published_claim_and_named_once():
 
 
 def test_no_module_of_faults_is_forgotten():
-    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    tests = "".join(path.read_text() for path in Path(__file__).parents[1].rglob("test_*.py"))
     for module in faults._modules():
-        assert module.__name__.removeprefix("theory_checks.") in tests
+        assert module.__name__.rpartition(".")[2] in tests
+
+
+def test_a_package_publishes_faults_beside_its_claims():
+    assert any(fault.target.startswith("image_exps.") for fault in find_faults())
 
 
 def test_a_fault_is_in_place_inside_the_block_only_and_is_removed_by_an_error():
