@@ -7,6 +7,7 @@ from toy.flow import noise_model, probability_flow
 from toy.levels import noise_levels
 from toy.mixture import GaussianMixture
 from toy.schedule import NoiseSchedule, noise_schedule
+from toy.spiked import LowRankPlusIsotropic
 from toy.target import ExactTarget
 from toy.zoo import ZOO, target
 
@@ -16,6 +17,7 @@ __all__ = [
     "ExactTarget",
     "GaussianMixture",
     "LowRankPlusDiagonal",
+    "LowRankPlusIsotropic",
     "NoiseSchedule",
     "Pictures",
     "dataset",

@@ -3,12 +3,13 @@ r"""Covariance matrices of the K components of a mixture, in the form that keeps
 Diffusing a component maps ``C`` to ``C_t = alpha^2 C + sigma^2 I``. In an eigenbasis of ``C`` that is a change of
 eigenvalues, so full, diagonal and isotropic covariances are one class, `EigenCovariance`: at ``sigma = 1e-4`` as at 1e3
 nothing is inverted that was not a number. A low-rank factor plus a diagonal stays one too, `LowRankPlusDiagonal`, and
-is solved through its r x r capacitance matrix (Woodbury).
+is solved through its r x r capacitance matrix (Woodbury). Where the diagonal is a number, see `toy.spiked`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -57,6 +58,29 @@ class Covariance(ABC):
     @abstractmethod
     def to(self, *, dtype: torch.dtype, device: torch.device) -> Covariance:
         """Return a copy in this dtype on this device."""
+
+    def average(self, weights: Tensor) -> Tensor:
+        """Return ``sum_k w_k C_k``, shape (d, d); weights are (K,)."""
+        return (weights[:, None, None] * self.dense()).sum(0)
+
+    @property
+    def row_numbers(self) -> int:
+        """Temporaries of `deviations` for each of its rows."""
+        return 5 * self.count * self.dim
+
+    def deviations(self, x: Tensor, means: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Return ``u_k^T C_k^{-1} u_k`` for ``u_k = x - m_k``, and a function that averages ``C_k^{-1} u_k``.
+
+        Args:
+            x: shape (B, d).
+            means: ``m``, shape (K, d).
+
+        Returns:
+            Numbers (B, K), and the map from weights ``r`` (B, K) to ``sum_k r_k C_k^{-1} u_k``, shape (B, d).
+        """
+        u = x[:, None] - means
+        solved = self.solve(u)
+        return (u * solved).sum(2), lambda r: (r[:, :, None] * solved).sum(1)
 
 
 class EigenCovariance(Covariance):

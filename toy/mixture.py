@@ -12,6 +12,7 @@ With responsibilities ``r_k(x)`` and component scores ``g_k = -C_k,t^{-1} (x - a
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Self
 
 import torch
@@ -30,7 +31,7 @@ class GaussianMixture(ExactTarget):
         weights: ``w``, shape (K,), not negative, of sum one.
         means: ``m``, shape (K, d).
         covariances: ``C``: shape (K,) isotropic variances, (K, d) diagonals, (K, d, d) full matrices, or a
-            `toy.covariance.Covariance` such as `LowRankPlusDiagonal`.
+            `toy.covariance.Covariance` such as `LowRankPlusIsotropic`.
         dtype: of all results; float64 by default.
 
     Raises:
@@ -76,25 +77,30 @@ class GaussianMixture(ExactTarget):
         self.weights = weights.to(dtype=dtype, device=device)
         self.means = means.to(dtype=dtype, device=device)
         self._data_covariance = covariance.to(dtype=dtype, device=device)
+        self._set_level()
+
+    def _set_level(self) -> None:
+        weights, _, covariance = self._exact
+        alpha, sigma, dtype, device = self.alpha, self.sigma, self.dtype, self.device
         diffused = covariance.diffuse(alpha, sigma)
         self._covariance = diffused.to(dtype=dtype, device=device)
         log_normaliser = weights.log() - 0.5 * (diffused.logdet() + self.dim * math.log(2 * math.pi)).to(weights.device)
         self._log_normaliser = log_normaliser.to(dtype=dtype, device=device)
         self._precision: Tensor | None = None
 
-    def _copy(self, alpha: float, sigma: float, dtype: torch.dtype, device: torch.device) -> Self:
-        copy = object.__new__(type(self))
-        copy._set(*self._exact, alpha, sigma, dtype, device)
-        return copy
-
     def diffuse(self, alpha: float, sigma: float) -> Self:
         alpha, sigma = check_level(alpha, sigma)
-        return self._copy(alpha * self.alpha, math.hypot(alpha * self.sigma, sigma), self.dtype, self.device)
+        copy = object.__new__(type(self))
+        copy.__dict__.update(self.__dict__)  # what does not depend on the level is shared
+        copy.alpha, copy.sigma = alpha * self.alpha, math.hypot(alpha * self.sigma, sigma)
+        copy._set_level()
+        return copy
 
     def to(self, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> Self:
-        return self._copy(
-            self.alpha, self.sigma, dtype or self.dtype, torch.device(device) if device is not None else self.device
-        )
+        copy = object.__new__(type(self))
+        where = torch.device(device) if device is not None else self.device
+        copy._set(*self._exact, self.alpha, self.sigma, dtype or self.dtype, where)
+        return copy
 
     @property
     def components(self) -> int:
@@ -105,6 +111,11 @@ class GaussianMixture(ExactTarget):
     def component_covariances(self) -> Covariance:
         """The covariances ``C_k,t`` of the components at this level."""
         return self._covariance
+
+    def _deviations(self, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Return ``log w_k N(x; k)``, shape (B, K), and the map from ``r`` (B, K) to ``-sum_k r_k g_k``, (B, d)."""
+        quadratic, average = self._covariance.deviations(x, self.alpha * self.means)
+        return self._log_normaliser - 0.5 * quadratic, average
 
     def _parts(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return ``log w_k N(x; k)``, shape (B, K), and the component scores ``g_k``, shape (B, K, d)."""
@@ -122,16 +133,23 @@ class GaussianMixture(ExactTarget):
         """Return ``r_k(x)``, the posterior probabilities of the components, shape (B, K)."""
         x = self._check_batch(x)
         return self._in_chunks(
-            4 * self.components * self.dim, (self.components,), lambda y: torch.softmax(self._parts(y)[0], 1), x
+            self._covariance.row_numbers, (self.components,), lambda y: torch.softmax(self._deviations(y)[0], 1), x
         )
 
     def log_density(self, x: Tensor) -> Tensor:
         x = self._check_batch(x)
-        return self._in_chunks(4 * self.components * self.dim, (), lambda y: torch.logsumexp(self._parts(y)[0], 1), x)
+        return self._in_chunks(
+            self._covariance.row_numbers, (), lambda y: torch.logsumexp(self._deviations(y)[0], 1), x
+        )
 
     def score(self, x: Tensor) -> Tensor:
         x = self._check_batch(x)
-        return self._in_chunks(5 * self.components * self.dim, (self.dim,), lambda y: self._moments(y)[2], x)
+
+        def chunk(y: Tensor) -> Tensor:
+            logits, average = self._deviations(y)
+            return -average(torch.softmax(logits, 1))
+
+        return self._in_chunks(self._covariance.row_numbers, (self.dim,), chunk, x)
 
     def hessian(self, x: Tensor) -> Tensor:
         x = self._check_batch(x)
@@ -202,8 +220,7 @@ class GaussianMixture(ExactTarget):
 
     def covariance(self) -> Tensor:
         centred = self.alpha * self.means - self.mean()
-        within = (self.weights[:, None, None] * self._covariance.dense()).sum(0)
-        return within + (self.weights[:, None] * centred).mT @ centred
+        return self._covariance.average(self.weights) + (self.weights[:, None] * centred).mT @ centred
 
     def sample(self, count: int, *, generator: torch.Generator) -> Tensor:
         weights = self._exact[0].to(generator.device)

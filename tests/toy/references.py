@@ -16,7 +16,7 @@ from torch import Tensor
 import toy
 
 U = 2.0**-53
-KINDS = ("full", "diagonal", "isotropic", "low rank plus diagonal")
+KINDS = ("full", "diagonal", "isotropic", "low rank plus diagonal", "low rank plus isotropic")
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,17 @@ def gaussian_mixture(kind: str, dim: int = 3, components: int = 3) -> tuple[toy.
     variances = 0.1 + torch.rand((components, dim), generator=g, dtype=torch.float64)
     factor = torch.randn((components, dim, 2), generator=g, dtype=torch.float64)
     low_rank = torch.diag_embed(variances) + factor @ factor.mT
+    vectors, excess, floor = torch.linalg.qr(factor)[0], factor.square().sum(1), variances[:, 0]
+    isotropic = floor[:, None, None] * torch.eye(dim, dtype=torch.float64)
     covariances, dense = {
         "full": (low_rank, low_rank),
         "diagonal": (variances, torch.diag_embed(variances)),
-        "isotropic": (variances[:, 0], variances[:, :1, None] * torch.eye(dim, dtype=torch.float64)),
+        "isotropic": (floor, isotropic),
         "low rank plus diagonal": (toy.LowRankPlusDiagonal(factor, variances), low_rank),
+        "low rank plus isotropic": (
+            toy.LowRankPlusIsotropic(vectors, excess, floor),
+            isotropic + (vectors * excess[:, None]) @ vectors.mT,
+        ),
     }[kind]
     return toy.GaussianMixture(weights, means, covariances), Law(weights, means, dense)
 
