@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from image_exps.comparisons import Comparison, compare, holm, power
+from image_exps.distances import FrechetDistance, bootstrap
 from image_exps.endpoints import EVALUATIONS, NOISES, Laboratory, arms, digits_laboratory, rms
-from image_exps.frechet import FrechetDistance
 from image_exps.pictures import ROWS, draw_grid, emoji_laboratory, picture_grid
 from lml.correction import LML, Correction, NoCorrection
 from theory_checks.ledger import Claim, Finding, Measured, Settings, Verdict, agreement
@@ -190,12 +190,13 @@ def _frechet_figures(
     frechet = FrechetDistance(lab.final)
     distances = {key: frechet(x) for key, x in ends.items()}
     count = len(lab.x)
-    floor = frechet.floor(count, 20, settings.generator(1))
+    fresh = settings.generator(1)
+    floor = np.array([frechet(lab.final.sample(count, generator=fresh)) for _ in range(20)])
     few = EVALUATIONS[0]
     noise = min((name for name, n in ends if name.startswith("element noise") and n == few),
                 key=lambda name: distances[name, few])  # fmt: skip
     sets = [ends[name, few] for name in ("base", "LML", noise)]
-    base, lml, noisy = frechet.bootstrap(sets, 200, settings.generator(2)).T
+    base, lml, noisy = bootstrap(frechet, sets, repeats=200, generator=settings.generator(2))[1].T
     low, high = np.quantile((base - noisy) / (base - lml), (0.025, 0.975))
     gained = (distances["base", few] - distances[noise, few]) / (distances["base", few] - distances["LML", few])
     return distances, (
