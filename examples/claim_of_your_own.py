@@ -1,0 +1,36 @@
+"""A claim of your own: a plain function, a limit with a reason, and a fault that turns it red.
+
+python examples/claim_of_your_own.py
+
+In a package of yours, the entry point ``lml.claims`` puts CLAIMS into the ledger (see the README).
+"""
+
+import toy
+from theory_checks.faults import fault, seeded
+from theory_checks.ledger import Claim, Finding, Measured, Settings, Verdict, agreement
+
+
+def check_mean(settings: Settings) -> Finding:
+    """E_q[s] = 0: the score has mean zero."""
+    q = toy.target("cross-2d")
+    score = q.score(q.sample(100_000, generator=settings.generator()))
+    figure = Measured(
+        "|mean score| over 5 standard errors",
+        float(score.mean(0).norm() / (5 * score.std() / 100_000**0.5)),
+        limit=1,
+        basis="central limit theorem",
+    )
+    return Finding(agreement(figure), (figure,), reading="cross-2d, 100,000 samples")
+
+
+@fault("toy.mixture:GaussianMixture.score", "X1")
+def score_about_another_mean(original):
+    """The score is that of the target moved to the right."""
+    return lambda self, x: original(self, x - 0.1)
+
+
+CLAIMS = (Claim("X1", "the score has mean zero", source="ours", expected=Verdict.HOLDS, check=check_mean),)
+
+print("right formula:", CLAIMS[0].check(Settings()).verdict)
+with seeded(score_about_another_mean):
+    print("with a fault: ", CLAIMS[0].check(Settings()).verdict)
