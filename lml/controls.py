@@ -2,7 +2,8 @@ r"""Controls: what could have produced LML's figures by other means (claim Q2).
 
 LML is an extrapolation ``e + eta (e - p)`` followed by a restoration of the norm. `Extrapolation` has the first without
 the second, `NormOnly` the change of norm that the second undoes without the turn. `RandomTurn` turns by the angle that
-LML would have turned by, in a random direction; `ElementNoise` perturbs every element and restores the norm.
+LML would have turned by, in a random direction; `ElementNoise` perturbs every element and restores the norm, and
+`MatchedNoise` does so by as much as LML would have changed the whole.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from torch import Tensor
 from lml._arguments import check_positive
 from lml.correction import LML, Correction
 
-__all__ = ["ElementNoise", "Extrapolation", "NormOnly", "RandomTurn"]
+__all__ = ["ElementNoise", "Extrapolation", "MatchedNoise", "NormOnly", "RandomTurn"]
 
 Generators = torch.Generator | Sequence[torch.Generator]
 
@@ -140,10 +141,35 @@ class ElementNoise(Correction):
         return 0
 
     def _turned(self, vector: Tensor, history: Sequence[Tensor], progress: float) -> Tensor:
+        return _element_noise(vector, self.size, self.generator)
+
+
+@dataclass(frozen=True)
+class MatchedNoise(_Shadow):
+    r"""``e_i (1 + size z_i)``, ``z ~ N(0, I)``, then the norm of ``e``, with ``size = |e_lml - e|/|e|`` of the sample.
+
+    The noise of `ElementNoise` in the size that LML's own change has, sample by sample and step by step: what it gains,
+    any change of that size gains.
+
+    Args:
+        lml: the correction whose change of the noise is measured.
+        generator: one generator for the batch, or one a sample, which makes results independent of the batch.
+    """
+
+    generator: Generators = field(default_factory=torch.Generator)
+
+    def _shadow(self, vector: Tensor, history: Sequence[Tensor]) -> Tensor:
         e = vector.flatten(1).double()
-        noisy = e * (1 + self.size * _normal(e, self.generator))
-        restored: Tensor = noisy * (e.norm(dim=1, keepdim=True) / _norm(noisy))
-        return restored.to(vector.dtype).reshape(vector.shape)
+        change = self.lml.direction(vector, history).flatten(1).double() - e
+        return _element_noise(vector, change.norm(dim=1, keepdim=True) / _norm(e), self.generator)
+
+
+def _element_noise(vector: Tensor, size: float | Tensor, generator: Generators) -> Tensor:
+    """Return ``e_i (1 + size z_i)`` with the norm of ``e``, shape (B, ...), for one size or one a sample, (B, 1)."""
+    e = vector.flatten(1).double()
+    noisy = e * (1 + size * _normal(e, generator))
+    restored: Tensor = noisy * (e.norm(dim=1, keepdim=True) / _norm(noisy))
+    return restored.to(vector.dtype).reshape(vector.shape)
 
 
 def _norm(x: Tensor) -> Tensor:

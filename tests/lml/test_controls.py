@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lml.controls import ElementNoise, Extrapolation, NormOnly, RandomTurn
+from lml.controls import ElementNoise, Extrapolation, MatchedNoise, NormOnly, RandomTurn
 from lml.correction import LML, Memory
 
 E = torch.randn((4, 50), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -60,7 +60,23 @@ def test_element_noise_has_the_stated_size_and_the_norm_of_the_noise():
     assert float(torch.tan(angle(control, e)).mean()) == pytest.approx(0.2, rel=5 * 0.004)
 
 
-@pytest.mark.parametrize("make", [lambda g: RandomTurn(STRONG, g), lambda g: ElementNoise(0.2, g)])
+def test_matched_noise_changes_the_noise_by_as_much_as_lml_does():
+    gen = torch.Generator().manual_seed(5)
+    e = torch.randn((20, 5000), generator=gen, dtype=torch.float64)
+    # Previous noises further and further away: the size is each sample's own.
+    previous = e + torch.linspace(0.05, 0.6, 20)[:, None] * torch.randn(e.shape, generator=gen, dtype=torch.float64)
+    lml, control = (correct(c, e, Memory((previous,))) for c in (STRONG, MatchedNoise(STRONG, generators(range(20)))))
+    torch.testing.assert_close(control.norm(dim=1), e.norm(dim=1), rtol=1e-13, atol=0)
+    size = (lml - e).norm(dim=1) / e.norm(dim=1)
+    assert float(size.max() / size.min()) > 5
+    # LML's change at constant norm is the chord 2 sin(angle/2); the noise of that size makes the tangent of its angle.
+    # The spread a sample is that of the test above, sqrt(2 * 3/5000)/2 = 0.017; five of it bound the worst of twenty.
+    torch.testing.assert_close(torch.tan(angle(control, e)), size, rtol=5 * 0.017, atol=0)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda g: RandomTurn(STRONG, g), lambda g: ElementNoise(0.2, g), lambda g: MatchedNoise(STRONG, g)]
+)
 def test_one_generator_a_sample_makes_the_result_independent_of_the_batch(make):
     whole = correct(make(generators(range(4))))
     for i in range(4):
@@ -69,7 +85,7 @@ def test_one_generator_a_sample_makes_the_result_independent_of_the_batch(make):
     assert not torch.equal(whole, correct(make(generators(range(4, 8)))))
 
 
-@pytest.mark.parametrize("kind", [Extrapolation, NormOnly, RandomTurn])
+@pytest.mark.parametrize("kind", [Extrapolation, NormOnly, RandomTurn, MatchedNoise])
 def test_a_control_acts_where_its_lml_does(kind):
     windowed = kind(LML(damping=0.02, mixing=0.015, start=0.5))
     assert correct(windowed, progress=0.4) is E
