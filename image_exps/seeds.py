@@ -1,0 +1,41 @@
+"""A generator for each sample: what is drawn for sample ``i`` of seed ``s`` depends on nothing but ``i`` and ``s``."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ["sample_generators", "starting_noise"]
+
+#: What draws are for: streams of one sample that are independent of each other.
+STREAMS = {"start": 0, "correction": 1, "model": 2}
+
+
+def sample_generators(seed: int, first: int, count: int, stream: str) -> list[torch.Generator]:
+    """Return the generators of samples ``first .. first + count - 1``.
+
+    Args:
+        seed: of the run, not negative.
+        first: index of the first sample, not negative.
+        count: how many samples.
+        stream: what is drawn, one of `STREAMS`.
+
+    Raises:
+        ValueError: for another stream, or a negative number.
+
+    Source: the hash of (seed, stream, index) is that of `numpy.random.SeedSequence`.
+    """
+    if stream not in STREAMS:
+        raise ValueError(f"stream must be one of {', '.join(STREAMS)}, got {stream!r}")
+    for name, value in (("seed", seed), ("first", first), ("count", count)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise ValueError(f"{name} must be an integer of at least 0, got {value!r}")
+    words = (np.random.SeedSequence((seed, STREAMS[stream], i)) for i in range(first, first + count))
+    return [torch.Generator().manual_seed(int(w.generate_state(1, np.uint64)[0] >> 1)) for w in words]
+
+
+def starting_noise(seed: int, first: int, count: int, shape: tuple[int, ...]) -> Tensor:
+    """Return the noises that samples ``first .. first + count - 1`` start from, (count, *shape), float64."""
+    generators = sample_generators(seed, first, count, "start")
+    return torch.stack([torch.randn(shape, dtype=torch.float64, generator=g) for g in generators])
