@@ -18,13 +18,34 @@ from theory_checks.records import Record, packed
 from theory_checks.symbolic import FIGURE, proofs_of
 from theory_checks.typeset import typeset
 
-__all__ = ["render"]
+__all__ = ["render", "render_claim"]
 
 _CLASSES = {Verdict.HOLDS: "holds", Verdict.CORRECTED: "corrected", Verdict.FAILS: "fails", Verdict.OPEN: "open"}
 
 
 def render(records: list[Record], settings: Settings) -> str:
     """Return the report as HTML, in which every picture, array and line of code is embedded."""
+    libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "numpy", "scipy"))
+    return (
+        _environment()
+        .get_template("report.html.jinja")
+        .render(
+            entries=[_entry(record) for record in records],
+            settings=settings,
+            counts={v: sum(r.finding.verdict is v for r in records) for v in Verdict},
+            surprises=[r for r in records if not r.as_expected],
+            seconds=sum(r.seconds for r in records),
+            made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, Python {platform.python_version()}, {libraries}",
+        )
+    )
+
+
+def render_claim(record: Record, settings: Settings) -> str:
+    """Return what the report says of one claim below its headline, as a fragment of HTML."""
+    return _environment().get_template("claim.html.jinja").render(e=_entry(record), settings=settings)
+
+
+def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -34,15 +55,7 @@ def render(records: list[Record], settings: Settings) -> str:
     )
     environment.filters["badge"] = lambda verdict: _CLASSES[verdict]
     environment.filters["typeset"] = typeset
-    libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "numpy", "scipy"))
-    return environment.get_template("report.html.jinja").render(
-        entries=[_entry(record) for record in records],
-        settings=settings,
-        counts={v: sum(r.finding.verdict is v for r in records) for v in Verdict},
-        surprises=[r for r in records if not r.as_expected],
-        seconds=sum(r.seconds for r in records),
-        made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, Python {platform.python_version()}, {libraries}",
-    )
+    return environment
 
 
 def _entry(record: Record) -> dict[str, object]:
