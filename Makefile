@@ -3,6 +3,7 @@
 # make notebooks run the notebooks of theory_checks in place; 3 minutes
 # make test      the test suite; 10 minutes
 # make mutation  every seeded fault, and which check kills it; 7 minutes
+# make docs      the site: ledger, figures, notebooks and reference, in out/site; 2 minutes
 # make mutation-general  mutants of every line of the mathematics of lml and toy, see tests/MUTATION.md; an hour
 PYTHON ?= python3
 # Extra flags for pip, e.g. the CPU build of PyTorch: PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"
@@ -13,7 +14,7 @@ INSTALLED := $(VENV)/.installed
 LEDGER := out/verify/.complete
 SOURCES := $(shell git ls-files -co --exclude-standard -- 'lml/*' 'toy/*' 'theory_checks/*' 'image_exps/*' 2>/dev/null)
 
-.PHONY: setup verify notebooks mutation mutation-general test test-slow lint bench clean
+.PHONY: setup verify notebooks mutation mutation-general test test-slow lint bench docs clean
 setup: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -60,5 +61,11 @@ lint: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/python -m pytest benchmarks -W ignore::DeprecationWarning --benchmark-only --benchmark-columns=median,iqr,rounds
 
+# The pages of the ledger and of the figures show what `make verify` and `make figures` left.
+docs: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e '.[docs]'
+	$(BIN)/python -m sphinx --fresh-env --fail-on-warning --keep-going -q -b html docs out/site
+	@echo "out/site/index.html"
+
 clean:
-	rm -rf out mutants
+	rm -rf out mutants docs/ledger docs/figures docs/figures.md docs/notebooks

@@ -1,0 +1,60 @@
+"""Sphinx: the site that ``make docs`` builds from docstrings, notebooks, figures and the ledger."""
+
+import sys
+from importlib.metadata import version as version_of
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(Path(__file__).parent / "_extensions"))
+
+project = "LML toolkit"
+copyright = "the lml-toolkit authors"  # noqa: A001  (Sphinx's name)
+release = version = version_of("lml-toolkit")
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.apidoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+    "gallery",
+    "ledger",
+]
+exclude_patterns = ["_build", "**/README.md"]
+
+html_theme = "furo"
+html_title = "LML toolkit"
+html_static_path = ["_static"]
+html_css_files = ["ledger.css"]
+html_show_sphinx = False
+
+# Docstrings are Google's, with names of the code in single backticks.
+default_role = "code"
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+napoleon_use_rtype = False
+napoleon_use_ivar = True
+autodoc_typehints = "signature"
+autodoc_member_order = "bysource"
+# A name is described in the module that defines it, not again in the packages that gather it.
+autodoc_default_options = {"ignore-module-all": True}
+apidoc_modules = [
+    {
+        "path": str(ROOT / package),
+        "destination": f"api/{package}",
+        "exclude_patterns": ["**/__main__.py", "**/notebooks/**", "**/data/**"],
+        "separate_modules": True,
+        "module_first": True,
+        "implicit_namespaces": False,
+        "automodule_options": {"members", "show-inheritance"},
+    }
+    for package in ("lml", "toy", "theory_checks", "image_exps", "paper_figures")
+]
+
+# Notebooks are shown as they were run by `make notebooks`.
+nb_execution_mode = "off"
+myst_enable_extensions = ["dollarmath", "colon_fence", "attrs_inline"]
+myst_heading_anchors = 3
+# The README's links to files of the repository, which are no pages of this site.
+suppress_warnings = ["myst.xref_missing", "misc.highlighting_failure"]
