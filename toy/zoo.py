@@ -1,4 +1,4 @@
-"""Named targets in 1, 2, 8 and 64 dimensions and over the embedded data: the worlds on which claims are checked."""
+"""Named targets in 1, 2, 8, 16 and 64 dimensions and over the embedded data: the worlds on which claims are checked."""
 
 from __future__ import annotations
 
@@ -85,6 +85,8 @@ ZOO: dict[str, Entry] = {
     "points-2d": Entry("nine points, tau = 0: bounded data", 2, lambda: _points(2, 9, 12)),
     "random-8d": Entry("five components with random full covariances", 8, lambda: _random(8, 5, 13)),
     "points-8d": Entry("thirty points, tau = 0: bounded data", 8, lambda: _points(8, 30, 14)),
+    "random-16d": Entry("eight components with random full covariances", 16, lambda: _random(16, 8, 16)),
+    "random-16d-tuning": Entry("as random-16d, of another seed", 16, lambda: _random(16, 8, 17)),
     "random-64d": Entry("sixteen components with random full covariances", 64, lambda: _random(64, 16, 15)),
     "digits": Entry("scikit-learn's 1797 digits at 8x8, tau = 0", 64, lambda: _data("digits")),
     "emoji": Entry("3786 colour emoji at 32x32, tau = 0", 3072, lambda: _data("emoji")),

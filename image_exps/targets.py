@@ -1,0 +1,128 @@
+r"""The targets on which samplers are compared, all with an exact noise prediction and closed-form moments.
+
+- Smoothed data, ``(1/N) sum_i N(y_i, tau^2 I)``: real pictures; a good sampler finds a picture of the data.
+- Mixtures of low-rank Gaussians fitted to them (`toy.low_rank`): a good sampler makes pictures that no one has seen.
+- Analytic mixtures in 2 and 16 dimensions, where every distance can be had without features.
+
+Those that are not *reported* are for choices: settings are tuned there, and judged on the others.
+
+``tau`` is 0.1 for all data, a twentieth of the range [-1, 1] of a pixel: the eye sees pictures still, while the score
+is smooth, of slope at most ``1/tau^2`` or so, where sampling ends: the noise left at time 1e-3 is ``sigma = 0.01``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+
+import toy
+from lml.samplers import Level, NoiseModel
+from toy import DataMixture, ExactTarget, LowRankFit, Pictures
+
+__all__ = ["TARGETS", "TAU", "TIMES", "Target", "target"]
+
+#: Standard deviation of the smoothed data.
+TAU = 0.1
+
+#: First and last time of every trajectory, on the linear variance-preserving schedule.
+TIMES = (1.0, 1e-3)
+
+# In this dimension and above results are in float32: its error in eps is far below that of any sampler.
+_SINGLE_FROM = 784
+
+
+@dataclass(frozen=True)
+class Target:
+    """A distribution to sample from, with what is known of it.
+
+    Attributes:
+        name: as in `TARGETS`.
+        distribution: the data distribution, at ``alpha = 1, sigma = 0``.
+        shape: of one sample: (channels, height, width) for pictures, else (d,).
+        pictures: the real pictures behind it, if any.
+        dtype: of its results.
+        reported: whether figures on it count; else it is for tuning.
+    """
+
+    name: str
+    distribution: ExactTarget
+    shape: tuple[int, ...]
+    pictures: Pictures | None
+    dtype: torch.dtype
+    reported: bool
+
+    @property
+    def dim(self) -> int:
+        """The dimension d."""
+        return self.distribution.dim
+
+    def model(self) -> NoiseModel:
+        """Return the exact noise prediction, for samples of any shape (B, ...) that has d numbers."""
+        return toy.noise_model(self.distribution)
+
+    def final(self) -> ExactTarget:
+        """Return the exact distribution where trajectories end."""
+        level = final_level()
+        return self.distribution.diffuse(level.alpha, level.sigma)
+
+
+def final_level() -> Level:
+    """Return the last noise level of every trajectory."""
+    return toy.noise_levels(toy.noise_schedule("vp-linear"), 1, times=TIMES)[-1]
+
+
+def _dtype(dim: int) -> torch.dtype:
+    return torch.float32 if dim >= _SINGLE_FROM else torch.float64
+
+
+def _data(name: str, *, reported: bool = True) -> Target:
+    pictures = toy.dataset(name)
+    shape = tuple(pictures.images.shape[1:])
+    dtype = _dtype(pictures.images[0].numel())
+    return Target(name, DataMixture(pictures.images, TAU, dtype=dtype), shape, pictures, dtype, reported)
+
+
+def _low_rank(data: str, fit: LowRankFit, *, reported: bool = True) -> Target:
+    pictures, name = toy.dataset(data), f"{data}-low-rank"
+    shape = tuple(pictures.images.shape[1:])
+    dtype = _dtype(pictures.images[0].numel())
+    distribution = toy.low_rank_mixture(pictures.images, fit, name=name, dtype=dtype)
+    return Target(name, distribution, shape, pictures, dtype, reported)
+
+
+def _analytic(name: str, *, reported: bool = True) -> Target:
+    distribution = toy.target(name)
+    return Target(name, distribution, (distribution.dim,), None, distribution.dtype, reported)
+
+
+#: How each low-rank mixture is fitted.
+FITS = {
+    "digits": LowRankFit(10, 20, 5, TAU),
+    "mnist": LowRankFit(40, 20, 3, TAU),
+    "emoji": LowRankFit(20, 20, 0, TAU),
+    "photo-8": LowRankFit(20, 20, 3, TAU),
+}
+
+#: The targets by name: those that are reported, then those for tuning.
+TARGETS: dict[str, Callable[[], Target]] = {
+    **{name: partial(_data, name) for name in ("digits", "mnist", "emoji")},
+    **{f"{name}-low-rank": partial(_low_rank, name, FITS[name]) for name in ("digits", "mnist", "emoji")},
+    **{name: partial(_analytic, name) for name in ("ring-2d", "random-16d")},
+    **{name: partial(_data, name, reported=False) for name in ("photo-8", "photo-16")},
+    "photo-8-low-rank": partial(_low_rank, "photo-8", FITS["photo-8"], reported=False),
+    **{name: partial(_analytic, name, reported=False) for name in ("cross-2d", "random-16d-tuning")},
+}
+
+
+def target(name: str) -> Target:
+    """Return the target of this name.
+
+    Raises:
+        ValueError: for a name that is not in `TARGETS`.
+    """
+    if name not in TARGETS:
+        raise ValueError(f"target must be one of {', '.join(TARGETS)}, got {name!r}")
+    return TARGETS[name]()

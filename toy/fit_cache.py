@@ -1,0 +1,103 @@
+"""Fits on disk: written whole or not at all, read only if every byte is the one that was written.
+
+A fit is found by the checksum of what it was made from: data, parameters, code. Processes may fit the same thing at
+once; each writes a file of its own, and the last one to finish gives its name. The folder is ``LML_CACHE``, else
+``XDG_CACHE_HOME/lml-toolkit``, else ``~/.cache/lml-toolkit``; anything in it may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+__all__ = ["cache_folder", "cached", "checksum"]
+
+
+def cache_folder() -> Path:
+    """Return the folder of the cache; it need not exist."""
+    if chosen := os.environ.get("LML_CACHE"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lml-toolkit"
+
+
+def checksum(*parts: object) -> str:
+    """Return the SHA-256 of tensors, by dtype, shape and bytes, and of anything else by its ``repr``."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, Tensor):
+            digest.update(f"{part.dtype}{tuple(part.shape)}".encode())
+            digest.update(part.detach().cpu().contiguous().numpy().tobytes())
+        else:
+            digest.update(repr(part).encode())
+        digest.update(b"\0")
+    return digest.hexdigest()
+
+
+def cached(name: str, key: str, fit: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Return ``fit()``, from disk if it is there and whole.
+
+    Args:
+        name: what the file's name begins with.
+        key: checksum of all that the fit depends on.
+        fit: makes named tensors.
+
+    Raises:
+        ValueError: if safetensors is not installed.
+    """
+    try:
+        import safetensors
+    except ImportError as error:
+        raise ValueError("the cache of fits needs safetensors: pip install 'lml-toolkit[images]'") from error
+    del safetensors
+    file = cache_folder() / f"{name}-{key[:16]}.safetensors"
+    found = _read(file, key)
+    if found is not None:
+        return found
+    made = fit()
+    try:
+        _write(file, key, made)
+    except OSError as error:
+        warnings.warn(f"the fit of {name} could not be kept in {str(file)!r}: {error}", RuntimeWarning, stacklevel=2)
+    return made
+
+
+def _content(tensors: Mapping[str, Tensor]) -> str:
+    return checksum(*(part for item in sorted(tensors.items()) for part in item))
+
+
+def _read(file: Path, key: str) -> dict[str, Tensor] | None:
+    """Return what a file holds, or None unless it is there, is of this key, and has the checksum that was written."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="pt") as opened:
+            metadata = opened.metadata() or {}
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError):
+        return None
+    if metadata.get("key") != key or metadata.get("content") != _content(tensors):
+        return None
+    return tensors
+
+
+def _write(file: Path, key: str, tensors: Mapping[str, Tensor]) -> None:
+    from safetensors.torch import save
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    content = save(dict(tensors), {"key": key, "content": _content(tensors)})
+    handle, temporary = tempfile.mkstemp(prefix=file.name, suffix=".part", dir=file.parent)
+    try:
+        with os.fdopen(handle, "wb") as opened:
+            opened.write(content)
+            opened.flush()
+            os.fsync(opened.fileno())
+        os.replace(temporary, file)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
