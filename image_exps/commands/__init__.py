@@ -1,0 +1,4 @@
+"""The subcommands of ``python -m image_exps``: a file each, with a click command named ``command``.
+
+The first line of a file's docstring is its line in ``python -m image_exps --help``, which is read without importing it.
+"""
