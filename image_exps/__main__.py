@@ -64,7 +64,7 @@ def main() -> None:
       python -m image_exps sample --model sd15 --model-dir models/sd15 --prompt "a red fox" --out out/fox
 
     Each command has its own --help.
-    """  # noqa: D301: \b is for click
+    """  # noqa: D301
     # What these libraries say at a start is addressed to their developers.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
