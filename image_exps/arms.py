@@ -28,7 +28,19 @@ from lml.samplers import SAMPLERS, Level, Sampler
 from lml.samplers.dpm_solver_singlestep import dpm_solver_singlestep, singlestep_orders
 from toy.levels import SPACINGS, Spacing
 
-__all__ = ["BASES", "CONTROLS", "CORRECTIONS", "TABLE_BASES", "Arm", "Base", "Plan", "Setting", "arm", "table_arms"]
+__all__ = [
+    "BASES",
+    "CONTROLS",
+    "CORRECTIONS",
+    "TABLE_BASES",
+    "Arm",
+    "Base",
+    "Plan",
+    "Setting",
+    "arm",
+    "parse_call",
+    "table_arms",
+]
 
 Value = float | int | str | bool
 
@@ -239,7 +251,8 @@ class Arm:
         return Plan(sampler, levels, correction, torch.float32 if self.correction in _FLOAT32 else None)
 
 
-_NAME = re.compile(r"(?P<base>[^@/(]+)(@(?P<spacing>[^/(]+))?(/(?P<correction>[^(]+)(\((?P<inside>.*)\))?)?")
+_NAME = re.compile(r"(?P<base>[^@/(]+)(@(?P<spacing>[^/(]+))?(/(?P<correction>.+))?")
+_CALL = re.compile(r"(?P<name>[^(]+)(\((?P<inside>.*)\))?")
 
 
 def arm(name: str) -> Arm:
@@ -253,14 +266,27 @@ def arm(name: str) -> Arm:
         raise ValueError(f"arm must have the form base@spacing/correction(parameter=value, ...), got {name!r}")
     base = found["base"].strip()
     _known("base", base, BASES)
-    parameters = []
+    spacing = (found["spacing"] or BASES[base].spacing).strip()
+    correction, parameters = parse_call(found["correction"] or "none")
+    return Arm(base, spacing, correction, tuple(parameters.items()))  # type: ignore[arg-type]
+
+
+def parse_call(text: str) -> tuple[str, dict[str, Value]]:
+    """Return the name and the parameters of ``name(parameter=value, ...)``.
+
+    Raises:
+        ValueError: for a text of another form.
+    """
+    found = _CALL.fullmatch(text.strip())
+    if found is None:
+        raise ValueError(f"a name must have the form name(parameter=value, ...), got {text!r}")
+    parameters = {}
     for part in filter(None, (p.strip() for p in (found["inside"] or "").split(","))):
         key, equals, value = (p.strip() for p in part.partition("="))
-        if not equals or not key or not value:
-            raise ValueError(f"arm must have parameters of the form name=value, got {part!r} in {name!r}")
-        parameters.append((key, _value(value)))
-    spacing = (found["spacing"] or BASES[base].spacing).strip()
-    return Arm(base, spacing, (found["correction"] or "none").strip(), tuple(parameters))  # type: ignore[arg-type]
+        if not equals or not key or not value or key in parameters:
+            raise ValueError(f"parameters must have the form name=value, once each, got {part!r} in {text!r}")
+        parameters[key] = _value(value)
+    return found["name"].strip(), parameters
 
 
 def table_arms(*, controls: bool = True) -> list[str]:
@@ -275,7 +301,7 @@ def _value(text: str) -> Value:
     except (SyntaxError, ValueError):
         return text  # a word, as in damping_mode=absolute
     if not isinstance(value, (bool, int, float, str)):
-        raise ValueError(f"arm must have numbers and words as parameters, got {text!r}")
+        raise ValueError(f"parameters must be numbers or words, got {text!r}")
     return value
 
 

@@ -50,7 +50,7 @@ def command(grid: str, out: Path | None, workers: int, scheduler: str | None, ca
 
     A finished cell is a file. A run that was stopped, in whatever way, is continued by the same command, with any
     number of workers, to the same figures. The exit status is 1 if cells failed: these are tried again.
-    """
+    """  # noqa: D301
     chosen = load_grid(find_grid(grid))
     if list_only:
         for cell in chosen.cells:

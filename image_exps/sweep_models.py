@@ -1,0 +1,112 @@
+"""What samplers are run on: an exact score, one with a controlled error, or a network, by name beside a target's name.
+
+``exact`` is the target's own noise prediction; `MODELS` is open, like the registries of `image_exps.arms`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import torch
+
+from image_exps.arms import parse_call
+from image_exps.imperfect import Imperfect, Kind
+from image_exps.targets import TARGETS, Target, target
+from lml.samplers import NoiseModel
+from toy import Pictures
+
+__all__ = ["MODELS", "World", "check_model", "check_world", "world"]
+
+
+@dataclass(frozen=True)
+class World:
+    """A target as a model sees it.
+
+    Attributes:
+        shape: of one sample.
+        dtype: of the model's answers.
+        compared: what distances are to: a target, or real pictures.
+        exact: the target whose probability flow is exact, ``None`` where there is none.
+        model: the noise prediction for samples ``first .. first + count - 1`` of a seed: ``model(seed, first, count)``.
+    """
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    compared: Target | Pictures
+    exact: Target | None
+    model: Callable[[int, int, int], NoiseModel]
+
+
+def _exact(name: str) -> World:
+    made = target(name)
+    noise = made.model()
+    return World(made.shape, made.dtype, made, made, lambda seed, first, count: noise)
+
+
+def _imperfect(kind: Kind) -> Callable[..., World]:
+    """Return the builder of an exact score with an error; ``size`` is the error's, relative to the noise."""
+
+    def build(name: str, size: float = 0.1) -> World:
+        made = _exact(name)
+        noise = made.model(0, 0, 0)
+        # The white error belongs to a sample; the others are one function for all, like a network's.
+        whole = Imperfect(noise, kind, size, 0, made.shape)
+
+        def model(seed: int, first: int, count: int) -> NoiseModel:
+            return replace(whole, seed=seed, first=first) if kind == "white" else whole
+
+        return replace(made, model=model)
+
+    return build
+
+
+#: Builders by name: ``(target's name, **parameters) -> World``.
+MODELS: dict[str, Callable[..., World]] = {
+    "exact": _exact,
+    "white": _imperfect("white"),
+    "smooth": _imperfect("smooth"),
+    "bias": _imperfect("bias"),
+}
+
+
+def check_model(name: str) -> None:
+    """Refuse a model that does not exist or has no such parameter.
+
+    Raises:
+        ValueError: listing those that are known.
+    """
+    if not isinstance(name, str):
+        raise ValueError(f"models must be names, got {name!r}")
+    kind, parameters = parse_call(name)
+    if kind not in MODELS:
+        raise ValueError(f"models must be of {', '.join(MODELS)}, got {kind!r}")
+    allowed = list(inspect.signature(MODELS[kind]).parameters)[1:]
+    for parameter in parameters:
+        if parameter not in allowed:
+            raise ValueError(f"parameter of {kind} must be one of {', '.join(allowed) or '(none)'}, got {parameter!r}")
+
+
+def check_world(target_name: str, model_name: str) -> None:
+    """Refuse a target that a model does not have.
+
+    Raises:
+        ValueError: listing those that are known.
+    """
+    check_model(model_name)
+    if target_name not in TARGETS:
+        raise ValueError(f"targets must be of {', '.join(TARGETS)} for {model_name}, got {target_name!r}")
+
+
+@lru_cache(maxsize=2)
+def world(target_name: str, model_name: str) -> World:
+    """Return a target with a model; the last two are kept.
+
+    Raises:
+        ValueError: for what `check_world` refuses, and for parameters out of range.
+    """
+    check_world(target_name, model_name)
+    kind, parameters = parse_call(model_name)
+    return MODELS[kind](target_name, **parameters)
