@@ -40,6 +40,9 @@ Statistic = Callable[[Tensor], float]
 _FLOOR_SETS = 20
 _FLOOR_SEED = 0xF1005
 
+# Sets that are drawn from a finite pool may take at most this share of it: of more, the spread is not known.
+_POOL_SHARE = 0.75
+
 
 class Estimate(NamedTuple):
     """A distance with its interval and its floor, all of ``count`` samples.
@@ -119,16 +122,28 @@ class Distance(ABC):
     def floor(self, count: int, sets: int = _FLOOR_SETS) -> np.ndarray:
         """Return the distances of sets of ``count`` exact samples, shape (sets,); kept for the next call.
 
-        The seeds are fixed: the floor is a property of the distance, the reference and the count.
+        The seeds are fixed: the floor is a property of the distance, the reference and the count. Sets of ``n`` that
+        are drawn from a pool of ``P`` samples, without replacement, overlap, which takes the share ``n/P`` of their
+        variance away: the deviations from the mean are divided by ``(1 - n/P)^{1/2}``.
 
         Raises:
-            ValueError: for a count that the distance refuses, or more real pictures than there are held out.
+            ValueError: for a count that the distance refuses, or more than three quarters of the pool.
+
+        Source: Cochran 1977, Sampling Techniques, Sec. 2.6 (finite population correction).
         """
+        pool = self.pool_size(count)
+        if pool is not None and count > _POOL_SHARE * pool:
+            raise ValueError(f"count must be at most {_POOL_SHARE:.0%} of the {pool} held-out pictures, got {count}")
         if (count, sets) not in self._floors:
             seeds = range(_FLOOR_SEED, _FLOOR_SEED + sets)
-            drawn = [self._exact_distance(count, torch.Generator().manual_seed(seed)) for seed in seeds]
-            self._floors[count, sets] = np.array(drawn)
+            drawn = np.array([self._exact_distance(count, torch.Generator().manual_seed(seed)) for seed in seeds])
+            shrunk = 1.0 if pool is None else math.sqrt(1 - count / pool)
+            self._floors[count, sets] = drawn.mean() + (drawn - drawn.mean()) / shrunk
         return self._floors[count, sets]
+
+    def pool_size(self, count: int) -> int | None:
+        """Return how many exact samples there are for a floor of this count; ``None`` without a limit."""
+        return self.reference.held_out
 
     def _exact_distance(self, count: int, generator: torch.Generator) -> float:
         """Return the distance of ``count`` exact samples."""
@@ -212,9 +227,9 @@ def estimate(
     count = len(samples)
     remarks = [distance.remark(count)]
     middle = least = most = math.nan
-    available = distance.reference.held_out
-    if floor and available is not None and count > available:
-        remarks.append(f"no floor: {available} real pictures are held out")
+    pool = distance.pool_size(count)
+    if floor and pool is not None and count > _POOL_SHARE * pool:
+        remarks.append(f"no floor: {count} of {pool} held-out real pictures are too many")
     elif floor:
         exact = distance.floor(count)
         middle, (least, most) = float(exact.mean()), map(float, np.quantile(exact, (0.025, 0.975)))

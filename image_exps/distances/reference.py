@@ -16,6 +16,7 @@ __all__ = ["Comparable", "Reference", "reference_of"]
 # Seeds of the reference set and of the split of real pictures: fixed, so that figures of different runs compare.
 _REFERENCE_SEED = 0x5EED
 _SPLIT_SEED = 0x5711
+_BLOCK_SEED = 0xB10C
 
 
 @runtime_checkable
@@ -113,6 +114,13 @@ class Reference:
         if count > len(rest):
             raise ValueError(f"count must be at most the {len(rest)} held-out pictures of {self.name}, got {count}")
         return rest[torch.randperm(len(rest), generator=generator)[:count]].double()
+
+    def block(self, index: int, size: int) -> Tensor:
+        """Return the block of this index of one long row of held-out samples, shape (at most size, d), in float64."""
+        if self.real is not None:
+            return self._halves[1][index * size : (index + 1) * size].double()
+        assert self.law is not None
+        return self.law.sample(size, generator=torch.Generator().manual_seed(_BLOCK_SEED + index)).double()
 
     def moments(self) -> tuple[Tensor, Tensor]:
         """Return mean (d,) and covariance (d, d) in float64: closed forms of a law, else of the reference half."""

@@ -6,9 +6,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from image_exps.distances.base import Distance
+from image_exps.distances.colourfulness import Colourfulness
+from image_exps.distances.coverage import Coverage, Density, ModeCoverage
+from image_exps.distances.endpoint import EndpointDistance
+from image_exps.distances.energy import MMD, EnergyDistance
+from image_exps.distances.features import LOOKED_AT, FrechetFeatures, is_looked_at
 from image_exps.distances.frechet import FrechetDistance, FrechetPCA
+from image_exps.distances.likelihood import NegativeLogLikelihood
 from image_exps.distances.reference import Comparable, Reference, reference_of
-from toy import ExactTarget, Pictures
+from image_exps.distances.wasserstein import W2, SlicedW2
+from image_exps.endpoints import Endpoints
+from toy import DataMixture, ExactTarget, GaussianMixture, Pictures
 
 __all__ = ["DISTANCES", "Entry", "distances"]
 
@@ -47,29 +55,73 @@ DISTANCES: dict[str, Entry] = {
         lambda r: r.dim >= 64,
         FrechetPCA,
     ),
+    "FD-EffNetLite0": Entry(
+        "Frechet distance of 1280 features of EfficientNet-Lite0; no FID",
+        f"pictures of one or three channels, at least {LOOKED_AT} pixels a side",
+        is_looked_at,
+        FrechetFeatures,
+    ),
+    "sliced-w2": Entry("sliced Wasserstein-2 distance", "any samples", lambda r: True, SlicedW2),
+    "w2": Entry("Wasserstein-2 distance", "any samples", lambda r: True, W2),
+    "energy": Entry("energy distance", "any samples", lambda r: True, EnergyDistance),
+    "mmd": Entry("squared maximum mean discrepancy", "any samples", lambda r: True, MMD),
+    "nll": Entry(
+        "negative log-likelihood under the exact density",
+        "an exact distribution",
+        lambda r: r.law is not None,
+        NegativeLogLikelihood,
+    ),
+    "mode-coverage": Entry(
+        "share of modes with half of their due",
+        "a mixture as its exact distribution",
+        lambda r: isinstance(r.law, DataMixture | GaussianMixture),
+        ModeCoverage,
+    ),
+    "coverage": Entry("share of reference samples with samples nearby", "any samples", lambda r: True, Coverage),
+    "density": Entry("mean number of reference samples nearby", "any samples", lambda r: True, Density),
+    "colourfulness": Entry(
+        "colourfulness by Hasler and Suesstrunk",
+        "colour pictures",
+        lambda r: r.is_picture and r.shape[0] == 3,
+        Colourfulness,
+    ),
 }
+
+#: What needs the endpoints of the flow from the samples' noises, and so is no distance to the target alone.
+_ENDPOINT = EndpointDistance.name
 
 
 def distances(
-    target: Comparable | Pictures | ExactTarget | Reference, *, which: Sequence[str] | None = None
+    target: Comparable | Pictures | ExactTarget | Reference,
+    *,
+    which: Sequence[str] | None = None,
+    endpoints: Endpoints | None = None,
 ) -> dict[str, Distance]:
     """Return the distances that make sense for a target, by name.
 
     Args:
         target: `image_exps.targets.Target`, any exact distribution, or the real pictures a network was trained on.
         which: names; all that apply by default.
+        endpoints: of the flow from the samples' noises, for "endpoint-rmse".
 
     Raises:
-        ValueError: for a name that is not in `DISTANCES`, or a distance that does not apply to the target.
+        ValueError: for a name that is not known, or a distance that does not apply to the target.
     """
     reference = reference_of(target)
-    unknown = [name for name in which or () if name not in DISTANCES]
-    if unknown:
-        raise ValueError(f"which must be of {', '.join(DISTANCES)}, got {', '.join(map(repr, unknown))}")
+    known = [*DISTANCES, _ENDPOINT]
+    applying = [name for name, entry in DISTANCES.items() if entry.applies(reference)]
+    if endpoints is not None:
+        applying.append(_ENDPOINT)
     for name in which or ():
-        if not DISTANCES[name].applies(reference):
-            raise ValueError(
-                f"which must apply to {reference.name}, {name!r} does not: it needs {DISTANCES[name].needs}"
-            )
-    chosen = which if which is not None else [name for name, e in DISTANCES.items() if e.applies(reference)]
-    return {name: DISTANCES[name].make(reference) for name in chosen}
+        if name not in known:
+            raise ValueError(f"which must be of {', '.join(known)}, got {name!r}")
+        if name not in applying:
+            needs = "endpoints, of image_exps.endpoints.flow_endpoints" if name == _ENDPOINT else DISTANCES[name].needs
+            raise ValueError(f"which must apply to {reference.name}, {name!r} does not: it needs {needs}")
+    made: dict[str, Distance] = {}
+    for name in applying if which is None else which:
+        if name == _ENDPOINT and endpoints is not None:
+            made[name] = EndpointDistance(reference, endpoints)
+        else:
+            made[name] = DISTANCES[name].make(reference)
+    return made
