@@ -9,7 +9,8 @@ With the posterior weights ``r_i(x)`` of the points, their mean ``m = sum_i r_i 
 At low noise the squares in ``|x - alpha y_i|^2`` cancel. Then every moment is taken about the nearest point ``b`` of
 the data instead of the data's mean: with ``rho = x - alpha b`` and ``z_i = y_i - b``, the weights are
 ``r_i ~ exp((alpha <rho,z_i> - alpha^2 |z_i|^2/2)/v)``, and ``m = b + sum_i r_i z_i``, in which ``b`` itself has
-``z = 0``: what remains is accurate relative to the weight of the other points.
+``z = 0``: what remains is accurate relative to the weight of the other points. The score, which samplers ask for, then
+needs one product with the data, to find the points that carry weight, and exact differences for those few.
 """
 
 from __future__ import annotations
@@ -31,6 +32,12 @@ _CONDITION = 1e4
 # Posterior weights below this are zero to every moment in float64; up to so many points are multiplied directly.
 _NEGLIGIBLE = 1e-20
 _DIRECT = 768
+
+# Weights below this are set to zero: products with subnormal numbers are slow.
+_VANISHING = 1e-30
+
+# A pair of a sample and a point costs so much more by itself than in a product of all with all.
+_PAIR_COST = 64
 
 
 class _Moments(NamedTuple):
@@ -172,11 +179,47 @@ class DataMixture(ExactTarget):
     def score(self, x: Tensor) -> Tensor:
         x = self._check_batch(x)
 
-        def chunk(y: Tensor) -> Tensor:
-            at = self._moments(y)
-            return (self.alpha * at.shift - at.residual) / self.variance
+        chunk = self._score_about_mean if self._about_mean else self._score_about_nearest
+        return self._in_chunks(3 * self.count + 4 * self.dim, (self.dim,), chunk, x)
 
-        return self._in_chunks(self._row_numbers, (self.dim,), chunk, x)
+    def _logits(self, centred: Tensor) -> Tensor:
+        """Return ``(alpha <x, y_i> - alpha^2 |y_i|^2/2)/v`` about the data's mean, shape (b, N), in one product."""
+        scale = self.alpha / self.variance
+        return torch.addmm(-0.5 * self.alpha * scale * self._squares, centred, self._points.mT, alpha=scale)
+
+    def _score_about_mean(self, x: Tensor) -> Tensor:
+        centred = x - self.alpha * self._centre
+        weights = torch.softmax(self._logits(centred), 1)
+        weights = torch.nn.functional.threshold(weights, _VANISHING, 0.0, inplace=not weights.requires_grad)
+        return torch.addmm(centred, weights, self._points, beta=-1 / self.variance, alpha=self.alpha / self.variance)
+
+    def _score_about_nearest(self, x: Tensor) -> Tensor:
+        """Return the score from the points that may carry weight, if they are few; else from all."""
+        if x.device.type != "cpu":
+            return self._score_of_all(x)  # how many they are is not known on another device without waiting for it
+        a, v, Y = self.alpha, self.variance, self._points
+        centred = x - a * self._centre
+        logits = self._logits(centred)
+        largest, nearest = logits.max(1)
+        # A product of d terms errs by no more than d u |x| |y|: twice that, and the logarithm of what is negligible.
+        unit = self.dim * torch.finfo(self.dtype).eps * a / v * math.sqrt(self._squared_radius)
+        margin = 2 * unit * (centred.norm(dim=1) + a * math.sqrt(self._squared_radius)) - math.log(_NEGLIGIBLE)
+        row, point = (logits >= (largest - margin)[:, None]).nonzero(as_tuple=True)
+        if _PAIR_COST * len(row) > logits.numel() and self.count > _PAIR_COST:
+            return self._score_of_all(x)
+        base = Y[nearest]
+        residual = centred - a * base
+        z = Y[point] - base[row]
+        exact = (a * (residual[row] * z).sum(1) - 0.5 * a * a * (z * z).sum(1)) / v
+        top = exact.detach().new_zeros(len(x)).scatter_reduce(0, row, exact.detach(), "amax")
+        weight = torch.exp(exact - top[row])
+        total = torch.zeros_like(top).index_add(0, row, weight)
+        shift = torch.zeros_like(centred).index_add(0, row, (weight / total[row])[:, None] * z)
+        return (a * shift - residual) / v
+
+    def _score_of_all(self, x: Tensor) -> Tensor:
+        at = self._moments(x)
+        return (self.alpha * at.shift - at.residual) / self.variance
 
     def _weighted_covariance(self, at: _Moments) -> Tensor:
         """Return ``V``, the covariance of the points under the posterior weights, shape (b, d, d)."""
