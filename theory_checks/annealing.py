@@ -58,6 +58,7 @@ BASES["unipc-2, order kept"] = unipc(2, lower_order_final=False)
 
 ETA0 = 0.5
 _DAMPING = 1e-3
+_SAMPLES = 15
 
 
 class Order(NamedTuple):
@@ -169,14 +170,14 @@ def check_order(
     correction = LML(damping=_DAMPING, mixing=ETA0 * _DAMPING)
     worst = {"base": 0.0, "lml": 0.0, "constant": 0.0, "resolved": 0.0, "unexplained": math.inf}
     orders: list[float] = []
-    data: dict[str, np.ndarray] = {"steps": np.array(counts)}
+    data: dict[str, np.ndarray] = {"steps": np.array(counts), "samples": np.array(_SAMPLES)}
     gain: list[float] = []
     loss: list[float] = []
     for name in names:
         target = toy.target(name)
         model = toy.noise_model(target)
         start, end = toy.noise_levels(toy.noise_schedule("vp-linear"), 1, log_snr=_LOG_SNR)
-        x = target.diffuse(start.alpha, start.sigma).sample(15, generator=settings.generator())
+        x = target.diffuse(start.alpha, start.sigma).sample(_SAMPLES, generator=settings.generator())
         exact = toy.probability_flow(target, x, start, end)
         across, change = first_order_error(target, x, start, end)
         for label, base in track(list(bases.items()), f"orders on {name}"):
