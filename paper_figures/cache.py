@@ -1,0 +1,66 @@
+"""The data of figures on disk: an array file for each figure, version of the code, settings and parameters."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from paper_figures.code_version import code_version
+from paper_figures.figure import Data, PaperFigure
+from theory_checks.ledger import Settings
+from theory_checks.records import atomic
+
+__all__ = ["data_of", "key"]
+
+
+def key(figure: PaperFigure, settings: Settings, parameters: Mapping[str, object]) -> str:
+    """Return a digest of all that the data of a figure depend on."""
+    digest = hashlib.sha256()
+    chosen = ", ".join(f"{name}={parameters[name]!r}" for name in sorted(parameters))
+    for part in (figure.name, settings.profile, str(settings.seed), chosen, code_version(figure.compute.__module__)):
+        digest.update(f"{part}\n".encode())
+    for path in figure.inputs():
+        digest.update(f"{path.name}={hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def data_of(
+    figure: PaperFigure,
+    settings: Settings,
+    folder: Path,
+    *,
+    recompute: bool = False,
+    parameters: Mapping[str, object] | None = None,
+) -> tuple[Data, bool]:
+    """Return the data of a figure, and whether they came from the cache.
+
+    Args:
+        figure: whose data.
+        settings: profile and seed.
+        folder: of the cache; made where it is not there.
+        recompute: compute even if the cache has the data.
+        parameters: of ``figure.compute``.
+    """
+    parameters = parameters or {}
+    path = folder / f"{figure.name}-{key(figure, settings, parameters)[:16]}.npz"
+    if not recompute and (kept := _load(path)) is not None:
+        return kept, True
+    data = {name: np.asarray(array) for name, array in figure.compute(settings, **parameters).items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic(path) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, **data)  # type: ignore[arg-type]
+    return data, False
+
+
+def _load(path: Path) -> Data | None:
+    """Return the arrays of a file; none where there is no file, or what is there is damaged."""
+    try:
+        with path.open("rb") as file, np.load(file) as arrays:
+            return dict(arrays)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        return None

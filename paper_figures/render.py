@@ -1,0 +1,49 @@
+"""A figure's files: PDF, PNG and caption, the same bytes for the same data."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from paper_figures.figure import Data, PaperFigure
+from paper_figures.style import style
+from theory_checks.ledger import Settings
+from theory_checks.records import atomic
+
+__all__ = ["Files", "render"]
+
+# No date and no version of the program: they would change the bytes and tell nothing of the figure.
+_PDF = {"Creator": None, "Producer": None, "CreationDate": None}
+_PNG = {"Software": None}
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where the files of a figure are."""
+
+    pdf: Path
+    png: Path
+    caption: Path
+
+
+def render(figure: PaperFigure, data: Data, settings: Settings, folder: Path) -> Files:
+    """Draw a figure of its data, fill its caption, and write all three files below ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with style():
+        drawn = figure.draw(data)
+        pdf, png = _bytes(drawn, "pdf", _PDF), _bytes(drawn, "png", _PNG)
+    caption = figure.filled(data, settings)
+    files = Files(*(folder / f"{figure.name}.{ending}" for ending in ("pdf", "png", "txt")))
+    for path, content in ((files.pdf, pdf), (files.png, png), (files.caption, caption.encode())):
+        with atomic(path) as partial:
+            partial.write_bytes(content)
+    return files
+
+
+def _bytes(figure: Figure, kind: str, metadata: dict[str, None]) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=kind, metadata=metadata)
+    return buffer.getvalue()

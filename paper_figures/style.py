@@ -1,0 +1,166 @@
+"""The look of every figure: widths of the paper's columns, embedded fonts, and a fixed colour and marker for each role.
+
+The first seven colours are those of Okabe & Ito, the others the furthest from them: under normal vision and simulated
+protanopia, deuteranopia and tritanopia any two of the twelve are as far apart as Okabe and Ito's closest two. A test
+repeats the simulation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from cycler import cycler
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+__all__ = [
+    "LIMIT",
+    "ONE_COLUMN",
+    "READINGS",
+    "ROLES",
+    "TWO_COLUMNS",
+    "Role",
+    "label_panels",
+    "panels",
+    "panels_by_name",
+    "role",
+    "style",
+]
+
+#: Widths in inches.
+ONE_COLUMN, TWO_COLUMNS = 3.25, 6.75
+
+#: Lines that nothing crosses, and what is only there to guide the eye.
+LIMIT = "#8c8c8c"
+
+
+@dataclass(frozen=True)
+class Role:
+    """How one sampler, correction or control looks, in every figure: a colour, a marker, and its name in a legend."""
+
+    colour: str
+    marker: str
+    label: str
+
+    def line(self, **options: Any) -> dict[str, Any]:
+        """Return the arguments of a line with markers."""
+        return {"color": self.colour, "marker": self.marker, "label": self.label, **options}
+
+
+#: Samplers, corrections and controls by name.
+ROLES: dict[str, Role] = {
+    "exact": Role("#333333", "x", "exact flow"),
+    "LML": Role("#0072b2", "o", "LML"),
+    "ddim": Role("#d55e00", "s", "DDIM"),
+    "pndm": Role("#e69f00", "D", "PNDM"),
+    "dpm-solver-3": Role("#009e73", "^", "DPM-Solver-3"),
+    "dpm-solver++": Role("#cc79a7", "v", "DPM-Solver++"),
+    "unipc": Role("#56b4e9", "P", "UniPC"),
+    "extrapolation": Role("#962dff", "<", "extrapolation only"),
+    "norm only": Role("#c3b469", "h", "norm only"),
+    "random turn": Role("#4b005a", ">", "random turn"),
+    "element noise": Role("#692d00", "*", "element noise"),
+    "released": Role("#3c2da5", "X", "released code, float32"),
+}
+
+#: The readings of the paper's dynamics, and yardsticks; two of them never share a panel with a sampler of their colour.
+READINGS: dict[str, str] = {
+    "target": ROLES["exact"].colour,
+    "literal": ROLES["ddim"].colour,
+    "corrected": ROLES["dpm-solver-3"].colour,
+    "langevin": ROLES["unipc"].colour,
+    "outer": ROLES["LML"].colour,
+    "zero": ROLES["pndm"].colour,
+    "best multiple": ROLES["dpm-solver++"].colour,
+    "best with identity": ROLES["dpm-solver-3"].colour,
+    "bound": ROLES["exact"].colour,
+}
+
+# Type 42 embeds the letters used of the TrueType font itself. A text of 7 points stays above the least size of print.
+_STYLE: Any = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "mathtext.fontset": "dejavusans",
+    "pdf.fonttype": 42,
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.titlelocation": "left",
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "legend.frameon": False,
+    "legend.handlelength": 1.6,
+    "legend.labelspacing": 0.3,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "lines.linewidth": 1.3,
+    "lines.markersize": 4,
+    "lines.markeredgewidth": 0.6,
+    "errorbar.capsize": 1.5,
+    "figure.constrained_layout.h_pad": 0.03,
+    "figure.constrained_layout.w_pad": 0.03,
+    "savefig.bbox": None,
+    "savefig.dpi": 300,
+    "axes.prop_cycle": cycler(color=[r.colour for r in ROLES.values()]),
+}
+
+
+def role(name: str) -> Role:
+    """Return the look of an arm: of its correction if it has one, else of its base; variants look like their family.
+
+    Raises:
+        ValueError: for a name that belongs to no role.
+    """
+    lowered = name.casefold()
+    for key, found in ROLES.items():
+        if key.casefold() == lowered:
+            return found
+    # "dpm-solver++-2m", "element noise 20%", "unipc-2": the longest role that the name begins with.
+    families = sorted((key for key in ROLES if lowered.startswith(key.casefold())), key=len)
+    if not families:
+        raise ValueError(f"name must begin with one of {', '.join(ROLES)}, got {name!r}")
+    return ROLES[families[-1]]
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Apply the look inside a block, and leave the reader's own settings alone."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_STYLE)
+        yield
+
+
+def panels(
+    rows: int, columns: int, *, width: float = TWO_COLUMNS, height: float, **options: Any
+) -> tuple[Figure, np.ndarray]:
+    """Return a figure of the full width and height in inches, and the array of its axes, shape (rows, columns)."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, columns, squeeze=False, **options)
+    return figure, np.asarray(axes)
+
+
+def panels_by_name(
+    layout: Any, *, width: float = TWO_COLUMNS, height: float, **options: Any
+) -> tuple[Figure, dict[str, Axes]]:
+    """Return a figure of the full width and height in inches, and its axes by the names in ``layout``, a list of rows."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, dict(figure.subplot_mosaic(layout, **options))
+
+
+def label_panels(axes: np.ndarray | list[Axes]) -> None:
+    """Put (a), (b), .. before the titles of the axes, in the order of reading."""
+    for letter, axis in zip("abcdefghijklmnop", np.asarray(axes).ravel(), strict=False):
+        axis.set_title(f"({letter}) {axis.get_title(loc='left')}", loc="left")
