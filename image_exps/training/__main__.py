@@ -1,0 +1,52 @@
+"""The command line of the training: ``python -m image_exps.training fashion-mnist --minutes 75 --out FOLDER``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import torch
+
+from image_exps.training.loop import Budget, train
+from image_exps.training.recipes import RECIPES, recipe
+
+
+@click.command(help=__doc__)
+@click.argument("name", type=click.Choice(tuple(RECIPES)))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the checkpoint.")
+@click.option("--minutes", type=float, help="Budget in minutes of training.")
+@click.option("--steps", type=int, help="Budget in steps instead: reproducible to the bit.")
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint, if there is one.")
+@click.option("--bfloat16", is_flag=True, help="Multiply in bfloat16.")
+def main(
+    name: str,
+    out: Path,
+    minutes: float | None,
+    steps: int | None,
+    threads: int,
+    seed: int,
+    resume: bool,
+    bfloat16: bool,
+) -> None:
+    """Train one of the shipped networks."""
+    torch.set_num_threads(threads)
+    try:
+        made = recipe(name)
+        train(
+            made,
+            made.pictures(),
+            Budget(minutes, steps),
+            out,
+            seed=seed,
+            resume=resume,
+            bfloat16=bfloat16,
+            report=lambda line: click.echo(line),
+        )
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
+
+
+if __name__ == "__main__":
+    main()

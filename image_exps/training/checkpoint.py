@@ -1,0 +1,88 @@
+"""Checkpoints of a training run that survive a kill at any moment."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import UNet2DModel
+from torch import Tensor
+
+__all__ = ["Run", "load", "save"]
+
+
+@dataclass
+class Run:
+    """Everything that the next step depends on, and what is kept of the past.
+
+    The randomness of a step is a function of the seed and its number (`loop.draw`), so that no generator is carried.
+
+    Attributes:
+        net: the weights being trained.
+        average: their moving average, in the order of ``net.parameters()``.
+        optimizer: with its moments.
+        step: steps made.
+        seconds: of training so far.
+        losses: (step, mean loss since the last entry).
+    """
+
+    net: UNet2DModel
+    average: list[Tensor]
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+    seconds: float = 0.0
+    losses: list[tuple[int, float]] = field(default_factory=list)
+    pending: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a checkpoint belongs to; another one cannot be resumed from it."""
+
+    recipe: str
+    seed: int
+    version: int = 1
+
+
+def save(run: Run, origin: Origin, path: Path) -> None:
+    """Write a checkpoint: to a new file first, that replaces the old one in one operation once it is on disk."""
+    state = {
+        "origin": asdict(origin),
+        "net": run.net.state_dict(),
+        "average": run.average,
+        "optimizer": run.optimizer.state_dict(),
+        "step": run.step,
+        "seconds": run.seconds,
+        "losses": run.losses,
+        "pending": run.pending,
+    }
+    new = path.with_suffix(".new")
+    with new.open("wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)
+
+
+def load(run: Run, origin: Origin, path: Path) -> None:
+    """Bring a run to where a checkpoint left it.
+
+    Raises:
+        ValueError: if the file is no checkpoint, or one of another recipe, seed or version.
+    """
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        found = state["origin"]
+    except Exception as error:  # torch.load documents no exceptions, and raises many
+        raise ValueError(f"{str(path)!r} is not a checkpoint of a training run: {error}") from error
+    if found != asdict(origin):
+        raise ValueError(f"{str(path)!r} is a checkpoint of {found}, it cannot go on as {asdict(origin)}")
+    run.net.load_state_dict(state["net"])
+    run.average = state["average"]
+    run.optimizer.load_state_dict(state["optimizer"])
+    run.step, run.seconds = state["step"], state["seconds"]
+    run.losses = [tuple(entry) for entry in state["losses"]]
+    run.pending = state["pending"]
