@@ -67,8 +67,9 @@ def cached(name: str, key: str, fit: Callable[[], dict[str, Tensor]]) -> dict[st
     return made
 
 
-def _content(tensors: Mapping[str, Tensor]) -> str:
-    return checksum(*(part for item in sorted(tensors.items()) for part in item))
+def _seal(key: str, tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """Return the metadata: one entry, since their order in the file is not fixed, and the same fit is the same file."""
+    return {"fit": f"{key} {checksum(*(part for item in sorted(tensors.items()) for part in item))}"}
 
 
 def _read(file: Path, key: str) -> dict[str, Tensor] | None:
@@ -81,16 +82,14 @@ def _read(file: Path, key: str) -> dict[str, Tensor] | None:
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     except (OSError, SafetensorError):
         return None
-    if metadata.get("key") != key or metadata.get("content") != _content(tensors):
-        return None
-    return tensors
+    return tensors if metadata == _seal(key, tensors) else None
 
 
 def _write(file: Path, key: str, tensors: Mapping[str, Tensor]) -> None:
     from safetensors.torch import save
 
     file.parent.mkdir(parents=True, exist_ok=True)
-    content = save(dict(tensors), {"key": key, "content": _content(tensors)})
+    content = save(dict(tensors), _seal(key, tensors))
     handle, temporary = tempfile.mkstemp(prefix=file.name, suffix=".part", dir=file.parent)
     try:
         with os.fdopen(handle, "wb") as opened:

