@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lml._arguments import check_positive
-from lml.correction import LML, Correction
+from lml.correction import LML, Correction, Turn
 
 __all__ = ["ElementNoise", "Extrapolation", "MatchedNoise", "NormOnly", "RandomTurn"]
 
@@ -35,13 +35,13 @@ def extrapolation_coefficient(noise: Tensor, previous: Tensor, *, damping: float
 
 @dataclass(frozen=True)
 class _Shadow(Correction):
-    """A control of one `LML` correction, acting where that one does.
+    """A control of one turn, acting where that one does.
 
     Args:
         lml: the correction whose strength is copied.
     """
 
-    lml: LML = field(default_factory=LML)
+    lml: Turn = field(default_factory=LML)
 
     @property
     def depth(self) -> int:
@@ -55,19 +55,21 @@ class _Shadow(Correction):
     def _shadow(self, vector: Tensor, history: Sequence[Tensor]) -> Tensor:
         raise NotImplementedError
 
+
+@dataclass(frozen=True)  # without it, the constructor of `_Shadow` knows of no check
+class _RankOne(_Shadow):
+    lml: LML = field(default_factory=LML)
+
+    def __post_init__(self) -> None:
+        if self.lml.rank != 1:
+            raise ValueError(f"rank must be 1 for {type(self).__name__}, got {self.lml.rank}")
+
     def _extrapolated(self, e: Tensor, history: Sequence[Tensor]) -> Tensor:
         """Return ``e + eta (e - p)``, shape (B, d), in float64."""
         lam = self.lml.damping_at(e, history)
         eta = extrapolation_coefficient(e, history[0], damping=lam, mixing=self.lml.mixing)
         flat: Tensor = e.flatten(1).double()
         return flat + eta[:, None] * (flat - history[0].flatten(1).double())
-
-
-@dataclass(frozen=True)  # without it, the constructor of `_Shadow` knows of no check
-class _RankOne(_Shadow):
-    def __post_init__(self) -> None:
-        if self.lml.rank != 1:
-            raise ValueError(f"rank must be 1 for {type(self).__name__}, got {self.lml.rank}")
 
 
 class Extrapolation(_RankOne):

@@ -19,7 +19,7 @@ from lml._arguments import check_mixing, check_positive
 from lml.damping import check_damping_mode, damping_of, history_needed
 from lml.kernel import lml_direction, lml_direction_rank, lml_direction_textbook
 
-__all__ = ["LML", "Correction", "Memory", "NoCorrection", "ReleasedLML"]
+__all__ = ["LML", "Correction", "Memory", "NoCorrection", "ReleasedLML", "Turn"]
 
 
 class Memory(NamedTuple):
@@ -71,8 +71,23 @@ class NoCorrection(Correction):
         return vector
 
 
+class Turn(Correction):
+    """A correction that turns the noise away from past noises; `lml.controls` can shadow it."""
+
+    @abstractmethod
+    def acts(self, history: Sequence[Tensor], progress: float) -> bool:
+        """Whether there is a past noise to turn away from, at a step where the correction is on."""
+
+    @abstractmethod
+    def direction(self, noise: Tensor, history: Sequence[Tensor]) -> Tensor:
+        """Return the turned noise, shape (B, ...), for past noises ``history``, latest first."""
+
+    def _turned(self, vector: Tensor, history: Sequence[Tensor], progress: float) -> Tensor:
+        return self.direction(vector, history) if self.acts(history, progress) else vector
+
+
 @dataclass(frozen=True)
-class LML(Correction):
+class LML(Turn):
     r"""Algorithm 1 of the paper: every noise prediction is turned away from the ones before it, at constant norm.
 
     The defaults make the strength ``eta0 = mixing/damping`` one half in any dimension. At equal steps that is the
@@ -118,7 +133,6 @@ class LML(Correction):
         return history_needed(self.damping_mode, self.rank) if self.mixing else 0
 
     def acts(self, history: Sequence[Tensor], progress: float) -> bool:
-        """Whether there is a past noise to turn away from, at a step where the correction is on."""
         return self.mixing > 0 and len(history) > 0 and self.start <= progress < self.stop
 
     def damping_at(self, noise: Tensor, history: Sequence[Tensor]) -> float | Tensor:
@@ -126,12 +140,8 @@ class LML(Correction):
         return damping_of(noise, history, mode=self.damping_mode, damping=self.damping)
 
     def direction(self, noise: Tensor, history: Sequence[Tensor]) -> Tensor:
-        """Return the turned noise, shape (B, ...), for past noises ``history``, latest first."""
         lam = self.damping_at(noise, history)
         return lml_direction_rank(noise, history[: self.rank], damping=lam, mixing=self.mixing)
-
-    def _turned(self, vector: Tensor, history: Sequence[Tensor], progress: float) -> Tensor:
-        return self.direction(vector, history) if self.acts(history, progress) else vector
 
 
 @dataclass(frozen=True)
