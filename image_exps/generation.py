@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -49,6 +49,7 @@ class Request:
         batch: pictures at a time.
         dtype: of the network.
         device: as torch names it.
+        threads: of torch on a CPU, which round sums in their own order; ``None`` leaves them as they are.
         model_dir, controlnet_dir: local folders.
         hub: whether weights may be fetched.
         controls: files of the pictures for a ControlNet; picture i has ``i % len(controls)``.
@@ -68,6 +69,7 @@ class Request:
     batch: int = 1
     dtype: str = "float32"
     device: str = "cpu"
+    threads: int | None = None
     model_dir: Path | None = None
     controlnet_dir: Path | None = None
     hub: bool = False
@@ -78,6 +80,8 @@ class Request:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+        if self.threads is not None and self.threads < 1:
+            raise ValueError(f"threads must be an integer of at least 1, got {self.threads}")
         if self.size is not None and (self.size < 8 or self.size % 8):
             raise ValueError(f"size must be a positive multiple of 8, got {self.size}")
         if self.guidance is not None and not 0 <= self.guidance < 1000:
@@ -125,7 +129,7 @@ class Session:
     own: Any
     controls: tuple[Image.Image, ...] = ()
     weights: str = ""
-    classes: tuple[str, ...] = field(default=())
+    classes: tuple[str, ...] = ()
 
     def renderer(self, sampler: Sampler) -> Renderer:
         """Put a sampler into the pipeline and return what draws with it.
@@ -151,13 +155,12 @@ class Session:
     def settings(self, sampler: Sampler) -> dict[str, Any]:
         """Return everything that decides the pictures, as plain JSON: names and digests, no paths."""
         asked = self.request
-        chosen = asdict(asked)
-        for name in ("model", "sampler", "prompts", "model_dir", "controlnet_dir", "hub", "controls"):
-            del chosen[name]
-        chosen["guidance"] = asked.model.guidance if asked.guidance is None else asked.guidance
+        plain = ("count", "seed", "batch", "negative_prompt", "size", "dtype")
         return {
-            **chosen,
+            **{name: getattr(asked, name) for name in plain},
+            "guidance": asked.model.guidance if asked.guidance is None else asked.guidance,
             "device": torch.device(asked.device).type,
+            "threads": torch.get_num_threads() if torch.device(asked.device).type == "cpu" else None,
             "model": {"name": asked.model.name, "pipeline": asked.model.pipeline, "weights": self.weights},
             "sampler": {
                 "name": sampler.name,
@@ -179,6 +182,8 @@ def open_session(request: Request) -> Session:
         ValueError: if it cannot be loaded, or a picture for a ControlNet cannot be read.
     """
     _check_device(request.device)
+    if request.threads is not None:
+        torch.set_num_threads(request.threads)
     # TF32 keeps ten bits of a float32 number; and the fastest algorithm of one run is not that of the next.
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = False

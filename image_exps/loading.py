@@ -6,7 +6,6 @@ Everything that can be refused is refused from the folder's file names and JSON 
 from __future__ import annotations
 
 import json
-import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -162,10 +161,10 @@ def load_pipeline(
     if controlnet_dir is not None and known.controlnet is None:
         raise ValueError(f"controlnet_dir is for the ControlNet models, got it with {known.name}")
 
-    with _quiet():
-        import diffusers
-        import torch
+    import diffusers
+    import torch
 
+    with _quiet():
         options["torch_dtype"] = getattr(torch, dtype)
         if beside:
             weights = controlnet_dir or known.controlnet
@@ -197,15 +196,22 @@ def _class(known: Model) -> Any:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep what the libraries say while loading, which is addressed to their developers, from the user."""
-    loggers = [logging.getLogger(name) for name in ("diffusers", "transformers")]
-    levels = [logger.level for logger in loggers]
+    from diffusers.utils import logging as of_diffusers
+    from transformers.utils import logging as of_transformers
+
+    loggers: tuple[Any, ...] = (of_diffusers, of_transformers)
+    levels = [logger.get_verbosity() for logger in loggers]
+    shown = [logger.is_progress_bar_enabled() for logger in loggers]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("ignore", FutureWarning)
         for logger in loggers:
-            logger.setLevel(logging.ERROR)
+            logger.set_verbosity_error()
+            logger.disable_progress_bar()
         try:
             yield
         finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
+            for logger, level, bar in zip(loggers, levels, shown, strict=True):
+                logger.set_verbosity(level)
+                if bar:
+                    logger.enable_progress_bar()

@@ -86,7 +86,10 @@ load_options = _together(
         show_default=True,
         help="What the network computes in; LML and the steps themselves use float32 in any case.",
     ),
-    click.option("--device", default=None, help="cpu, cuda, cuda:N, mps.", show_default="cuda if there is one, or cpu"),
+    click.option("--device", help="cpu, cuda, cuda:N or mps.", show_default="cuda if there is one, or cpu"),
+    click.option(
+        "--threads", type=int, help="Of torch on a CPU; part of a run's settings.", show_default="torch's own"
+    ),
 )
 
 #: What can be set of LML.

@@ -1,0 +1,131 @@
+"""Draw the same seeds with several samplers, side by side, as one labelled picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from image_exps.commands import _options as shared
+from image_exps.models import Model
+from image_exps.samplers import LML_OPTIONS, SAMPLERS, Sampler
+
+
+@click.command(
+    name="grid",
+    epilog="""\b
+Examples:
+  python -m image_exps grid -m fashion-mnist --samplers ddim,lml-ddim,unipc,lml-unipc -n 10 --count 8 --out out/grid.png
+  python -m image_exps grid -m fashion-mnist --samplers lml-ddim:5,lml-ddim:10,lml-ddim:20 --out out/budgets.png
+  python -m image_exps grid -m sd15 --model-dir models/sd15 -p "a red fox" -p "a blue bird" \\
+      --samplers ddim,pndm,dpm-solver-3m,dpm-solver++,unipc,lml-dpm-solver++ --out out/figure4.png
+""",
+)
+@shared.load_options
+@click.option(
+    "--samplers",
+    "-s",
+    default="ddim,lml-ddim",
+    show_default=True,
+    metavar="NAMES",
+    help="A row each, with commas; NAME:N for a budget of its own.",
+)
+@shared.run_options
+@click.option("--count", type=click.IntRange(1, 64), help="Columns.", show_default="as many as prompts, or 8")
+@click.option("--batch", type=int, default=1, show_default=True, help="Pictures at a time.")
+@shared.prompt_options
+@shared.lml_options
+@click.option(
+    "--out", "-o", type=click.Path(dir_okay=False, path_type=Path), required=True, help="PNG file; replaced if there."
+)
+@shared.plain_errors
+def command(
+    model: Model,
+    samplers: str,
+    evaluations: int,
+    seed: int,
+    count: int | None,
+    batch: int,
+    texts: tuple[str, ...],
+    file: Path | None,
+    tag: str | None,
+    controls: tuple[Path, ...],
+    spacing: str | None,
+    device: str | None,
+    out: Path,
+    **rest: Any,
+) -> None:
+    """Draw the same seeds with several samplers, side by side, as one labelled picture.
+
+    A column starts from the same noise in every row and has the same prompt, as in Figures 3, 4, 5 and 11 of the paper.
+    The options of LML hold for the rows that have it.
+    """
+    if out.suffix.lower() != ".png":
+        raise ValueError(f"out must be a .png file, got {out}")
+    prompts = shared.read_prompts(texts, file, tag)
+    options = {name: rest.pop(name) for name in LML_OPTIONS}
+    chosen = [_sampler(model, text, evaluations, spacing, options) for text in samplers.split(",")]
+
+    import numpy as np
+
+    from image_exps.generation import Request, open_session
+    from image_exps.picture_grid import compose
+    from image_exps.processes import Process
+    from image_exps.progress_bar import Bar
+    from image_exps.rendering import to_bytes
+    from theory_checks.records import atomic
+
+    columns = count if count is not None else len(prompts) or 8
+    request = Request(
+        model=model,
+        sampler=chosen[0],
+        count=columns,
+        seed=seed,
+        prompts=prompts,
+        batch=batch,
+        device=shared.device_or_best(device),
+        controls=shared.pictures_in(controls),
+        **rest,
+    )
+    session = open_session(request)
+    for sampler in chosen:
+        session.renderer(sampler).check_prompts(prompts)  # all of them, before the first takes its time
+    rows = []
+    with Bar(model.name, Process()) as bar:
+        for sampler in chosen:
+            renderer = session.renderer(sampler)
+            row: list[np.ndarray[Any, Any]] = []
+            for start in range(0, columns, batch):
+                row.extend(session.draw(renderer, range(start, min(start + batch, columns))))
+                bar(len(rows) * columns + len(row), len(chosen) * columns)
+            rows.append([to_bytes(picture) for picture in row])
+    labels = [f"{sampler.name}, {sampler.evaluations}" for sampler in chosen]
+    heads = [prompts[i % len(prompts)] if prompts else f"seed {seed + i}" for i in range(columns)]
+    sheet = compose(rows, labels, heads)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with atomic(out) as partial:
+        sheet.save(partial, format="PNG")
+    bad = [
+        f"{label}, seed {seed + i}"
+        for label, row in zip(labels, rows, strict=True)
+        for i, picture in enumerate(row)
+        if picture is None
+    ]
+    click.echo(f"{len(chosen)} x {columns} pictures in {out}", err=True)
+    if bad:
+        click.echo(f"not finite, and crossed out: {'; '.join(bad)}", err=True)
+
+
+def _sampler(known: Model, text: str, evaluations: int, spacing: str | None, options: dict[str, Any]) -> Sampler:
+    name, colon, budget = text.strip().partition(":")
+    if name not in SAMPLERS:
+        raise ValueError(f"samplers must be among {', '.join(SAMPLERS)}, got {name!r}")
+    if colon:
+        try:
+            evaluations = int(budget)
+        except ValueError:
+            raise ValueError(f"samplers: the budget of {name} must be a whole number, got {budget!r}") from None
+    if name.removeprefix("lml-") == "dpm-solver-3":
+        spacing = None
+    return shared.make_sampler(known, name, evaluations, spacing, options, only_lml=True)
