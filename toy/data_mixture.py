@@ -33,9 +33,6 @@ _CONDITION = 1e4
 _NEGLIGIBLE = 1e-20
 _DIRECT = 768
 
-# Weights below this are set to zero: products with subnormal numbers are slow.
-_VANISHING = 1e-30
-
 # A pair of a sample and a point costs so much more by itself than in a product of all with all.
 _PAIR_COST = 64
 
@@ -156,7 +153,7 @@ class DataMixture(ExactTarget):
             logits = (a * along - 0.5 * a * a * squares) / v
             logits.scatter_(1, nearest[:, None], 0.0)
         log_sum = torch.logsumexp(logits, 1)
-        weights = torch.exp(logits - log_sum[:, None])
+        weights = self._without_subnormal(torch.exp(logits - log_sum[:, None]))
         if nearest is not None:
             weights.scatter_(1, nearest[:, None], 0.0)
         shift = weights @ Y - weights.sum(1, keepdim=True) * base
@@ -189,9 +186,13 @@ class DataMixture(ExactTarget):
 
     def _score_about_mean(self, x: Tensor) -> Tensor:
         centred = x - self.alpha * self._centre
-        weights = torch.softmax(self._logits(centred), 1)
-        weights = torch.nn.functional.threshold(weights, _VANISHING, 0.0, inplace=not weights.requires_grad)
+        weights = self._without_subnormal(torch.softmax(self._logits(centred), 1))
         return torch.addmm(centred, weights, self._points, beta=-1 / self.variance, alpha=self.alpha / self.variance)
+
+    def _without_subnormal(self, weights: Tensor) -> Tensor:
+        """Set to zero what would be subnormal, itself or times a point: products are slow with such numbers."""
+        limit = torch.finfo(self.dtype).tiny / torch.finfo(self.dtype).eps
+        return torch.nn.functional.threshold(weights, limit, 0.0, inplace=not weights.requires_grad)
 
     def _score_about_nearest(self, x: Tensor) -> Tensor:
         """Return the score from the points that may carry weight, if they are few; else from all."""
