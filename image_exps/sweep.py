@@ -177,7 +177,7 @@ def _on_cluster(address: str, function: Callable[[Any], Any], items: Sequence[An
                 raise ValueError(f"scheduler must have workers with {mine}, {worker} has {theirs}")
         # Impure: the scheduler shall compute what it is asked, not what it remembers.
         futures = client.map(partial(_numbered, function), range(len(items)), items, pure=False)
-        for future in as_completed(futures):  # type: ignore[no-untyped-call]
+        for future in as_completed(futures, loop=client.loop):  # type: ignore[no-untyped-call]
             yield future.result()
             future.release()
 

@@ -17,20 +17,22 @@ from torch import Tensor
 
 from image_exps.arms import Plan, arm
 from image_exps.distances import Distance, Estimate, distances, estimate
+from image_exps.distances.endpoint import EndpointDistance
+from image_exps.endpoints import Endpoints
 from image_exps.flow_ends import BLOCK, flow_ends
 from image_exps.seeds import starting_noise
 from image_exps.sweep_grid import FLOW, Cell, load_plugins
-from image_exps.sweep_models import World, world
+from image_exps.sweep_models import world
 from lml.samplers import Level, NoiseModel, sample
 
-__all__ = ["blocks_of", "generate", "prepare", "run_cell"]
+__all__ = ["blocks_of", "distance_of", "generate", "prepare", "run_cell", "single_thread"]
 
 # Of the resamples: the same rows are drawn for every arm.
 _BOOTSTRAP_SEED = 0xB007
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def single_thread() -> Iterator[None]:
     """Run on one thread: sums have one order, and workers do not take each other's cores."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -48,8 +50,8 @@ def blocks_of(count: int) -> range:
 
 def prepare(target: str, model: str, seed: int, block: int, folder: Path) -> None:
     """Compute the flow's endpoints of one block, unless they are kept in ``folder``."""
-    with _one_thread():
-        _ends(world(target, model), target, seed, block, folder)
+    with single_thread():
+        flow_ends(world(target, model), seed, block, folder)
 
 
 def run_cell(cell: Cell, folder: Path) -> list[dict[str, Any]]:
@@ -63,7 +65,7 @@ def run_cell(cell: Cell, folder: Path) -> list[dict[str, Any]]:
         ValueError: for parameters that do not fit together.
     """
     load_plugins(cell.plugins)
-    with _one_thread():
+    with single_thread():
         made = world(*cell.world)
         started = time.perf_counter()
         x, plan, spent = generate(cell)
@@ -78,7 +80,7 @@ def run_cell(cell: Cell, folder: Path) -> list[dict[str, Any]]:
             "correction": used.correction,
             "damping": float(getattr(lml, "damping", math.nan)),
             "mixing": float(getattr(lml, "mixing", math.nan)),
-            "dim": math.prod(made.shape),
+            "dim": made.dim,
             "dtype": str(plan.dtype or made.dtype).removeprefix("torch."),
             "spent": spent,
             "not_finite": bad,
@@ -87,16 +89,13 @@ def run_cell(cell: Cell, folder: Path) -> list[dict[str, Any]]:
         rows = []
         for name in cell.distances:
             started = time.perf_counter()
-            if bad:
-                found = _undefined(cell.count, bad)
-            elif name == FLOW:
-                found = _flow_error(x, made, cell, folder)
-            else:
-                generator = torch.Generator().manual_seed(_BOOTSTRAP_SEED + cell.seed)
-                found = estimate(_distance(*cell.world, name), x, generator=generator, repeats=cell.repeats)
-            higher = name != FLOW and _distance(*cell.world, name).higher_is_better
+            distance = distance_of(cell, name, folder)
+            generator = torch.Generator().manual_seed(_BOOTSTRAP_SEED + cell.seed)
+            found = (
+                _undefined(cell.count, bad) if bad else estimate(distance, x, generator=generator, repeats=cell.repeats)
+            )
             rows.append(
-                {**shared, "distance": name, **found._asdict(), "higher_is_better": higher,
+                {**shared, "distance": name, **found._asdict(), "higher_is_better": distance.higher_is_better,
                  "distance_seconds": time.perf_counter() - started}
             )  # fmt: skip
         return rows
@@ -119,11 +118,10 @@ def generate(cell: Cell) -> tuple[Tensor, Plan, int]:
     The last block is computed whole and cut: what a sample is does not depend on how many there are.
     """
     made, chosen = world(*cell.world), arm(cell.arm)
-    dim = math.prod(made.shape)
     parts, plan, model = [], None, None
     for block in blocks_of(cell.count):
         first = BLOCK * block
-        plan = chosen.build(cell.evaluations, dim, seed=cell.seed, count=BLOCK, first=first)
+        plan = chosen.build(cell.evaluations, made.dim, seed=cell.seed, count=BLOCK, first=first)
         model = _Counted(made.model(cell.seed, first, BLOCK), made.dtype)
         x = starting_noise(cell.seed, first, BLOCK, made.shape).to(plan.dtype or made.dtype)
         parts.append(sample(plan.sampler, model, x, plan.levels, plan.correction))
@@ -138,18 +136,23 @@ def _distance(target: str, model: str, name: str) -> Distance:
     return distances(world(target, model).compared, which=[name])[name]
 
 
-def _ends(made: World, target: str, seed: int, block: int, folder: Path) -> Tensor:
-    if made.exact is None:
-        raise ValueError(f"distances must not have {FLOW} for {target}: its flow is not exact")
-    return flow_ends(made.exact, seed, block, folder)
+@lru_cache(maxsize=4)
+def _to_flow_of(target: str, model: str, seed: int, count: int, folder: Path) -> Distance:
+    made = world(target, model)
+    parts = [flow_ends(made, seed, block, folder) for block in blocks_of(count)]
+    ends = Endpoints(*(torch.cat(column)[:count] for column in zip(*parts, strict=True)))
+    return EndpointDistance(made.compared, ends)
 
 
-def _flow_error(x: Tensor, made: World, cell: Cell, folder: Path) -> Estimate:
-    r"""Return the mean of ``|x - x_flow|/sqrt(d)`` with its 95 % normal interval; the exact flow has zero."""
-    ends = torch.cat([_ends(made, cell.target, cell.seed, block, folder) for block in blocks_of(cell.count)])
-    errors = (x - ends[: cell.count]).double().flatten(1).square().mean(1).sqrt()
-    mean, half = float(errors.mean()), 1.959964 * float(errors.std()) / math.sqrt(cell.count)
-    return Estimate(mean, mean - half, mean + half, 0.0, 0.0, 0.0, cell.count, "")
+def distance_of(cell: Cell, name: str, folder: Path) -> Distance:
+    """Return a distance for a cell's samples; endpoints of the flow, where it needs them, are kept in ``folder``.
+
+    Raises:
+        ValueError: for a distance that the cell's target does not have.
+    """
+    if name == FLOW:
+        return _to_flow_of(*cell.world, cell.seed, cell.count, folder)
+    return _distance(*cell.world, name)
 
 
 def _undefined(count: int, bad: int) -> Estimate:

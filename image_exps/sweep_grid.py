@@ -11,7 +11,7 @@
     evaluations = [5, 10]
     seeds = [0, 1]
     count = 512
-    distances = ["frechet", "flow-rmse"]
+    distances = ["frechet", "endpoint-rmse"]
 
 In a name of an arm ``table`` stands for each of the five baselines, and ``|`` separates values of a parameter.
 ``plugins`` lists modules to import first: they may add arms, targets and distances.
@@ -32,12 +32,13 @@ from typing import Any
 
 from image_exps.arms import TABLE_BASES, arm
 from image_exps.distances import DISTANCES
+from image_exps.distances.endpoint import EndpointDistance
 from image_exps.sweep_models import check_world
 
 __all__ = ["FLOW", "Cell", "Grid", "expand", "find_grid", "load_grid", "load_plugins", "parse_grid"]
 
-#: The distance that no registry has: to the endpoint of the exact probability flow from the same noise.
-FLOW = "flow-rmse"
+#: The distance that needs the noises too: to where the probability flow ends from the same ones.
+FLOW = EndpointDistance.name
 
 _HERE = Path(__file__).parent / "grids"
 _LISTS = ("targets", "models", "arms", "evaluations", "seeds", "distances")

@@ -6,17 +6,20 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 
 from image_exps.arms import parse_call
 from image_exps.imperfect import Imperfect, Kind
+from image_exps.networks import NETWORKS, network_model
 from image_exps.targets import TARGETS, Target, target
 from lml.samplers import NoiseModel
-from toy import Pictures
+from toy import Pictures, dataset
+from toy.fashion_mnist import fashion_mnist
 
 __all__ = ["MODELS", "World", "check_model", "check_world", "world"]
 
@@ -26,24 +29,41 @@ class World:
     """A target as a model sees it.
 
     Attributes:
+        name: of the target.
         shape: of one sample.
         dtype: of the model's answers.
         compared: what distances are to: a target, or real pictures.
-        exact: the target whose probability flow is exact, ``None`` where there is none.
+        flow: the model whose probability flow is the reference: the exact one, or the network itself.
         model: the noise prediction for samples ``first .. first + count - 1`` of a seed: ``model(seed, first, count)``.
     """
 
+    name: str
     shape: tuple[int, ...]
     dtype: torch.dtype
     compared: Target | Pictures
-    exact: Target | None
+    flow: NoiseModel
     model: Callable[[int, int, int], NoiseModel]
+
+    @property
+    def dim(self) -> int:
+        """The dimension d of one sample."""
+        return math.prod(self.shape)
 
 
 def _exact(name: str) -> World:
     made = target(name)
     noise = made.model()
-    return World(made.shape, made.dtype, made, made, lambda seed, first, count: noise)
+    return World(name, made.shape, made.dtype, made, noise, lambda seed, first, count: noise)
+
+
+def _network(name: str) -> World:
+    """The network draws from all classes where it knows some; it is compared with the pictures that it learnt from."""
+    pictures, noise = _PICTURES[name](), network_model(name)
+    shape = tuple(pictures.images.shape[1:])
+    return World(name, shape, torch.float32, pictures, noise, lambda seed, first, count: noise)
+
+
+_PICTURES: dict[str, Callable[[], Pictures]] = {"fashion-mnist": fashion_mnist, "emoji": partial(dataset, "emoji")}
 
 
 def _imperfect(kind: Kind) -> Callable[..., World]:
@@ -51,9 +71,8 @@ def _imperfect(kind: Kind) -> Callable[..., World]:
 
     def build(name: str, size: float = 0.1) -> World:
         made = _exact(name)
-        noise = made.model(0, 0, 0)
         # The white error belongs to a sample; the others are one function for all, like a network's.
-        whole = Imperfect(noise, kind, size, 0, made.shape)
+        whole = Imperfect(made.flow, kind, size, 0, made.shape)
 
         def model(seed: int, first: int, count: int) -> NoiseModel:
             return replace(whole, seed=seed, first=first) if kind == "white" else whole
@@ -66,6 +85,7 @@ def _imperfect(kind: Kind) -> Callable[..., World]:
 #: Builders by name: ``(target's name, **parameters) -> World``.
 MODELS: dict[str, Callable[..., World]] = {
     "exact": _exact,
+    "network": _network,
     "white": _imperfect("white"),
     "smooth": _imperfect("smooth"),
     "bias": _imperfect("bias"),
@@ -96,8 +116,9 @@ def check_world(target_name: str, model_name: str) -> None:
         ValueError: listing those that are known.
     """
     check_model(model_name)
-    if target_name not in TARGETS:
-        raise ValueError(f"targets must be of {', '.join(TARGETS)} for {model_name}, got {target_name!r}")
+    known = NETWORKS if parse_call(model_name)[0] == "network" else tuple(TARGETS)
+    if target_name not in known:
+        raise ValueError(f"targets must be of {', '.join(known)} for {model_name!r}, got {target_name!r}")
 
 
 @lru_cache(maxsize=2)
