@@ -9,9 +9,11 @@ once already, so its percentiles would miss ``E D_n``. Only the spread of ``D*_n
 
     [D_n - (q_{1-a} - m), D_n - (q_a - m)],    m and q: mean and quantiles of D*_n
 
-Far from the floor it covers as often as it says; at the floor, where the first-order term of the spread vanishes, it is
-too wide. ``tests/image_exps/test_distances_coverage.py`` measures both, and how the percentiles fail. The interval is
-of the samples: a reference set or noises that are fixed are the same for all that is compared.
+A distance that resampling would distort further, since a resample has fewer distinct samples, gives its resamples to
+first order (the Frechet distances, W2, coverage): what the limit laws of their spread rest on. Far from the floor the
+interval covers about as often as it says; at the floor, where the first order vanishes, it is up to twice too wide.
+``tests/image_exps/test_distances_coverage.py`` measures it, and how percentiles fail. The interval is of the samples: a
+reference set or noises that are fixed are the same for all that is compared.
 
 Source: Efron & Tibshirani 1993, An Introduction to the Bootstrap, Sec. 10.2 (bias) and 13.4 (basic intervals); Chong &
 Forsyth 2020 for the bias of a Frechet distance.

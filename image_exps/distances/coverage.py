@@ -5,6 +5,10 @@ data set is the nearest point. Of ``n`` samples a mode of weight ``w_k`` is due 
 least half of that, and at least one. Coverage is the share of modes that are covered. With fewer samples than modes
 even exact ones cover few: the floor.
 
+**Resamples.** Who is reached by one sample alone is what both coverages turn on, and a resample without a third of the
+samples loses too many. There they are taken to first order, as by the jackknife: a sample counts for what it alone
+reaches. A mode that is due two samples and more is counted anew.
+
 **Balls.** With the ball ``B_i`` about each reference sample ``y_i`` that reaches its fifth neighbour in the reference::
 
     coverage = share of balls with at least one sample
@@ -12,7 +16,7 @@ even exact ones cover few: the floor.
 
 In feature space for pictures that the feature network can look at, else in the samples' own.
 
-Source: Naeem et al. 2020, Reliable Fidelity and Diversity Metrics, Eq. 5 and 6.
+Source: Naeem et al. 2020, Reliable Fidelity and Diversity Metrics, Eq. 5 and 6; Efron 1982, Sec. 3 (the jackknife).
 """
 
 from __future__ import annotations
@@ -76,10 +80,16 @@ class ModeCoverage(Distance):
         modes, n = self.modes(x), len(x)
         due = (_DUE * n * self._weights).clamp_min(1)
 
+        counts = torch.bincount(modes, minlength=len(due))
+        rare = due == 1
+        alone = (rare & (counts == 1))[modes].double() / len(due)
+        reached = float((rare & (counts > 0)).double().mean())
+
         def value(w: Tensor) -> float:
             got = torch.zeros_like(due).index_add_(0, modes, w)
             # A due of k samples is k, not k and a rounding.
-            return float((got >= due - 1e-9).double().mean())
+            frequent = float((~rare & (got >= due - 1e-9)).double().mean())
+            return reached + frequent + float((w - 1) @ alone)
 
         return value
 
@@ -137,7 +147,10 @@ class Coverage(_BallDistance):
     name = "coverage"
 
     def _of_balls(self, inside: Tensor) -> Statistic:
-        return lambda w: float(inside[w > 0].any(0).double().mean())
+        times = inside.sum(0)
+        alone = (inside & (times == 1)).double().mean(1)
+        reached = float((times > 0).double().mean())
+        return lambda w: reached + float((w - 1) @ alone)
 
 
 class Density(_BallDistance):
