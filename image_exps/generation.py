@@ -275,10 +275,9 @@ def _check_device(device: str) -> None:
 def _classes(known: Model) -> tuple[str, ...]:
     if not known.shipped:
         return ()
-    from image_exps import networks
+    from image_exps.networks import class_names
 
-    names = getattr(networks, "class_names", None)
-    return tuple(names(known.name)) if names else ()
+    return class_names(known.name)
 
 
 def _weights_digest(pipe: Any) -> str:

@@ -9,7 +9,6 @@ import json
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +37,9 @@ def folder_of(known: Model, model_dir: Path | None, *, hub: bool) -> Path | str:
             raise ValueError(f"{model_dir} is {'a file' if model_dir.exists() else 'not there'}. {_advice(known)}")
         return model_dir
     if known.shipped:
-        folder = Path(str(files("image_exps"))) / "networks" / known.name
-        if not folder.is_dir():
-            raise ValueError(f"the shipped model {known.name} is missing from {folder}: reinstall the package")
-        return folder
+        from image_exps.networks import network_folder
+
+        return network_folder(known.name)
     if hub and known.hub is not None:
         return known.hub
     raise ValueError(f"{known.name} does not come with this package. {_advice(known)}")
@@ -182,14 +180,12 @@ def load_pipeline(
 
 
 def _class(known: Model) -> Any:
+    if known.shipped:
+        from image_exps.networks import pipeline_class
+
+        return pipeline_class(known.name)
     import diffusers
 
-    if known.shipped:
-        from image_exps import networks
-
-        own = getattr(networks, "pipeline_class", None)
-        if own is not None:
-            return own(known.name)
     return getattr(diffusers, known.pipeline)
 
 

@@ -10,6 +10,7 @@ Nothing here imports torch or diffusers before a scheduler is asked for.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -217,8 +218,11 @@ def make_scheduler(sampler: Sampler, own: Any, *, latent: bool, pipeline: str = 
     cls: Any = ours.SCHEDULERS[name] if sampler.lml else getattr(diffusers, name)
     accepted = cls._get_init_keys(cls) - set(LML_OPTIONS)
     settings = {key: value for key, value in settings.items() if key in accepted}
-    _check_budget(sampler, cls(**settings, **sampler.options))
-    return cls(**settings, **sampler.options)
+    with warnings.catch_warnings():
+        # The paper's base is kept in diffusers, and is deprecated there.
+        warnings.filterwarnings("ignore", message=".*algorithm_types.*is deprecated", category=FutureWarning)
+        _check_budget(sampler, cls(**settings, **sampler.options))
+        return cls(**settings, **sampler.options)
 
 
 def _check_budget(sampler: Sampler, scheduler: Any) -> None:

@@ -6,17 +6,12 @@ from functools import cache
 from typing import Any
 
 import torch
+from diffusers_warnings import NUMPY_2 as NUMPY_2
 from torch import Tensor
 
 import lml.schedulers as schedulers
 from toy.data_mixture import DataMixture
 from toy.denoiser import ExactDenoiser
-
-#: The schedulers of diffusers hand tensors to NumPy 2 in ways that PyTorch does not announce.
-NUMPY_2 = [
-    r"ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning:diffusers\.schedulers",
-    r"ignore:__array_wrap__ must accept context and return_scalar:DeprecationWarning:diffusers\.schedulers",
-]
 
 #: eta0 = mixing/damping = 0.2: strong enough that every fault shows.
 LML_ON = {"damping": 0.5, "mixing": 0.1, "damping_mode": "relative"}

@@ -1,0 +1,113 @@
+"""Samplers by name: the budget is in evaluations of the network, counted, and what cannot be is refused."""
+
+from __future__ import annotations
+
+import diffusers
+import pytest
+import torch
+from diffusers_warnings import NUMPY_2
+
+import lml.schedulers
+from image_exps.models import model
+from image_exps.samplers import BASES, SAMPLERS, Sampler, make_scheduler, paper_options
+
+pytestmark = pytest.mark.filterwarnings(*NUMPY_2)
+
+DDPM = diffusers.DDPMScheduler()
+STABLE = diffusers.PNDMScheduler(
+    beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", skip_prk_steps=True, steps_offset=1
+)
+FLOW = diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0)
+BUDGETS = (5, 6, 7, 8, 9, 10, 12, 15, 20, 30, 50, 100)
+
+
+def evaluations_of(scheduler, steps):
+    """Run the loop of a pipeline and count how often the network is asked."""
+    scheduler.set_timesteps(steps)
+    x = torch.ones(1, 1, 2, 2) * scheduler.init_noise_sigma
+    count = 0
+    for t in scheduler.timesteps:
+        noise = 0.1 * scheduler.scale_model_input(x, t)
+        count += 1
+        x = scheduler.step(noise, t, x).prev_sample
+    assert torch.isfinite(x).all()
+    return count
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_the_network_is_asked_exactly_as_often_as_was_said(name):
+    for budget in BUDGETS:
+        if "heun" in name and budget % 2 == 0:
+            with pytest.raises(ValueError, match="odd numbers"):
+                Sampler(name, budget)
+            continue
+        sampler = Sampler(name, budget)
+        assert evaluations_of(make_scheduler(sampler, DDPM, latent=False), sampler.steps) == budget
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_name_with_lml_is_the_class_of_its_base_with_lml(name):
+    scheduler = make_scheduler(Sampler(name, 9), STABLE, latent=True)
+    base = BASES[name.removeprefix("lml-")].scheduler
+    expected = lml.schedulers.SCHEDULERS[base] if name.startswith("lml-") else getattr(diffusers, base)
+    assert type(scheduler) is expected
+    assert scheduler.config.beta_schedule == "scaled_linear"
+
+
+def test_latents_are_not_clipped_where_the_config_of_the_model_says_nothing_of_it():
+    assert make_scheduler(Sampler("ddim", 5), STABLE, latent=True).config.clip_sample is False
+    assert make_scheduler(Sampler("ddim", 5), DDPM, latent=False).config.clip_sample is True
+
+
+def test_options_of_lml_reach_the_scheduler():
+    options = {"damping": 0.02, "mixing": 0.01, "damping_mode": "absolute", "rank": 2, "start": 0.1, "stop": 0.9}
+    config = make_scheduler(Sampler("lml-unipc", 9, options), STABLE, latent=True).config
+    assert {name: config[name] for name in options} == options
+
+
+@pytest.mark.parametrize(
+    ("name", "budget", "options", "spacing", "message"),
+    [
+        ("dimm", 5, {}, None, "sampler must be one of ddim, pndm"),
+        ("pndm", 2, {}, None, "evaluations must be 3 or more with pndm, got 2"),
+        ("dpm-solver-3", 2, {}, None, "evaluations must be 3 or more"),
+        ("lml-heun", 10, {}, None, "evaluations must be odd numbers with lml-heun, got 10"),
+        ("ddim", 0, {}, None, "evaluations must be any number"),
+        ("ddim", 5, {"mixing": 0.1}, None, "mixing: only of LML; use lml-ddim"),
+        ("lml-ddim", 5, {"kappa": 0.1}, None, "options must be among damping"),
+        ("ddim", 5, {}, "even", "spacing must be one of leading"),
+        ("dpm-solver-3", 5, {}, "leading", "spacing cannot be chosen with dpm-solver-3"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused_in_words(name, budget, options, spacing, message):
+    with pytest.raises(ValueError, match=message):
+        Sampler(name, budget, options, spacing)
+
+
+@pytest.mark.parametrize("name", ["ddim", "lml-unipc", "dpm-solver-3"])
+def test_a_model_that_predicts_a_flow_refuses_what_is_not_for_flows(name):
+    with pytest.raises(ValueError, match="one of euler, heun, lml-euler, lml-heun for a model that predicts a flow"):
+        make_scheduler(Sampler(name, 5), FLOW, latent=True)
+
+
+def test_a_flow_gets_the_flow_class_of_the_name():
+    assert (
+        type(make_scheduler(Sampler("lml-heun", 5), FLOW, latent=True)).__name__ == "LMLFlowMatchHeunDiscreteScheduler"
+    )
+    with pytest.raises(ValueError, match="euler or lml-euler: FluxPipeline sets noise levels"):
+        make_scheduler(Sampler("heun", 5), FLOW, latent=True, pipeline="FluxPipeline")
+
+
+def test_what_lml_itself_refuses_is_told_in_its_words():
+    with pytest.raises(ValueError, match="variant must be 'algorithm1' for LMLPNDMScheduler"):
+        make_scheduler(Sampler("lml-pndm", 5, {"variant": "released"}), DDPM, latent=False)
+    with pytest.raises(ValueError, match="damping must be a finite positive number"):
+        make_scheduler(Sampler("lml-ddim", 5, {"damping": -1.0}), DDPM, latent=False)
+
+
+def test_the_paper_s_lambda_is_absolute_and_needs_a_kappa():
+    assert paper_options(model("sd15"), 10, 1e-6) == {"damping": 0.001, "damping_mode": "absolute", "mixing": 1e-6}
+    with pytest.raises(ValueError, match="gives no lambda for sd15 at 20 evaluations"):
+        paper_options(model("sd15"), 20, 1e-6)
+    with pytest.raises(ValueError, match="needs mixing"):
+        paper_options(model("sd15"), 10, None)
