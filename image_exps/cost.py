@@ -89,13 +89,15 @@ def bytes_moved(correction: Correction, noise: Tensor, previous: Tensor) -> int:
     """Return the bytes that the operations of one correction read and write, each operand counted as it is used."""
     with torch.no_grad(), _Traffic() as traffic:
         correction.correct(noise, Memory((previous,)))
-    return traffic.bytes
+    moved: int = traffic.bytes
+    return moved
 
 
 @cache
 def _weight_bytes() -> int:
     """Return the size of SD 1.5's network in float32: no evaluation at batch 1 reads less."""
-    return int(sum(p.numel() * p.element_size() for p in on_meta(full_size("sd15")).parameters()))
+    total: int = sum(p.numel() * p.element_size() for p in on_meta(full_size("sd15")).parameters())
+    return total
 
 
 def _network() -> Any:

@@ -1,0 +1,172 @@
+"""Time a sampler with and without LML: Table 5, in one process, interleaved, the network's share apart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from image_exps.commands import _options as shared
+from image_exps.full_size import FULL_SIZE
+from image_exps.loading import DTYPES
+from image_exps.models import Model, find_models, model
+from image_exps.samplers import BASES
+
+_EVALUATIONS = "5,10,15,20,30,50,100"
+
+
+@click.command(
+    name="time",
+    epilog="""\b
+Examples:
+  python -m image_exps time -m fashion-mnist --repetitions 20
+  python -m image_exps time --full-size sd15 --dtype float16 --out out/time-sd15.parquet
+  python -m image_exps time --full-size sdxl --dtype bfloat16 --evaluations 10 --repetitions 50
+  python -m image_exps time -m sd15 --model-dir models/sd15
+""",
+)
+@click.option(
+    "--model", "-m", "name", default=None, help="A model; its network is timed.", show_default="fashion-mnist"
+)
+@click.option("--model-dir", type=click.Path(file_okay=False, path_type=Path), help="Local folder with its weights.")
+@click.option(
+    "--full-size",
+    "size",
+    type=click.Choice(list(FULL_SIZE)),
+    help="Instead: a network of full size with random weights; time does not depend on the weights.",
+)
+@click.option("--base", type=click.Choice(list(BASES)), default="ddim", show_default=True, metavar="NAME")
+@click.option("--evaluations", "-n", default=_EVALUATIONS, show_default=True, help="Budgets, separated by commas.")
+@click.option("--repetitions", "-r", type=click.IntRange(min=1), default=200, show_default=True)
+@click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Pictures at a time.")
+@click.option("--dtype", type=click.Choice(DTYPES), default="float32", show_default=True, help="Of the network.")
+@click.option("--device", default=None, help="cpu, cuda, cuda:N.", show_default="cuda if there is one, or cpu")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--out", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Parquet file of the results.")
+@shared.plain_errors
+def command(
+    name: str | None,
+    model_dir: Path | None,
+    size: str | None,
+    base: str,
+    evaluations: str,
+    repetitions: int,
+    batch: int,
+    dtype: str,
+    device: str | None,
+    seed: int,
+    out: Path | None,
+) -> None:
+    """Time a base and LML on it, generation by generation in turns, and print medians with their quartiles.
+
+    The ratio is formed within each repetition and has a 95 % bootstrap interval; the network's share of the whole is
+    shown apart, and so is what remains, which is all that LML can change. Text encoder and decoder are not timed.
+    """
+    if size is not None and (name is not None or model_dir is not None):
+        raise ValueError("full-size takes no --model: it makes its own network")
+    budgets = _budgets(evaluations)
+
+    import torch
+
+    from image_exps.evaluation.results import Result, add_results
+    from image_exps.timing import machine, median_ratio, spread, time_samplers
+
+    where = torch.device(shared.device_or_best(device))
+    number = getattr(torch, dtype)
+    if size is not None:
+        network, shape, own = _full_size(size, where, number, batch, seed)
+        label = {"pixart": "pixart-alpha-512"}.get(size, size)
+    else:
+        known = model(name or "fashion-mnist")
+        network, shape, own = _loaded(known, model_dir, where, dtype, batch)
+        label = known.name
+    start = torch.randn((batch, *shape), generator=torch.Generator().manual_seed(seed)).to(where, number)
+    facts = machine(where)
+    click.echo(
+        f"{label}, batch {batch}, {dtype}, {repetitions} repetitions; {facts['device']}, {facts['threads']} threads, "
+        f"torch {facts['torch']}"
+    )
+    timed = time_samplers(network, start, own, base=base, evaluations=budgets, repetitions=repetitions)
+    head = ("evaluations", "sampler", "seconds [quartiles]", "network", "rest, ms", "ratio [95 %]")
+    rows, results = [head], []
+    remark = f"{repetitions} repetitions, medians; {facts['device']}, {dtype}, batch {batch}"
+    if size is not None:
+        remark += ", random weights, no guidance"
+    for without, with_lml in zip(timed[::2], timed[1::2], strict=True):
+        ratio = median_ratio(with_lml.seconds, without.seconds)
+        for arm, shown in ((without, ""), (with_lml, "{:.4f} [{:.4f}, {:.4f}]".format(*ratio))):
+            whole, share = spread(arm.seconds), spread(arm.network / arm.seconds)
+            rest = spread(1000 * (arm.seconds - arm.network))
+            rows.append((str(arm.evaluations), arm.arm, "{:.4g} [{:.4g}, {:.4g}]".format(*whole),
+                         f"{share.median:.2%}", f"{rest.median:.3g}", shown))  # fmt: skip
+            common = (label, arm.arm, arm.evaluations)
+            results.append(Result(*common, "seconds", *whole, repetitions, remark=remark, source=label))
+            results.append(Result(*common, "network share", *share, repetitions, True, remark=remark, source=label))
+        added = spread(((with_lml.seconds - with_lml.network) - (without.seconds - without.network)) / without.seconds)
+        rows.append(("", "", "", "", "LML adds", f"{added.median:.3%} of a generation"))
+        common = (label, with_lml.arm, with_lml.evaluations)
+        results.append(Result(*common, "time ratio", *ratio, repetitions, remark=remark, source=label))
+        results.append(Result(*common, "added share", *added, repetitions, remark=remark, source=label))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    for row in rows:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    if out is not None:
+        add_results(results, out)
+        click.echo(f"Kept in {out}", err=True)
+
+
+def _budgets(text: str) -> list[int]:
+    try:
+        found = [int(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        raise ValueError(f"evaluations must be numbers separated by commas, got {text!r}") from None
+    if not found or min(found) < 1:
+        raise ValueError(f"evaluations must be positive numbers separated by commas, got {text!r}")
+    return found
+
+
+def _full_size(size: str, device: Any, dtype: Any, batch: int, seed: int) -> tuple[Any, tuple[int, ...], Any]:
+    import diffusers
+
+    from image_exps.full_size import full_size, predictor
+
+    shape = full_size(size)
+    own: Any = diffusers.DDIMScheduler
+    return predictor(shape, device, dtype, batch=batch, seed=seed), shape.latent, own(clip_sample=False)
+
+
+def _loaded(known: Model, folder: Path | None, device: Any, dtype: str, batch: int) -> tuple[Any, tuple[int, ...], Any]:
+    """Return the network of a model as a predictor with its condition, if it has one, fixed at random."""
+    import torch
+
+    from image_exps.loading import load_pipeline
+
+    if known.flow or known.controlnet is not None:
+        usable = ", ".join(m.name for m in find_models().values() if not (m.flow or m.controlnet))
+        raise ValueError(f"model must be one of {usable} to be timed, got {known.name!r}")
+    pipe = load_pipeline(known, folder, dtype=dtype, device=str(device))
+    network = getattr(pipe, "unet", None) or pipe.transformer
+    config = network.config
+    side = config.sample_size if isinstance(config.sample_size, int) else config.sample_size[0]
+    width = config.get("cross_attention_dim") if config.get("caption_channels") is None else config.caption_channels
+    options: dict[str, Any] = {}
+    if width is not None:
+        text = torch.randn((batch, 77, width), generator=torch.Generator().manual_seed(0))
+        options["encoder_hidden_states"] = text.to(device, network.dtype)
+    if config.get("addition_embed_type") == "text_time":
+        pooled = config.projection_class_embeddings_input_dim - 6 * config.addition_time_embed_dim
+        options["added_cond_kwargs"] = {
+            "text_embeds": torch.zeros((batch, pooled), device=device, dtype=network.dtype),
+            "time_ids": torch.ones((batch, 6), device=device, dtype=network.dtype),
+        }
+    elif config.get("caption_channels") is not None:
+        options["added_cond_kwargs"] = {"resolution": None, "aspect_ratio": None}
+    if config.get("num_class_embeds"):
+        options["class_labels"] = torch.zeros(batch, dtype=torch.long, device=device)
+
+    def predict(x: Any, timestep: Any) -> Any:
+        t = torch.as_tensor(timestep, device=x.device).expand(len(x))
+        return network(x, timestep=t, return_dict=False, **options)[0].narrow(1, 0, x.shape[1])
+
+    return predict, (config.in_channels, side, side), pipe.scheduler

@@ -1,0 +1,90 @@
+r"""CLIP score: how near a picture and its prompt lie in the space of a CLIP model, from a local folder.
+
+``s = 100 max(cos(f(picture), g(prompt)), 0)`` for the projected embeddings ``f, g``; the mean over pictures is the
+score. The paper does not name its model; figures of different models do not compare, so the folder's name is part of
+what is reported.
+
+Source: Hessel et al. 2021, CLIPScore, Eq. 1, with the factor 100 of common use in place of 2.5.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ["ClipScore"]
+
+_ADVICE = (
+    "Fetch one, e.g. hf download openai/clip-vit-large-patch14 --local-dir models/clip-vit-large-patch14, and give its "
+    "folder with --clip-dir"
+)
+
+
+class ClipScore:
+    """The score, as a plug-in of `image_exps.evaluation.scores`.
+
+    Args:
+        folder: of a CLIP model in the layout of transformers: config.json, model.safetensors, the tokenizer's and the
+            picture processor's files. Nothing is fetched, and weights that are pickles are refused.
+        device: where it runs.
+
+    Raises:
+        ValueError: if the folder is not there or is no such model, saying what to fetch.
+    """
+
+    higher_is_better = True
+
+    def __init__(self, folder: Path, device: str = "cpu") -> None:
+        if not folder.is_dir():
+            raise ValueError(f"clip_dir must be the folder of a CLIP model, {folder} is not there. {_ADVICE}")
+        if not any(folder.glob("*.safetensors")):
+            raise ValueError(f"clip_dir must hold weights as .safetensors, {folder} has none. {_ADVICE}")
+        import transformers
+        from safetensors import SafetensorError
+
+        options: dict[str, Any] = {"local_files_only": True}
+        try:
+            if json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"] != "clip":
+                raise ValueError("its config.json names another model_type")
+            loader: Any = transformers.CLIPModel
+            self._model: Any = loader.from_pretrained(str(folder), use_safetensors=True, **options)
+            self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(str(folder), **options)
+            # The variant in pure Python: the other one needs torchvision.
+            processor: Any = transformers.CLIPImageProcessorPil
+            self._processor: Any = processor.from_pretrained(str(folder), **options)
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            raise ValueError(f"clip_dir must be the folder of a CLIP model, {folder} is not: {error}") from error
+        model: Any = self._model
+        self._model = model.eval().requires_grad_(False).to(device)
+        self._device = device
+        self.name = f"CLIP {folder.resolve().name}"
+
+    def __call__(self, pictures: Tensor, prompts: Sequence[str | None]) -> Tensor:
+        """Return ``s``, shape (n,).
+
+        Raises:
+            ValueError: for a picture that was made without a prompt.
+        """
+        texts = [prompt for prompt in prompts if prompt is not None]
+        if len(texts) < len(prompts):
+            raise ValueError("prompts must be known for a CLIP score, some pictures were made without one")
+        pixels = ((pictures.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).movedim(1, -1).numpy()
+        seen = self._processor(images=list(np.asarray(pixels)), return_tensors="pt")
+        # Longer prompts are cut at the model's 77 tokens, as the text encoders of the pipelines do.
+        limit = self._model.config.text_config.max_position_embeddings
+        read = self._tokenizer(texts, return_tensors="pt", padding=True, truncation=True, max_length=limit)
+        with torch.inference_mode():
+            out = self._model(
+                pixel_values=seen["pixel_values"].to(self._device),
+                input_ids=read["input_ids"].to(self._device),
+                attention_mask=read["attention_mask"].to(self._device),
+            )
+        f, g = (torch.nn.functional.normalize(e.double(), dim=1) for e in (out.image_embeds, out.text_embeds))
+        cosine: Tensor = (f * g).sum(1)
+        return 100 * cosine.clamp_min(0).cpu()

@@ -1,0 +1,144 @@
+"""T2I-CompBench: its prompts from a local clone, pictures laid out as its evaluation reads them, its scores read back.
+
+The evaluation (``BLIPvqa_eval/BLIP_vqa.py --out_dir=FOLDER``) takes the prompt of a picture from its file name: all
+before the first underscore. It sorts by the number behind the last one, and answers by place::
+
+    FOLDER/samples/a green bench and a blue bowl_000000.png
+    FOLDER/annotation_blip/vqa_result.json        [{"question_id": 0, "answer": "0.7110"}, ...]
+
+Colour, shape and texture are all scored by BLIP-VQA, on ``examples/dataset/{color,shape,texture}_val.txt``, ten
+pictures a prompt.
+
+Source: Huang et al. 2023, T2I-CompBench, and the repository Karine-Huang/T2I-CompBench.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from image_exps.evaluation.folder import Generated
+from image_exps.evaluation.results import Result
+from image_exps.evaluation.scores import mean_interval_of
+
+__all__ = ["CATEGORIES", "compbench_prompts", "file_name", "lay_out", "read_scores"]
+
+#: The categories of the paper's Table 4.
+CATEGORIES: tuple[str, ...] = ("color", "shape", "texture")
+
+# What a file name cannot hold, or what the evaluation would cut a prompt at.
+_FORBIDDEN = frozenset('/\\_\0<>:"|?*\n\r\t')
+
+# Longest name that file systems take, less the number and the suffix.
+_LONGEST = 255 - len("_000000.png")
+
+
+def compbench_prompts(clone: Path, category: str) -> tuple[str, ...]:
+    """Return the validation prompts of a category, one a line of the clone's file.
+
+    Raises:
+        ValueError: for another category, or a folder that is no clone.
+    """
+    if category not in CATEGORIES:
+        raise ValueError(f"category must be one of {', '.join(CATEGORIES)}, got {category!r}")
+    path = clone / "examples" / "dataset" / f"{category}_val.txt"
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"clone must be a clone of https://github.com/Karine-Huang/T2I-CompBench, {path} cannot be read ({error})"
+        ) from error
+    found = tuple(line.strip() for line in lines if line.strip())
+    if not found:
+        raise ValueError(f"{path} holds no prompt")
+    return found
+
+
+def file_name(prompt: str, index: int) -> str:
+    """Return the name of the picture of this index, from which the evaluation reads the prompt.
+
+    Characters that a name cannot hold, and underscores, become spaces; a long prompt is cut at a word.
+
+    Raises:
+        ValueError: for a prompt of which nothing is left.
+    """
+    text = "".join(" " if c in _FORBIDDEN or ord(c) < 32 else c for c in prompt)
+    text = " ".join(text.split()).lstrip(". ")
+    while len(text.encode()) > _LONGEST:
+        shorter = text.rpartition(" ")[0]
+        text = shorter or text[: len(text) // 2]
+    if not text:
+        raise ValueError(f"prompt must have letters that a file name can hold, got {prompt!r}")
+    return f"{text}_{index:06d}.png"
+
+
+def lay_out(generated: Generated, out: Path) -> int:
+    """Copy the pictures of a folder to ``out/samples`` under the names that the evaluation reads; return how many.
+
+    Raises:
+        ValueError: for pictures without prompts, or a folder ``samples`` that is not empty.
+    """
+    samples = out / "samples"
+    if samples.is_dir() and any(samples.iterdir()):
+        raise ValueError(f"out must have no pictures yet, {samples} has some: every file in it would be scored")
+    names = []
+    for index, prompt in enumerate(generated.prompts):
+        if prompt is None:
+            raise ValueError(f"prompts must be known for T2I-CompBench, {generated.files[index]} has none")
+        names.append(file_name(prompt, index))
+    samples.mkdir(parents=True, exist_ok=True)
+    for file, name in zip(generated.files, names, strict=True):
+        shutil.copyfile(file, samples / name)
+    return len(names)
+
+
+def read_scores(out: Path, category: str, generated: Generated) -> Result:
+    """Return the score that the evaluation left in a folder, with a bootstrap interval over prompts.
+
+    Pictures of one prompt are not independent, so prompts are resampled with all of their pictures.
+
+    Args:
+        out: where `lay_out` wrote and the evaluation ran.
+        category: of the prompts.
+        generated: the pictures, for what they were made with.
+
+    Raises:
+        ValueError: if there are no scores, or not one for each picture.
+    """
+    if category not in CATEGORIES:
+        raise ValueError(f"category must be one of {', '.join(CATEGORIES)}, got {category!r}")
+    path = out / "annotation_blip" / "vqa_result.json"
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        answers = {int(row["question_id"]): float(row["answer"]) for row in rows}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path} cannot be read ({error}): run BLIPvqa_eval/BLIP_vqa.py --out_dir={out} in the clone first"
+        ) from error
+    if sorted(answers) != list(range(len(generated))):
+        raise ValueError(f"{path} must have one answer for each of {len(generated)} pictures, it has {len(answers)}")
+    values = np.array([answers[i] for i in range(len(generated))])
+    if not (np.isfinite(values).all() and (values >= 0).all() and (values <= 1).all()):
+        raise ValueError(f"{path} must have answers in [0, 1], got {values.min()} to {values.max()}")
+    by_prompt: dict[str | None, list[float]] = {}
+    for prompt, value in zip(generated.prompts, values, strict=True):
+        by_prompt.setdefault(prompt, []).append(value)
+    interval = mean_interval_of(np.array([np.mean(v) for v in by_prompt.values()]))
+    return Result(
+        generated.model,
+        generated.sampler,
+        generated.evaluations,
+        f"T2I-CB {category}",
+        float(values.mean()),
+        interval.low,
+        interval.high,
+        len(values),
+        higher_is_better=True,
+        guidance=math.nan if generated.guidance is None else generated.guidance,
+        remark=f"{len(by_prompt)} prompts, BLIP-VQA",
+        source=generated.folder.name,
+    )

@@ -1,0 +1,126 @@
+r"""FID with local Inception weights through torch-fidelity, else ``FD-EffNetLite0``, which is never called FID.
+
+Both are Frechet distances of features: FID of the 2048 features of the Inception network of the original code, which
+cannot be had offline and is not shipped. Where it is given, torch-fidelity computes its features, so that the network
+and the resizing are its; the distance and its interval are those of `image_exps.distances`.
+
+Source: Heusel et al. 2017; Obukhov et al., torch-fidelity, for the port of the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from image_exps.distances.features import picture_features
+from image_exps.distances.frechet import frechet_statistic
+from image_exps.evaluation.folder import Generated
+
+__all__ = ["FeatureNetwork", "FrechetResult", "efficientnet_network", "frechet", "inception_network"]
+
+#: From pictures (n, 3, height, width) in [-1, 1] to features (n, k), float64.
+Features = Callable[[Tensor], Tensor]
+
+
+class FeatureNetwork(NamedTuple):
+    """Features of pictures, with the name of the distance that they give."""
+
+    distance: str
+    features: Features
+
+
+class FrechetResult(NamedTuple):
+    """A Frechet distance between two folders, with an interval from resamples of the generated pictures."""
+
+    value: float
+    low: float
+    high: float
+    remark: str
+
+
+def efficientnet_network() -> FeatureNetwork:
+    """Return the network that is always there."""
+    return FeatureNetwork("FD-EffNetLite0", picture_features)
+
+
+def inception_network(weights: Path, device: str = "cpu") -> FeatureNetwork:
+    """Return the Inception network of FID.
+
+    Args:
+        weights: ``weights-inception-2015-12-05-6726825d.pth`` of torch-fidelity's releases.
+        device: where it runs.
+
+    Raises:
+        ValueError: if the file or torch-fidelity is not there, saying what to install.
+    """
+    if not weights.is_file():
+        raise ValueError(f"inception must be the weights of torch-fidelity's Inception network, {weights} is not there")
+    if find_spec("torch_fidelity") is None:
+        raise ValueError("FID needs torch-fidelity, which is not installed: pip install torch-fidelity")
+    module: Any = import_module("torch_fidelity.feature_extractor_inceptionv3")
+    extractor: Any = module.FeatureExtractorInceptionV3(
+        "inception-v3-compat", ["2048"], feature_extractor_weights_path=str(weights)
+    )
+    extractor = extractor.eval().to(device)
+
+    def features(pictures: Tensor) -> Tensor:
+        levels = ((pictures.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+        with torch.inference_mode():
+            (out,) = extractor(levels.to(device))
+        return out.double().cpu()  # type: ignore[no-any-return]
+
+    return FeatureNetwork("FID", features)
+
+
+def features_of(generated: Generated, network: FeatureNetwork, *, batch: int = 32) -> Tensor:
+    """Return the features of every picture of a folder, shape (n, k), float64."""
+    return torch.cat([network.features(pictures) for pictures, _ in generated.batches(batch)])
+
+
+def frechet(
+    samples: Tensor, real: Tensor, *, repeats: int = 50, seed: int = 0, level: float = 0.95, floor: bool = True
+) -> FrechetResult:
+    """Return the Frechet distance of features (n, k) to those of real pictures (m, k), with its interval.
+
+    The interval is that of `image_exps.distances.base`: for the distance that n such samples have on average. The floor
+    in the remark is the distance of one half of the real pictures to the other, in sets of at most n.
+
+    Raises:
+        ValueError: for fewer than two pictures on either side, or features of different widths.
+    """
+    if samples.ndim != 2 or real.ndim != 2 or samples.shape[1] != real.shape[1]:
+        raise ValueError(f"samples and real must be features of one width, got {samples.shape} and {real.shape}")
+    for name, x in (("samples", samples), ("real", real)):
+        if len(x) < 2:
+            raise ValueError(f"{name} must be at least 2 pictures, got {len(x)}")
+    n, k = samples.shape
+    statistic = _against(real)(samples)
+    value = statistic(torch.ones(n, dtype=torch.float64))
+    generator = torch.Generator().manual_seed(seed)
+    rows = (torch.randint(n, (n,), generator=generator) for _ in range(repeats))
+    draws = np.array([statistic(torch.bincount(r, minlength=n).double()) for r in rows])
+    low, high = np.quantile(draws - draws.mean(), ((1 - level) / 2, (1 + level) / 2))
+    remarks = [f"{n} pictures against {len(real)}"]
+    if n <= k:
+        remarks.append(f"fewer pictures than the {k} features: biased, compare at equal n")
+    size = min(n, len(real) // 2)
+    if floor and size >= 2:
+        order = torch.randperm(len(real), generator=generator)
+        half, other = real[order[size : 2 * size]], real[order[:size]]
+        exact = _against(half)(other)(torch.ones(size, dtype=torch.float64))
+        remarks.append(f"real against real at {size}: {exact:.4g}")
+    return FrechetResult(value, value - float(high), value - float(low), "; ".join(remarks))
+
+
+def _against(real: Tensor) -> Callable[[Tensor], Callable[[Tensor], float]]:
+    S = torch.cov(real.T).reshape(real.shape[1], -1)
+    values, vectors = torch.linalg.eigh(S)
+    root = (vectors * values.clamp_min(0).sqrt()) @ vectors.mT
+    return lambda samples: frechet_statistic(samples, real.mean(0), root, float(S.trace()))

@@ -1,0 +1,126 @@
+"""A folder of pictures to be scored: one that ``sample`` made, with prompts and settings, or any folder of files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from image_exps.shards import picture_name, read_records, read_settings
+
+__all__ = ["Generated", "load_pictures", "open_generated"]
+
+_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
+
+
+@dataclass(frozen=True)
+class Generated:
+    """Pictures on disk.
+
+    Attributes:
+        folder: where they are.
+        files: of the pictures, in the order of their indices or names.
+        prompts: one a picture, ``None`` where there was none.
+        settings: what they were made with; empty for a folder that ``sample`` did not make.
+        lost: seeds of pictures that were not finite, which have no file.
+    """
+
+    folder: Path
+    files: tuple[Path, ...]
+    prompts: tuple[str | None, ...]
+    settings: dict[str, Any] = field(default_factory=dict)
+    lost: tuple[int, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    @property
+    def model(self) -> str:
+        """Name of the model, or of the folder."""
+        return str(self.settings.get("model", {}).get("name", self.folder.name))
+
+    @property
+    def sampler(self) -> str:
+        """Name of the sampler; empty if it is not known."""
+        return str(self.settings.get("sampler", {}).get("name", ""))
+
+    @property
+    def evaluations(self) -> int:
+        """Evaluations of the network a picture; 0 if it is not known."""
+        return int(self.settings.get("sampler", {}).get("evaluations", 0))
+
+    @property
+    def guidance(self) -> float | None:
+        """Scale of classifier-free guidance."""
+        scale = self.settings.get("guidance")
+        return None if scale is None else float(scale)
+
+    def batches(self, size: int = 32) -> Iterator[tuple[Tensor, list[str | None]]]:
+        """Yield pictures (n, 3, height, width) in [-1, 1], float32, with their prompts; of one size within a batch."""
+        start = 0
+        while start < len(self.files):
+            pictures = [load_pictures(self.files[start : start + 1])]
+            stop = start + 1
+            while stop < min(start + size, len(self.files)):
+                picture = load_pictures(self.files[stop : stop + 1])
+                if picture.shape != pictures[0].shape:
+                    break
+                pictures.append(picture)
+                stop += 1
+            yield torch.cat(pictures), list(self.prompts[start:stop])
+            start = stop
+
+
+def load_pictures(files: tuple[Path, ...]) -> Tensor:
+    """Return pictures of one size as (n, 3, height, width) in [-1, 1], float32; transparency lies on white.
+
+    Raises:
+        ValueError: for a file that is no picture.
+    """
+    arrays = []
+    for file in files:
+        try:
+            with Image.open(file) as opened:
+                rgba = opened.convert("RGBA")
+        except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+            raise ValueError(f"{file} cannot be read as a picture: {error}") from error
+        white = Image.new("RGBA", rgba.size, "white")
+        arrays.append(np.asarray(Image.alpha_composite(white, rgba).convert("RGB")))
+    return torch.from_numpy(np.stack(arrays)).movedim(-1, 1).to(torch.float32) / 127.5 - 1
+
+
+def open_generated(folder: Path) -> Generated:
+    """Return the pictures of a folder.
+
+    A folder that ``sample`` made is read by its records, so that half-written files and other things in it do not
+    count; of any other folder every picture file below it.
+
+    Raises:
+        ValueError: if there is no folder, no picture, or a recorded picture is missing.
+    """
+    if not folder.is_dir():
+        raise ValueError(
+            f"folder must be a folder of pictures, {folder} is {'a file' if folder.exists() else 'not there'}"
+        )
+    if not (folder / "settings.json").exists():
+        files = tuple(sorted(p for p in folder.rglob("*") if p.suffix.lower() in _SUFFIXES and p.is_file()))
+        if not files:
+            raise ValueError(f"folder must hold pictures, {folder} has none ({', '.join(sorted(_SUFFIXES))})")
+        return Generated(folder, files, (None,) * len(files))
+    settings = read_settings(folder)
+    records = read_records(folder)
+    kept = [record for record in records if record["file"] is not None]
+    if not kept:
+        raise ValueError(f"folder must hold finished pictures, {folder} has settings and none yet")
+    files = tuple(folder / picture_name(record["index"]) for record in kept)
+    for file in files:
+        if not file.is_file():
+            raise ValueError(f"{file} is recorded and missing: run the same sample command again")
+    lost = tuple(int(record["seed"]) for record in records if record["file"] is None)
+    return Generated(folder, files, tuple(record["prompt"] for record in kept), settings, lost)

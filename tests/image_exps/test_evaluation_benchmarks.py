@@ -1,0 +1,164 @@
+"""Outside benchmarks: T2I-CompBench, MS-COCO, and the guidance sweep."""
+
+import json
+
+import pytest
+from generated_folder import generated_folder
+
+from image_exps.evaluation import Result, open_generated
+from image_exps.evaluation.coco import coco_captions
+from image_exps.evaluation.compbench import compbench_prompts, file_name, lay_out, read_scores
+from image_exps.evaluation.pareto import SCALES, Point, draw_pareto, pareto_front, sweep_points
+from theory_checks.plotting import to_svg
+
+
+@pytest.fixture
+def clone(tmp_path):
+    folder = tmp_path / "T2I-CompBench" / "examples" / "dataset"
+    folder.mkdir(parents=True)
+    (folder / "color_val.txt").write_text("a green bench and a blue bowl\n\n The glass jar, on wood. \n")
+    return tmp_path / "T2I-CompBench"
+
+
+def test_prompts_come_from_the_clone(clone):
+    assert compbench_prompts(clone, "color") == ("a green bench and a blue bowl", "The glass jar, on wood.")
+    with pytest.raises(ValueError, match=r"shape_val\.txt cannot be read"):
+        compbench_prompts(clone, "shape")
+    with pytest.raises(ValueError, match="category must be one of color, shape, texture, got 'size'"):
+        compbench_prompts(clone, "size")
+
+
+def as_the_evaluation_reads(name):
+    """The two expressions of BLIP_vqa.py: what a picture shows, and its place."""
+    return name.split("_")[0], int(name.split("_")[-1].split(".")[0])
+
+
+@pytest.mark.parametrize(
+    ("prompt", "read"),
+    [
+        ("a green bench and a blue bowl", "a green bench and a blue bowl"),
+        ("The jar on the handkerchief.", "The jar on the handkerchief."),
+        ("a_b", "a b"),
+        ("../../etc/passwd", "etc passwd"),
+        ("what: a\n'cube'?", "what a 'cube'"),
+        ("ein Würfel", "ein Würfel"),
+    ],
+)
+def test_the_evaluation_reads_prompt_and_place_from_the_name(prompt, read):
+    assert as_the_evaluation_reads(file_name(prompt, 123)) == (read, 123)
+
+
+def test_a_long_prompt_is_cut_to_what_a_file_system_takes():
+    for prompt in ("ein Würfel " * 60, "ö" * 400):
+        name = file_name(prompt, 7)
+        assert len(name.encode()) <= 255
+        assert as_the_evaluation_reads(name)[1] == 7
+    with pytest.raises(ValueError, match="must have letters"):
+        file_name("/_/", 0)
+
+
+def test_pictures_are_laid_out_and_scores_come_back(tmp_path):
+    generated = open_generated(generated_folder(tmp_path / "run", 6))
+    out = tmp_path / "bench"
+    assert lay_out(generated, out) == 6
+    names = sorted((p.name for p in (out / "samples").iterdir()), key=lambda n: as_the_evaluation_reads(n)[1])
+    assert [as_the_evaluation_reads(n)[0] for n in names] == list(generated.prompts)
+    assert (out / "samples" / names[3]).read_bytes() == generated.files[3].read_bytes()
+    with pytest.raises(ValueError, match="has some: every file in it would be scored"):
+        lay_out(generated, out)
+    with pytest.raises(ValueError, match=r"run BLIPvqa_eval/BLIP_vqa\.py"):
+        read_scores(out, "color", generated)
+
+    (out / "annotation_blip").mkdir()
+    path = out / "annotation_blip" / "vqa_result.json"
+    answers = [0.25, 0.5, 1.0, 0.75, 0.5, 0.0]
+    path.write_text(json.dumps([{"question_id": i, "answer": f"{a:.4f}"} for i, a in enumerate(answers)]))
+    found = read_scores(out, "color", generated)
+    assert (found.metric, found.model, found.evaluations, found.count) == ("T2I-CB color", "sd15", 10, 6)
+    assert found.value == pytest.approx(0.5)
+    # All three prompts have the mean 1/2: resampling prompts leaves nothing to vary.
+    assert found.low == found.high == 0.5
+    path.write_text(json.dumps([{"question_id": 0, "answer": "0.5"}]))
+    with pytest.raises(ValueError, match="one answer for each of 6 pictures, it has 1"):
+        read_scores(out, "color", generated)
+    path.write_text(json.dumps([{"question_id": i, "answer": "1.5"} for i in range(6)]))
+    with pytest.raises(ValueError, match=r"answers in \[0, 1\]"):
+        read_scores(out, "color", generated)
+
+
+def test_pictures_without_prompts_are_not_laid_out(tmp_path):
+    generated = open_generated(generated_folder(tmp_path / "run", 2, prompts=()))
+    with pytest.raises(ValueError, match="prompts must be known"):
+        lay_out(generated, tmp_path / "bench")
+    assert not (tmp_path / "bench").exists()
+
+
+@pytest.fixture
+def annotations(tmp_path):
+    rows = [
+        {"id": 5 * i + k, "image_id": 1000 + i, "caption": f"caption {k}\n of {i}"} for i in range(40) for k in range(5)
+    ]
+    path = tmp_path / "captions_val2014.json"
+    path.write_text(json.dumps({"annotations": rows}))
+    return path
+
+
+def test_captions_are_of_different_pictures_and_depend_on_the_seed_alone(annotations):
+    found = coco_captions(annotations, 30)
+    assert found == coco_captions(annotations, 30, seed=0)
+    assert found != coco_captions(annotations, 30, seed=1)
+    assert len({text.split(" of ")[1] for text in found}) == 30
+    assert coco_captions(annotations, 40)[:30] == found
+    # The order of the file does not matter, only the ids.
+    content = json.loads(annotations.read_text())
+    content["annotations"].reverse()
+    annotations.write_text(json.dumps(content))
+    assert coco_captions(annotations, 30) == found
+
+
+def test_bad_annotations_are_refused(annotations, tmp_path):
+    with pytest.raises(ValueError, match="count must be at most the 40 pictures"):
+        coco_captions(annotations)
+    with pytest.raises(ValueError, match="count must be a positive integer, got 0"):
+        coco_captions(annotations, 0)
+    (tmp_path / "x.json").write_text("[]")
+    with pytest.raises(ValueError, match=r"annotations must be captions_val2014\.json"):
+        coco_captions(tmp_path / "x.json")
+
+
+def sweep(sampler, shift):
+    return [
+        Result("sd15", sampler, 10, metric, value, guidance=g)
+        for g in SCALES
+        for metric, value in (("CLIP x", 25 + g / 4), ("FID", 15 + (g - 6) ** 2 + shift))
+    ]
+
+
+def test_the_sweep_of_figure_8_is_gathered_and_its_front_found():
+    points = sweep_points([*sweep("ddim", 1), *sweep("lml-ddim", 0)], "CLIP x", "FID")
+    assert len(points) == 2 * len(SCALES) == 16
+    front = pareto_front(points)
+    # At equal scores LML is nearer by one; below the best scale of 6 a point loses both ways.
+    assert [(p.sampler, p.guidance) for p in front] == [("lml-ddim", g) for g in SCALES if g >= 6]
+    svg = to_svg(draw_pareto(points, "CLIP x", "FID"))
+    assert len(svg) > 1000
+
+
+def test_no_point_of_a_front_is_beaten_and_every_other_is():
+    points = [Point("s", float(i), float(i * 7 % 5), float(i * 3 % 4)) for i in range(12)]
+    front = pareto_front(points)
+
+    def beaten(p):
+        return any(q.score >= p.score and q.distance <= p.distance and q[2:] != p[2:] for q in points)
+
+    assert not any(map(beaten, front))
+    assert {p[2:] for p in front} == {p[2:] for p in points if not beaten(p)}
+
+
+def test_sweeps_that_do_not_belong_together_are_refused():
+    with pytest.raises(ValueError, match="once for ddim at guidance 5, got two"):
+        sweep_points([*sweep("ddim", 1), *sweep("ddim", 1)], "CLIP x", "FID")
+    with pytest.raises(ValueError, match="of one model and budget"):
+        sweep_points([*sweep("ddim", 1), Result("emoji", "ddim", 10, "FID", 1.0, guidance=5.0)], "CLIP x", "FID")
+    with pytest.raises(ValueError, match="got none"):
+        sweep_points([], "CLIP x", "FID")
