@@ -38,7 +38,7 @@ T2I-CompBench: prompts, pictures, layout, its own evaluation, scores read back:
 @click.option("--compbench", type=click.Choice(["color", "shape", "texture"]), help="Category of T2I-CompBench.")
 @click.option("--compbench-dir", type=_FOLDER, help="Its folder: laid out if it is new, else its scores are read.")
 @click.option("--batch", type=click.IntRange(min=1), default=32, show_default=True, help="Pictures at a time.")
-@click.option("--repeats", type=click.IntRange(min=2), default=200, show_default=True, help="Resamples of intervals.")
+@click.option("--repeats", type=click.IntRange(min=2), default=1000, show_default=True, help="Resamples of intervals.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the resamples.")
 @click.option("--device", default=None, help="cpu, cuda, cuda:N.", show_default="cuda if there is one, or cpu")
 @click.option("--out", "-o", type=_FILE, help="Parquet file of the results.", show_default="FOLDER/results.parquet")
@@ -59,7 +59,7 @@ def command(
     out: Path | None,
     list_only: bool,
 ) -> None:
-    """Score a folder of pictures, print each figure with its 95 % bootstrap interval, and keep them as Parquet, beside those of before.
+    """Score a folder of pictures: each figure with its 95 % bootstrap interval, kept as Parquet beside those of before.
 
     FOLDER is one that sample made, or any folder of pictures. Without further options its colourfulness is measured.
     Scores of other packages come through the entry-point group "lml.scores".
@@ -112,14 +112,14 @@ def command(
         click.echo(f"{metric}: {value:.4g} [{low:.4g}, {high:.4g}], {len(generated)} pictures{note}")
 
     for score in wanted:
-        mean = mean_score(score, generated, batch=batch, repeats=max(repeats, 1000), seed=seed)
+        mean = mean_score(score, generated, batch=batch, repeats=repeats, seed=seed)
         keep(score.name, *mean, higher=score.higher_is_better)
     if real is not None:
         from image_exps.evaluation.fid import efficientnet_network, features_of, frechet, inception_network
 
         network = efficientnet_network() if inception is None else inception_network(inception, where)
         features = [features_of(each, network, batch=batch) for each in (generated, open_generated(real))]
-        found = frechet(*features, repeats=min(repeats, 200), seed=seed)
+        found = frechet(*features, repeats=repeats, seed=seed)
         keep(network.distance, found.value, found.low, found.high, higher=False, remark=found.remark)
     if compbench is not None and compbench_dir is not None:
         from image_exps.evaluation.compbench import lay_out, read_scores

@@ -85,7 +85,7 @@ def features_of(generated: Generated, network: FeatureNetwork, *, batch: int = 3
 
 
 def frechet(
-    samples: Tensor, real: Tensor, *, repeats: int = 50, seed: int = 0, level: float = 0.95, floor: bool = True
+    samples: Tensor, real: Tensor, *, repeats: int = 1000, seed: int = 0, level: float = 0.95, floor: bool = True
 ) -> FrechetResult:
     """Return the Frechet distance of features (n, k) to those of real pictures (m, k), with its interval.
 

@@ -1,5 +1,7 @@
 """Timing: clocks that are known, arms in turns, and the commands that print it."""
 
+import types
+
 import numpy as np
 import pytest
 import torch
@@ -177,6 +179,38 @@ def test_the_command_prints_and_keeps_times_of_a_full_size_network(monkeypatch, 
     shares = [r.value for r in kept if r.metric == "network share"]
     assert len(shares) == 4
     assert all(0 < share < 1 for share in shares)
+
+
+@pytest.mark.parametrize("name", ["small", *SMALL])
+def test_the_network_of_a_loaded_model_is_timed_with_its_condition(name, monkeypatch):
+    from diffusers import UNet2DModel
+
+    from image_exps import loading
+    from image_exps.commands import time as command
+    from image_exps.models import model
+
+    asked = {}
+
+    def load(known, folder, *, dtype, device):
+        asked.update(name=known.name, folder=folder, dtype=dtype, device=device)
+        return types.SimpleNamespace(**{part: network}, scheduler=DDIMScheduler())
+
+    if name in SMALL:
+        import diffusers
+
+        network = getattr(diffusers, SMALL[name].cls)(**SMALL[name].config)
+    else:
+        blocks = {"block_out_channels": (8,), "down_block_types": ("DownBlock2D",), "up_block_types": ("UpBlock2D",)}
+        network = UNet2DModel(8, 1, 1, norm_num_groups=4, num_class_embeds=3, layers_per_block=1, **blocks)
+    part = "transformer" if name == "pixart" else "unet"
+    monkeypatch.setattr(loading, "load_pipeline", load)
+    predict, shape, _ = command._loaded(model("sd15"), None, torch.device("cpu"), "float32", 2)
+    assert asked == {"name": "sd15", "folder": None, "dtype": "float32", "device": "cpu"}
+    assert shape == (network.config.in_channels, 8, 8)
+    with torch.inference_mode():
+        out = predict(torch.zeros(2, *shape), torch.tensor(5))
+    assert out.shape == (2, *shape)
+    assert torch.isfinite(out).all()
 
 
 @pytest.mark.parametrize(
