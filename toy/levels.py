@@ -1,4 +1,4 @@
-r"""Noise levels of a schedule for the samplers: spacings uniform in time, in log-SNR, and that of Karras et al."""
+r"""Noise levels of a schedule for the samplers: equal steps of time, of log-SNR, those of Karras et al., or learned."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from lml.samplers import Level
+from lml.tuned import tuned_fractions
 from toy.schedule import NoiseSchedule
 
 __all__ = ["SPACINGS", "Spacing", "level_at", "noise_levels"]
 
-Spacing = Literal["time", "log-snr", "karras"]
+Spacing = Literal["time", "log-snr", "karras", "tuned"]
 
 #: The spacings by name.
 SPACINGS: tuple[str, ...] = get_args(Spacing)
@@ -41,7 +42,7 @@ def noise_levels(
     r"""Return the ``steps + 1`` levels of a trajectory, from high noise to low.
 
     ``time``: equal steps of t. ``log-snr``: equal steps of ``log(alpha^2/sigma^2)``. ``karras``: equal steps of
-    ``(sigma/alpha)^{1/7}``.
+    ``(sigma/alpha)^{1/7}``. ``tuned``: the learned fractions of the range of the log-SNR of `lml.tuned`.
 
     Args:
         schedule: the noise schedule.
@@ -79,7 +80,8 @@ def _times(schedule: NoiseSchedule, spacing: str, first: float, last: float, ram
         roots = [torch.exp(-end / (2 * _RHO)) for end in ends]
         log_snr = -2 * _RHO * torch.log(roots[0] + ramp * (roots[1] - roots[0]))
     else:
-        log_snr = ends[0] + ramp * (ends[1] - ends[0])
+        shares = ramp if spacing == "log-snr" else ramp.new_tensor(tuned_fractions(len(ramp) - 1))
+        log_snr = ends[0] + shares * (ends[1] - ends[0])
     return schedule.time(log_snr)
 
 

@@ -3,6 +3,7 @@ import torch
 
 import toy
 from lml.samplers import Level
+from lml.tuned import tuned_fractions
 from toy.levels import SPACINGS, level_at, noise_levels
 from toy.schedule import SCHEDULES
 
@@ -54,7 +55,7 @@ def test_log_snr_ends_are_met_and_the_last_level_may_be_clean():
         ({"steps": 0}, "steps must be an integer of at least 1, got 0"),
         ({"steps": 1, "final_zero": True}, "steps must be an integer of at least 2, got 1"),
         ({"steps": True}, "steps must be"),
-        ({"spacing": "sqrt"}, "spacing must be one of time, log-snr, karras, got 'sqrt'"),
+        ({"spacing": "sqrt"}, "spacing must be one of time, log-snr, karras, tuned, got 'sqrt'"),
         ({"log_snr": (0.0, 1.0)}, "exactly one of times and log_snr must be given"),
         ({"times": None}, "exactly one of times and log_snr must be given"),
         ({"times": (0.1, 0.9)}, r"times must lie in \[0, 1\], the later one first, got \(0.1, 0.9\)"),
@@ -68,3 +69,11 @@ def test_bad_arguments_are_refused_by_name(options, message):
     arguments = {"steps": 4, "times": (0.9, 0.1)} | options
     with pytest.raises(ValueError, match=message):
         noise_levels(toy.noise_schedule("vp-linear"), arguments.pop("steps"), **arguments)
+
+
+def test_learned_levels_are_their_fractions_of_the_log_snr():
+    made = noise_levels(toy.noise_schedule("vp-linear"), 8, spacing="tuned", times=(1.0, 1e-3))
+    values = [level.half_log_snr for level in made]
+    fractions = [(value - values[0]) / (values[-1] - values[0]) for value in values]
+    # Inverting a schedule costs some ten roundings.
+    assert fractions == pytest.approx(tuned_fractions(8), abs=1e-12)

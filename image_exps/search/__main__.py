@@ -1,0 +1,110 @@
+"""The open search: ``python -m image_exps.search``; trials are rows in ``image_exps/results/search``."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import click
+import pandas as pd
+import torch
+
+from image_exps.search.learning import Learned
+from image_exps.search.trials import (
+    EVALUATIONS,
+    FINALISTS,
+    VARIANTS,
+    bench,
+    learned_trials,
+    leave_one_out,
+    plain_trials,
+)
+
+#: The variant that was frozen, for its ratios on validation noises.
+FROZEN = "all noises, norm free, levels learned"
+
+RESULTS = Path(__file__).parent.parent / "results" / "search"
+
+
+def _record(folder: Path, name: str, rows: list[dict[str, Any]], found: Learned | None = None) -> None:
+    """Write the rows of one trial, and what was learned, each file at once."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for suffix, text in (
+        ("csv", pd.DataFrame(rows).to_csv(index=False, float_format="%.6g")),
+        ("json", None if found is None else _text(found)),
+    ):
+        if text is not None:
+            part = folder / f"{name}.{suffix}.part"
+            part.write_text(text)
+            part.replace(folder / f"{name}.{suffix}")
+    frame = pd.DataFrame(rows)
+    for trial, group in frame.groupby("trial", sort=False):
+        click.echo(f"{name:12s} {trial:56s} {group['ratio'].round(2).tolist()}")
+
+
+def chosen(folder: Path) -> dict[str, Any]:
+    """Return the frozen setting of a record: at every number of evaluations what was learned of `FROZEN`."""
+    k, table = list(VARIANTS).index(FROZEN), {}
+    for n in EVALUATIONS:
+        found = json.loads((folder / f"{n}-learned-{k}.json").read_text())
+        first, *_, last = levels = found["half_log_snr"]
+        fractions = [round((level - first) / (last - first), 6) for level in levels]
+        table[str(n)] = {"fractions": fractions, "weights": found["weights"], "restored": found["restored"]}
+    return table
+
+
+def _text(found: Learned) -> str:
+    profile = found.profile()
+    return json.dumps(
+        {
+            "half_log_snr": [round(float(value), 4) for value in found.half_log_snr],
+            "weights": profile.weights,
+            "restored": profile.restored,
+            "loss": found.loss,
+        },
+        indent=1,
+    )
+
+
+@click.command()
+@click.option("--evaluations", "-n", multiple=True, type=int, default=EVALUATIONS, show_default=True)
+@click.option("--part", type=click.Choice(["plain", "finalists", "variants", "leave-one-out"]), multiple=True)
+@click.option("--iterations", default=250, show_default=True, help="Steps of Adam.")
+@click.option("--training", default=48, show_default=True, help="Noises of every target to learn from.")
+@click.option("--validation", default=192, show_default=True, help="Noises of every target to judge by.")
+@click.option("--freeze", is_flag=True, help="Try nothing: write what the record holds of the frozen setting to lml.")
+@click.option("--folder", default=RESULTS, type=click.Path(path_type=Path), show_default=True)
+def main(
+    evaluations: tuple[int, ...],
+    part: tuple[str, ...],
+    iterations: int,
+    training: int,
+    validation: int,
+    freeze: bool,
+    folder: Path,
+) -> None:
+    """Try settings on the tuning targets, and keep a record of all of them."""
+    if freeze:
+        (files("lml") / "tuned.json").write_text(json.dumps(chosen(folder), indent=1) + "\n")  # type: ignore[attr-defined]
+        return
+    torch.set_num_threads(1)
+    on = bench(training, validation)
+    for n in evaluations:
+        if not part or "plain" in part:
+            _record(folder, f"{n}-plain", list(plain_trials(on, n)))
+        for k, name in enumerate(VARIANTS):
+            if (name in FINALISTS and (not part or "finalists" in part)) or (
+                name not in FINALISTS and (not part or "variants" in part)
+            ):
+                # Two first grids where the record has two: at 5 evaluations half-way ends in a worse minimum.
+                shares = (0.5, 1.0) if name in FINALISTS[1:] and n == EVALUATIONS[0] else (0.5,)
+                found, rows = learned_trials(on, n, name, iterations=iterations, shares=shares)
+                _record(folder, f"{n}-learned-{k}", rows, found)
+        if not part or "leave-one-out" in part:
+            _record(folder, f"{n}-left-out", list(leave_one_out(on, n, FINALISTS[-1], iterations=iterations)))
+
+
+if __name__ == "__main__":
+    main()

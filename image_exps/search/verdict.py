@@ -1,0 +1,106 @@
+r"""The verdict: the frozen setting on reported targets, noise by noise against the best baseline of all.
+
+``python -m image_exps.search.verdict --target digits`` writes a row for every arm and budget. The distance is the RMSE
+to the endpoint of the exact flow from the same noise; the gain over the best baseline is paired, and that baseline is
+chosen on the very noises that it is judged by, in its favour. The Frechet distance stands beside it, with the floor of
+exact samples. Nothing is chosen here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+import toy
+from image_exps.arms import TIMES, arm
+from image_exps.distances import distances
+from image_exps.endpoints import rms
+from image_exps.search.frozen import CONTROLS, TUNED
+from image_exps.search.learning import BASELINES
+from image_exps.search.trials import EVALUATIONS
+from image_exps.seeds import starting_noise
+from image_exps.targets import Target, target
+from lml.samplers import SAMPLERS, sample
+from theory_checks.statistics import mean_interval
+
+__all__ = ["measure"]
+
+RESULTS = Path(__file__).parent.parent / "results" / "search" / "verdict"
+
+#: Arms of LML as it stands, for comparison: a default for all steps.
+_PLAIN = ("ddim@log-snr/lml", "ddim@time/lml", "unipc-2@log-snr/lml", "unipc-2@time/lml")
+
+_REFERENCE_STEPS = 160
+
+
+def _ends(at: Target, x: Tensor, name: str, evaluations: int, seed: int) -> Tensor:
+    plan = arm(name).build(evaluations, at.dim, seed=seed, count=len(x))
+    return sample(plan.sampler, at.model(), x, plan.levels, plan.correction)
+
+
+def measure(at: Target, *, count: int, seed: int, twice: bool = True) -> list[dict[str, Any]]:
+    """Return a row for every arm and budget, on ``count`` noises of a seed.
+
+    Args:
+        at: the target.
+        count: noises.
+        seed: of the noises and of what controls draw.
+        twice: measure the baselines in twice the evaluations, too.
+    """
+    x = starting_noise(seed, 0, count, (at.dim,)).to(at.dtype)
+    schedule = toy.noise_schedule("vp-linear")
+    exact = sample(
+        SAMPLERS["dpm-solver++-3m"], at.model(), x, toy.noise_levels(schedule, _REFERENCE_STEPS, times=TIMES)
+    )
+    which = "frechet" if at.dim <= count // 2 else "frechet-pca"
+    frechet = distances(at, which=(which,))[which] if at.dim < 64 or count > 64 else None
+    baselines = [f"{base}@{spacing}" for base in BASELINES for spacing in ("log-snr", "time")]
+    others = [*(f"{base}@tuned" for base in BASELINES), TUNED, *CONTROLS, *_PLAIN]
+    rows: list[dict[str, Any]] = []
+    for n in EVALUATIONS:
+        errors: dict[str, np.ndarray] = {}
+        fits: dict[str, float] = {}
+        budgets = [(name, n) for name in (*baselines, *others)] + [(name, 2 * n) for name in baselines if twice]
+        for name, spent in budgets:
+            ends = _ends(at, x, name, spent, seed)
+            key = name if spent == n else f"{name} in twice the evaluations"
+            errors[key] = rms((ends - exact).double()).numpy()
+            fits[key] = frechet(ends) if frechet is not None else float("nan")
+        best = min(baselines, key=lambda name: float(errors[name].mean()))
+        for name in errors:
+            gain = mean_interval((errors[best] - errors[name]) / errors[best].mean(), level=0.95, comparisons=1)
+            rows.append(
+                {"target": at.name, "evaluations": n, "arm": name, "count": count, "seed": seed,
+                 "rmse": float(errors[name].mean()), "best_baseline": best, "gain": gain.value, "gain_low": gain.low,
+                 "gain_high": gain.high, "frechet_kind": which, "frechet": fits[name],
+                 "frechet_floor": frechet(at.final().sample(count, generator=torch.Generator().manual_seed(seed)))
+                 if frechet is not None else float("nan")}
+            )  # fmt: skip
+    return rows
+
+
+@click.command()
+@click.option("--target", "name", required=True, help="A reported target.")
+@click.option("--count", default=512, show_default=True, help="Noises.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--twice/--no-twice", default=True, show_default=True, help="Baselines in twice the evaluations, too.")
+@click.option("--folder", default=RESULTS, type=click.Path(path_type=Path), show_default=True)
+def main(name: str, count: int, seed: int, twice: bool, folder: Path) -> None:
+    """Measure the frozen setting once on one reported target."""
+    torch.set_num_threads(1)
+    frame = pd.DataFrame(measure(target(name), count=count, seed=seed, twice=twice))
+    folder.mkdir(parents=True, exist_ok=True)
+    part = folder / f"{name}-{seed}.csv.part"
+    frame.to_csv(part, index=False, float_format="%.6g")
+    part.replace(folder / f"{name}-{seed}.csv")
+    click.echo(frame[frame["arm"].isin([TUNED, *CONTROLS])].to_string())
+
+
+if __name__ == "__main__":
+    main()
