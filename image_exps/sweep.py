@@ -21,7 +21,7 @@ from rich.console import Console
 
 from image_exps.sweep_cell import blocks_of, prepare, run_cell
 from image_exps.sweep_grid import FLOW, Cell, Grid, load_plugins
-from image_exps.sweep_store import Store, versions
+from image_exps.sweep_store import Store, source, versions
 from theory_checks.terminal import bar
 
 __all__ = ["Done", "in_order", "run_sweep"]
@@ -89,7 +89,7 @@ def run_sweep(
     store = Store(out, grid)
     missing = in_order(store.missing())
     if missing or not (out / "results.parquet").is_file():
-        stamp = {**versions(), "revision": revision()}
+        stamp = {**versions(), "revision": revision(), "source": source()}
         pool = partial(_on_cluster, scheduler) if scheduler else partial(_on_processes, workers)
         failed = _compute(missing, store, stamp, pool, cache.absolute(), console or Console(quiet=True))
     else:

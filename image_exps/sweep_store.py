@@ -6,6 +6,7 @@ run has lost nothing but the cells in flight; the next one computes those that h
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,10 +16,11 @@ import pandas as pd
 import torch
 
 import lml
+import toy
 from image_exps.sweep_grid import Cell, Grid
 from theory_checks.records import atomic
 
-__all__ = ["Store", "read_results", "versions"]
+__all__ = ["Store", "read_results", "source", "versions"]
 
 #: Of the columns and their meaning.
 FORMAT = 1
@@ -29,6 +31,19 @@ _RESULTS = "results.parquet"
 def versions() -> dict[str, str | int]:
     """Return what figures depend on besides their parameters, and are never mixed in one folder."""
     return {"format": FORMAT, "package": lml.__version__, "torch": torch.__version__}
+
+
+def source() -> str:
+    """Return a digest of the code that figures depend on: a row says which state of it made it."""
+    here = Path(__file__).parent
+    own = ("arms", "endpoints", "flow_ends", "imperfect", "seeds", "sweep_cell", "sweep_models", "targets")
+    files = [here / f"{name}.py" for name in own]
+    for folder in (Path(lml.__file__).parent, Path(toy.__file__).parent, here / "distances", here / "networks"):
+        files += sorted(folder.rglob("*.py"))
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 class Store:

@@ -12,6 +12,7 @@ from rich.console import Console
 from image_exps.commands._options import plain_errors
 from image_exps.sweep import run_sweep
 from image_exps.sweep_grid import find_grid, load_grid
+from image_exps.sweep_store import read_results
 
 
 @click.command(name="sweep")
@@ -41,7 +42,7 @@ from image_exps.sweep_grid import find_grid, load_grid
 @click.option("--list", "list_only", is_flag=True, help="List the cells and exit.")
 @plain_errors
 def command(grid: str, out: Path | None, workers: int, scheduler: str | None, cache: Path, list_only: bool) -> None:
-    """Compute the cells of GRID, a TOML file or one that comes with the package: quick, table1.
+    """Compute the cells of GRID, a TOML file or one that comes with the package: quick, table1, ...
 
     \b
     A cell is a target, a model, an arm (sampler and correction), a number of evaluations and a seed:
@@ -65,6 +66,8 @@ def command(grid: str, out: Path | None, workers: int, scheduler: str | None, ca
         sys.exit(130)
     console.print(f"{done.computed} cells computed, {done.kept} kept, {len(done.failed)} failed.", markup=False)
     console.print(f"Results: {done.results}", markup=False)
+    if done.results.is_file() and (states := read_results(done.results)["source"].nunique()) > 1:
+        console.print(f"The rows come from {states} states of the source, see the column 'source'.", markup=False)
     for error in dict.fromkeys(done.failed.values()):
         console.print(error, markup=False)
     sys.exit(1 if done.failed else 0)

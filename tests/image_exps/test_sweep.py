@@ -31,8 +31,8 @@ PART = {
     "distances": ["frechet", "endpoint-rmse"],
     "repeats": 20,
 }
-# What a run measures of itself; all else is the same to the bit.
-TIMES = ["seconds", "sampling_seconds", "distance_seconds"]
+# What a run says of itself; all else is the same to the bit.
+TIMES = ["seconds", "sampling_seconds", "distance_seconds", "revision", "source"]
 TOML = f"""
 name = "small"
 [[part]]
@@ -77,6 +77,7 @@ def test_a_row_has_every_parameter_the_figure_and_where_it_comes_from(whole):
     assert set(lml["damping"]) == {1e-3}
     assert set(lml["mixing"]) == {1e-4}
     pd.testing.assert_frame_equal(figures(whole / "results.parquet"), figures(whole))
+    assert rows["source"].unique().tolist() == [sweep_store.source()]
 
 
 def test_a_sample_is_the_same_in_a_run_of_any_size():
@@ -189,7 +190,7 @@ def test_names_of_arms_stand_for_several():
 
 
 def test_the_grids_that_come_with_the_package_are_valid():
-    for name in ("quick", "table1"):
+    for name in ("ablations", "networks", "quick", "table1"):
         assert len(load_grid(find_grid(name)).cells) > 50
 
 
@@ -233,8 +234,23 @@ def test_a_file_that_is_no_grid_is_named(tmp_path):
     file.write_text("name = ")
     with pytest.raises(ValueError, match=r"bad.toml must be a TOML file"):
         load_grid(file)
-    with pytest.raises(ValueError, match="grid must be a TOML file or one of quick, table1, got 'fast'"):
+    with pytest.raises(
+        ValueError, match="grid must be a TOML file or one of ablations, networks, quick, table1, got 'fast'"
+    ):
         find_grid("fast")
+
+
+def test_rows_of_two_states_of_the_source_are_told(tmp_path, cache, monkeypatch):
+    file = tmp_path / "small.toml"
+    file.write_text(TOML)
+    options = [str(file), "--out", str(tmp_path / "out"), "--cache", str(cache), "--workers", "1"]
+    assert "states of the source" not in CliRunner().invoke(command, options).output
+    next((tmp_path / "out" / "cells").iterdir()).unlink()
+    (tmp_path / "out" / "results.parquet").unlink()
+    monkeypatch.setattr(sweep, "source", lambda: "edited")
+    done = CliRunner().invoke(command, options)
+    assert "1 cells computed, 5 kept, 0 failed." in done.output
+    assert "The rows come from 2 states of the source" in done.output
 
 
 def test_workers_and_schedulers_that_are_none_are_refused(tmp_path, monkeypatch):
@@ -258,7 +274,7 @@ def test_the_commands_sweep_and_tabulate_and_tell_mistakes_in_one_line(tmp_path,
     assert run(table_command, [str(tmp_path / "out"), "--target", "x"]).exit_code == 2
     wrong = run(command, ["fast"])
     assert wrong.exit_code == 2
-    assert "grid must be a TOML file or one of quick, table1" in wrong.output
+    assert "grid must be a TOML file or one of" in wrong.output
 
 
 @pytest.mark.slow
