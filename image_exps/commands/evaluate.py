@@ -30,7 +30,7 @@ T2I-CompBench: prompts, pictures, layout, its own evaluation, scores read back:
   python -m image_exps evaluate out/color --compbench color --compbench-dir out/color-bench
 """,
 )
-@click.argument("folder", type=_FOLDER)
+@click.argument("folder", type=_FOLDER, required=False)
 @click.option("--score", "names", multiple=True, metavar="NAME", help="A score of single pictures; can be repeated.")
 @click.option("--real", type=_FOLDER, help="Folder of real pictures: their Frechet distance is measured.")
 @click.option("--inception", type=_FILE, help="torch-fidelity's Inception weights: FID. Without: FD-EffNetLite0.")
@@ -42,10 +42,10 @@ T2I-CompBench: prompts, pictures, layout, its own evaluation, scores read back:
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the resamples.")
 @click.option("--device", default=None, help="cpu, cuda, cuda:N.", show_default="cuda if there is one, or cpu")
 @click.option("--out", "-o", type=_FILE, help="Parquet file of the results.", show_default="FOLDER/results.parquet")
-@click.option("--list", "list_only", is_flag=True, is_eager=False, help="List the scores that --score knows, and exit.")
+@click.option("--list", "list_only", is_flag=True, help="List the scores that --score knows, and exit.")
 @shared.plain_errors
 def command(
-    folder: Path,
+    folder: Path | None,
     names: tuple[str, ...],
     real: Path | None,
     inception: Path | None,
@@ -73,6 +73,8 @@ def command(
         for score in scores.values():
             click.echo(f"{score.name}  ({'more' if score.higher_is_better else 'less'} is better)")
         return
+    if folder is None:
+        raise ValueError("FOLDER must be given: the folder of pictures to be scored")
     if inception is not None and real is None:
         raise ValueError("inception: an FID needs real pictures to compare with, give their folder with --real")
     if (compbench is None) != (compbench_dir is None):

@@ -81,6 +81,7 @@ def test_captions_are_written_for_sample(tmp_path):
         (("evaluate", "FOLDER", "--clip-dir", "none"), "Fetch one"),
         (("evaluate", "FOLDER", "--compbench", "color"), "belong together"),
         (("evaluate", "nowhere"), "nowhere is not there"),
+        (("evaluate",), "FOLDER must be given"),
         (("report", "FOLDER"), "run evaluate or time first"),
         (("report", "FOLDER", "--out", "page.pdf"), "out must end in one of"),
         (("captions", "--out", "x.json"), "give one of --coco and --compbench"),
@@ -97,6 +98,12 @@ def test_a_bad_request_is_one_message(tmp_path, monkeypatch, words, message):
     assert message in " ".join(result.output.split())
     assert not list(tmp_path.glob("*.json"))
     assert not list(tmp_path.rglob("*.parquet"))
+
+
+def test_the_scores_are_listed_without_a_folder():
+    result = run("evaluate", "--list")
+    assert result.exit_code == 0
+    assert "colourfulness  (more is better)" in result.output
 
 
 @pytest.mark.parametrize("command", ["evaluate", "time", "report", "captions"])
