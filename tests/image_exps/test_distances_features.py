@@ -6,7 +6,7 @@ import torch
 from sklearn.datasets import load_sample_images
 
 import toy
-from image_exps.distances import efficientnet, estimate
+from image_exps.distances import efficientnet, estimate, reference_of
 from image_exps.distances.efficientnet import EfficientNetLite0, efficientnet_lite0
 from image_exps.distances.features import SIDE, FeatureSpace, FrechetFeatures, picture_features
 from image_exps.distances.frechet import frechet_statistic
@@ -71,6 +71,17 @@ def test_features_do_not_depend_on_the_other_pictures_and_grey_is_three_equal_ch
     assert torch.equal(picture_features(images[:1] * 4), picture_features((images[:1] * 4).clamp(-1, 1)))
 
 
+def test_features_of_exact_samples_are_kept_on_disk(monkeypatch, tmp_path):
+    monkeypatch.setenv("LML_CACHE", str(tmp_path))
+    images = toy.dataset("emoji").images[:20]
+    pictures = toy.Pictures(images, ("",) * 20, "few")
+    first = FrechetFeatures(pictures).space
+    assert torch.equal(first.fixed, first.of(reference_of(pictures).fixed(20)))
+    assert len(list(tmp_path.glob("features-few-*"))) == 1
+    monkeypatch.setattr("image_exps.distances.features.picture_features", None)
+    assert torch.equal(FrechetFeatures(pictures).space.fixed, first.fixed)
+
+
 def test_pictures_of_another_shape_and_absent_weights_are_refused(monkeypatch, tmp_path):
     for shape in ((0, 3, 8, 8), (2, 2, 8, 8), (2, 64)):
         with pytest.raises(ValueError, match="pictures must have shape"):
@@ -95,6 +106,8 @@ class Stub(FeatureSpace):
 
     def of(self, x):
         return x
+
+    stored = of
 
 
 def test_the_distance_is_that_of_the_features_moments_and_its_floor_is_of_other_pictures():
