@@ -75,12 +75,14 @@ class Distance(ABC):
         name: by which it is found.
         higher_is_better: whether it grows with quality.
         least: the fewest samples that it is defined for.
+        bounds: between which its expectation lies; an interval ends there.
         reference: what the samples are compared with.
     """
 
     name: str
     higher_is_better: bool = False
     least: int = 2
+    bounds: tuple[float, float] = (-math.inf, math.inf)
 
     def __init__(self, reference: Reference) -> None:
         self.reference = reference
@@ -225,7 +227,7 @@ def estimate(
         ValueError: for samples that the distance refuses, fewer than two repeats, a level outside of (0, 1).
     """
     (value,), draws = bootstrap(distance, (samples,), repeats=repeats, generator=generator)
-    _, low, high = _centred(float(value), draws[:, 0], level)
+    low, high = np.clip(_centred(float(value), draws[:, 0], level)[1:], *distance.bounds).tolist()
     count = len(samples)
     remarks = [distance.remark(count)]
     middle = least = most = math.nan

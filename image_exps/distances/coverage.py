@@ -51,6 +51,7 @@ class ModeCoverage(Distance):
     """
 
     name = "mode-coverage"
+    bounds = (0.0, 1.0)
     higher_is_better = True
     least = 1
 
@@ -145,6 +146,7 @@ class Coverage(_BallDistance):
     """The share of balls with at least one sample: diversity. It grows with ``n``."""
 
     name = "coverage"
+    bounds = (0.0, 1.0)
 
     def _of_balls(self, inside: Tensor) -> Statistic:
         times = inside.sum(0)

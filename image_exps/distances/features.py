@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import math
 import sys
 from functools import cached_property, lru_cache
 
@@ -179,6 +180,7 @@ class FrechetFeatures(FeatureDistance):
     """
 
     name = "FD-EffNetLite0"
+    bounds = (0.0, math.inf)
 
     def __init__(
         self, target: Comparable | Pictures | ExactTarget | Reference, space: FeatureSpace | None = None

@@ -68,6 +68,7 @@ class FrechetDistance(Distance):
     """
 
     name = "frechet"
+    bounds = (0.0, math.inf)
 
     def __init__(self, target: Comparable | Pictures | ExactTarget | Reference) -> None:
         super().__init__(reference_of(target))
@@ -109,6 +110,7 @@ class FrechetPCA(Distance):
     """
 
     name = "frechet-pca"
+    bounds = (0.0, math.inf)
 
     def __init__(self, target: Comparable | Pictures | ExactTarget | Reference, components: int = 64) -> None:
         super().__init__(reference_of(target))

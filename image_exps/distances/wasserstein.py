@@ -39,6 +39,7 @@ class SlicedW2(Distance):
     """
 
     name = "sliced-w2"
+    bounds = (0.0, math.inf)
     least = 1
 
     def __init__(self, target: Comparable | Pictures | ExactTarget | Reference, directions: int = _DIRECTIONS) -> None:
@@ -85,6 +86,7 @@ class W2(Distance):
     """
 
     name = "w2"
+    bounds = (0.0, math.inf)
     least = 1
 
     def __init__(self, target: Comparable | Pictures | ExactTarget | Reference) -> None:

@@ -260,6 +260,12 @@ def test_an_estimate_has_its_floor_at_equal_n_and_a_difference_is_paired():
         estimate(distance, x, generator=generator(), level=1.0)
 
 
+def test_an_interval_ends_where_the_distance_does():
+    distance = ModeCoverage(TWO)
+    found = estimate(distance, TWO.sample(40, generator=generator(2)), generator=generator(), repeats=100)
+    assert found.low < found.value <= found.high <= 1
+
+
 def test_no_floor_is_made_of_too_few_real_pictures():
     found = estimate(EnergyDistance(pictures(40, 1, 3, 3)), draws(18, 9), generator=generator(), repeats=5)
     assert math.isnan(found.floor)
