@@ -63,7 +63,7 @@ def main() -> None:
       python -m image_exps models
       python -m image_exps sample --model sd15 --model-dir models/sd15 --prompt "a red fox" --out out/fox
 
-    Each command has its own --help.
+    Each command has its own --help. LML_TRACEBACK=1 in the environment shows where an error arose.
     """  # noqa: D301
     # What these libraries say at a start is addressed to their developers.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")

@@ -88,9 +88,12 @@ class Request:
             raise ValueError(f"guidance must lie in [0, 1000), got {self.guidance}")
         if self.guidance is not None and self.model.guidance is None:
             raise ValueError(f"guidance: {self.model.name} takes no prompts, got {self.guidance}")
-        needs = self.model.controlnet is not None
-        if needs != bool(self.controls):
-            raise ValueError(f"controls: {self.model.name} {'needs some' if needs else 'takes none'}")
+        if self.model.controlnet is not None and not self.controls:
+            raise ValueError(
+                f"controls: {self.model.name} needs a picture of edges, depth or pose, got none (--control)"
+            )
+        if self.model.controlnet is None and self.controls:
+            raise ValueError(f"controls: {self.model.name} takes none, got {self.controls[0]}")
 
 
 @dataclass(frozen=True)

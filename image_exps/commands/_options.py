@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -43,13 +44,18 @@ def _together(*options: Callable[[Any], Any]) -> Callable[[F], F]:
 
 
 def plain_errors(function: F) -> F:
-    """Turn a ``ValueError``, which names the argument and what is allowed, into a usage error: exit status 2."""
+    """Turn a ``ValueError``, which names the argument and what is allowed, into a usage error: exit status 2.
+
+    With ``LML_TRACEBACK=1`` in the environment it is left as it is, to see where it arose.
+    """
 
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
         except ValueError as error:
+            if os.environ.get("LML_TRACEBACK"):
+                raise
             raise click.UsageError(str(error)) from error
 
     return wrapped  # type: ignore[return-value]

@@ -91,7 +91,7 @@ def command(
     session = open_session(request)
     for sampler in chosen:
         session.renderer(sampler).check_prompts(prompts)  # all of them, before the first takes its time
-    rows = []
+    rows: list[list[np.ndarray[Any, Any] | None]] = []
     with Bar(model.name, Process()) as bar:
         for sampler in chosen:
             renderer = session.renderer(sampler)
