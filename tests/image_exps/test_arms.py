@@ -160,7 +160,7 @@ def test_other_modules_can_add_corrections(monkeypatch):
     ("name", "message"),
     [
         ("dddim", "base must be one of ddim, pndm, dpm-solver-3, .* got 'dddim'"),
-        ("ddim@even", "spacing must be one of time, log-snr, karras, got 'even'"),
+        ("ddim@even", "spacing must be one of time, log-snr, karras.* got 'even'"),
         ("ddim/lmm", "correction must be one of none, lml, .* got 'lmm'"),
         ("ddim/lml(lambda=1)", "parameter of lml must be one of damping, mixing, .* got 'lambda'"),
         ("ddim/float32(size=1)", "parameter of float32 must be one of .none"),

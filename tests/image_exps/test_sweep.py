@@ -234,9 +234,7 @@ def test_a_file_that_is_no_grid_is_named(tmp_path):
     file.write_text("name = ")
     with pytest.raises(ValueError, match=r"bad.toml must be a TOML file"):
         load_grid(file)
-    with pytest.raises(
-        ValueError, match="grid must be a TOML file or one of ablations, networks, quick, table1, got 'fast'"
-    ):
+    with pytest.raises(ValueError, match=r"grid must be a TOML file or one of ablations, .* table1, got 'fast'"):
         find_grid("fast")
 
 
