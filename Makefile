@@ -1,5 +1,6 @@
 # make           set up (.venv)
 # make verify    the ledger: every claim with its verdict; 3 minutes
+# make figures   the figures with their captions, in out/figures; 5 minutes, then seconds as long as nothing changed
 # make notebooks run the notebooks of theory_checks in place; 3 minutes
 # make test      the test suite; 10 minutes
 # make mutation  every seeded fault, and which check kills it; 7 minutes
@@ -14,7 +15,7 @@ INSTALLED := $(VENV)/.installed
 LEDGER := out/verify/.complete
 SOURCES := $(shell git ls-files -co --exclude-standard -- 'lml/*' 'toy/*' 'theory_checks/*' 'image_exps/*' 2>/dev/null)
 
-.PHONY: setup verify notebooks mutation mutation-general test test-slow lint bench docs clean
+.PHONY: setup verify figures notebooks mutation mutation-general test test-slow lint bench docs clean
 setup: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -34,6 +35,9 @@ $(LEDGER): $(INSTALLED) $(SOURCES)
 	@rm -f $@
 	@$(BIN)/python -m theory_checks --out out/verify
 	@touch $@
+
+figures: $(INSTALLED)
+	$(BIN)/python -m paper_figures
 
 # The outputs are kept with the notebooks: run this after a change that they show.
 notebooks: $(INSTALLED)

@@ -112,9 +112,8 @@ def _sketch(axis: Axes, vectors: np.ndarray) -> None:
     for vector, (label, colour, dashes) in zip(vectors @ rotation.T, looks, strict=True):
         arrow = {"arrowstyle": "-|>", "color": colour, "lw": 1.4, "linestyle": dashes, "shrinkA": 0, "shrinkB": 0}
         axis.annotate("", vector, (0, 0), arrowprops=arrow)
-        axis.text(
-            *(vector * (1 + 0.2 / np.linalg.norm(vector))), label, color=colour, ha="center", va="center", fontsize=9
-        )
+        place = vector * (1 + 0.2 / np.linalg.norm(vector))
+        axis.text(place[0], place[1], label, color=colour, ha="center", va="center", fontsize=9)
     axis.set(aspect="equal", xlim=(-1.3, 1.3), ylim=(-1.25, 1.4))
     axis.set_axis_off()
     axis.set_title("away from the previous noise")

@@ -102,8 +102,8 @@ FIGURE = PaperFigure(
     caption="""Hilbert-Schmidt distance of the diffusion Hessian from the outer product of the score, its bound in Prop.
     2 (restored constant, exact score), and three yardsticks: the zero matrix, the best multiple of the outer product,
     and the best sum of it with a multiple of the identity, each fitted at every point. Lines: means over samples of the
-    noise level, n = {n} at each of {levels} levels; bands: least and largest of the samples. The bound holds (the
-    largest error over its bound: {tight}), yet at log-SNR {low} the outer product is {worse} times as far from the
-    Hessian as the zero matrix is ({name}; claims H3 and H5).""",
+    noise level, n = {n} at each of {levels} levels from log-SNR {low} to {high}; bands: least and largest of the
+    samples. The bound holds (the largest error over its bound: {tight}), yet at log-SNR {low} the outer product is
+    {worse} times as far from the Hessian as the zero matrix is ({name}; claims H3 and H5).""",
     small={"names": ("digits",), "count": 2},
 )

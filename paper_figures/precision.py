@@ -69,7 +69,7 @@ def _error(noise: Tensor, previous: Tensor, lam: float) -> np.ndarray:
 def _deviation(direction: Tensor, truth: Tensor) -> np.ndarray:
     """Return ``|direction - truth|/|truth|`` a sample, (B,)."""
     e = truth.double()
-    return ((direction.double() - e).norm(dim=1) / e.norm(dim=1)).numpy()
+    return np.asarray(((direction.double() - e).norm(dim=1) / e.norm(dim=1)).numpy())
 
 
 def draw(data: Data) -> Figure:

@@ -16,8 +16,10 @@ import matplotlib as mpl
 import numpy as np
 from cycler import cycler
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 __all__ = [
     "LIMIT",
@@ -154,10 +156,19 @@ def panels(
 def panels_by_name(
     layout: Any, *, width: float = TWO_COLUMNS, height: float, **options: Any
 ) -> tuple[Figure, dict[str, Axes]]:
-    """Return a figure of the full width and height in inches, and its axes by the names in ``layout``, a list of rows."""
+    """Return a figure of the full width and height in inches, and its axes by the names in the rows of ``layout``."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure, dict(figure.subplot_mosaic(layout, **options))
+
+
+def plain_log(axis: Axis, values: np.ndarray) -> None:
+    """Make the ticks of a logarithmic axis plain numbers: 1, 2 and 5 of each decade where few decades are shown."""
+    seen = values[np.isfinite(values) & (values > 0)]
+    few = len(seen) > 0 and seen.max() < 30 * seen.min()
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,)))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_locator(NullLocator())
 
 
 def label_panels(axes: np.ndarray | list[Axes]) -> None:

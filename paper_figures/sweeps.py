@@ -1,0 +1,113 @@
+"""Rows of sweeps for the figures: those that are shipped as Parquet where there are some, else a few computed here."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+import image_exps
+from image_exps.distances import estimate
+from image_exps.sweep_cell import blocks_of, prepare, run_cell
+from image_exps.sweep_grid import FLOW, Cell, parse_grid
+from image_exps.sweep_store import read_results
+from paper_figures.figure import Data
+from theory_checks.progress import track
+
+__all__ = ["LEVEL", "Curve", "curve", "rows_of", "shipped", "table"]
+
+#: Of the intervals of a sweep's rows.
+LEVEL = float(inspect.signature(estimate).parameters["level"].default)
+
+_RESULTS = Path(image_exps.__file__).parent / "results"
+
+# Where sweeps keep the endpoints of the exact flow too.
+_ENDS = Path("out/cache/flow-ends")
+
+_COLUMNS = (
+    "target", "model", "arm", "base", "correction", "damping", "mixing", "evaluations", "seed", "count", "distance",
+    "value", "low", "high", "floor", "floor_low", "floor_high",
+)  # fmt: skip
+
+
+class Curve(NamedTuple):
+    """Values with the ends of their intervals against ``x``, ascending; each of shape (n,)."""
+
+    x: np.ndarray
+    value: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+    @property
+    def bars(self) -> np.ndarray:
+        """The intervals as lengths below and above, (2, n)."""
+        return np.stack((self.value - self.low, self.high - self.value))
+
+
+def shipped() -> tuple[Path, ...]:
+    """Return the result files of sweeps that the package has."""
+    return tuple(sorted(_RESULTS.rglob("results.parquet")))
+
+
+def rows_of(grid: Mapping[str, Any], *, use_shipped: bool = True) -> dict[str, np.ndarray]:
+    """Return rows for the cells of a grid, as arrays under ``rows: column``, and whether they were shipped.
+
+    Shipped rows serve if they have every arm, distance and number of evaluations that the grid names of a target and
+    model, of whatever number of samples and seeds; all of them are then returned.
+    """
+    cells = parse_grid(grid).cells
+    found = _from_shipped(cells) if use_shipped else None
+    frame = pd.DataFrame(_compute(cells)) if found is None else found
+    rows = {f"rows: {c}": _plain(frame[c]) for c in _COLUMNS}
+    return {**rows, "shipped": np.array(found is not None)}
+
+
+def table(data: Data) -> pd.DataFrame:
+    """Return the rows that `rows_of` put into the data of a figure."""
+    return pd.DataFrame({c: data[f"rows: {c}"] for c in _COLUMNS})
+
+
+def curve(rows: pd.DataFrame, along: str = "evaluations") -> Curve:
+    """Return the values of rows of one arm and distance along a column, of several seeds their mean.
+
+    The interval is that of a mean of independent figures.
+    """
+    points = []
+    for x, group in rows.groupby(along):
+        value, n = group["value"].mean(), len(group)
+        below, above = (np.sqrt(np.square(group["value"] - group[end]).sum()) / n for end in ("low", "high"))
+        points.append((x, value, value - below, value + above))
+    return Curve(*np.array(points, dtype=np.float64).reshape(-1, 4).T)
+
+
+def _from_shipped(cells: Sequence[Cell]) -> pd.DataFrame | None:
+    frames = [read_results(path) for path in shipped()]
+    if not frames:
+        return None
+    frame = pd.concat(frames, ignore_index=True)
+    worlds = {(c.target, c.model) for c in cells}
+    arms, distances = {c.arm for c in cells}, {d for c in cells for d in c.distances}
+    there = set(zip(*(frame[c] for c in ("target", "model", "arm", "evaluations", "distance")), strict=True))
+    wanted = {(c.target, c.model, c.arm, c.evaluations, d) for c in cells for d in c.distances}
+    if not wanted <= there:
+        return None
+    of_worlds = np.array([pair in worlds for pair in zip(frame["target"], frame["model"], strict=True)])
+    return frame[of_worlds & frame["arm"].isin(arms) & frame["distance"].isin(distances)]
+
+
+def _compute(cells: Sequence[Cell]) -> list[dict[str, Any]]:
+    folder = _ENDS.absolute()
+    worlds = {(*c.world, c.seed, b) for c in cells if FLOW in c.distances for b in blocks_of(c.count)}
+    for target, model, seed, block in track(sorted(worlds), "endpoints of the exact flow"):
+        prepare(target, model, seed, block, folder)
+    return [row for cell in track(cells, "cells of a sweep") for row in run_cell(cell, folder)]
+
+
+def _plain(column: pd.Series) -> np.ndarray:
+    """Return a column as numbers or as text of fixed width, which an array file keeps without pickle."""
+    number = column.dtype.kind in "biuf"
+    return np.asarray(column.to_numpy(dtype=np.float64) if number else column.to_numpy().astype(np.str_))

@@ -1,0 +1,124 @@
+"""What LML costs: time of a step with and without it by dimension, and its share of a network's evaluation (T1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+import toy
+from image_exps.cost import SHARE, check_cost
+from image_exps.timing import HostClock, interleaved, machine
+from lml.correction import LML, Memory
+from lml.samplers import DDIM, Level, sample
+from paper_figures.figure import Data, PaperFigure, of_finding, read
+from paper_figures.style import LIMIT, ROLES, TWO_COLUMNS, label_panels, panels
+from theory_checks.ledger import Settings
+from theory_checks.progress import track
+
+# From a digit to a latent of 128 x 128 and beyond.
+_DIMS = (64, 3072, 16384, 65536, 262144)
+_STEPS = 10
+_QUARTILES = (0.5, 0.25, 0.75)
+
+_SHARES = {
+    "LML's share of a network's evaluation": "step minus base",
+    "the same, the correction alone": "LML alone",
+    "bytes moved by LML over SD 1.5's weights": "bytes",
+}
+
+
+def compute(settings: Settings, *, dims: Sequence[int] = _DIMS, repetitions: int | None = None) -> Data:
+    """Return microseconds a step by dimension, median and quartiles, and the figures of claim T1."""
+    n = repetitions or settings.pick(100, 1000)
+    levels = toy.noise_levels(toy.noise_schedule("vp-linear"), _STEPS, times=(1.0, 1e-3))
+    correction = LML()
+    rows = []
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as claim T1
+    with torch.inference_mode():
+        for stream, d in enumerate(track(dims, "steps without a network")):
+            outputs = torch.randn((_STEPS, 1, d), generator=settings.generator(stream))
+
+            def model(x: Tensor, level: Level, outputs: Tensor = outputs) -> Tensor:
+                return outputs[min(int((1 - level.time) * _STEPS), _STEPS - 1)]
+
+            x = outputs[0]
+            arms: dict[str, Callable[[], object]] = {
+                "base": partial(sample, DDIM, model, x, levels),
+                "lml": partial(sample, DDIM, model, x, levels, correction),
+                "alone": partial(correction.correct, outputs[1], Memory((outputs[0],))),
+            }
+            seconds = interleaved(arms, n, HostClock())
+            steps = {"base": _STEPS, "lml": _STEPS, "alone": 1}
+            rows.append([1e6 * np.quantile(seconds[name], _QUARTILES) / k for name, k in steps.items()])
+    torch.set_num_threads(threads)
+    return {
+        **of_finding(check_cost(settings, repetitions=repetitions)),
+        "dims": np.array(dims),
+        "microseconds": np.array(rows),
+        "repetitions": np.array(n),
+        "share": np.array(SHARE),
+        "device": np.array(machine(torch.device("cpu"))["device"]),
+    }
+
+
+def draw(data: Data) -> Figure:
+    """Draw the time of a step, and the shares of an evaluation below their limit."""
+    figure, (axes,) = panels(1, 2, width=TWO_COLUMNS, height=2.7)
+    left, right = axes
+    looks = (("DDIM's step", ROLES["ddim"]), ("the step with LML", ROLES["LML"]), ("LML alone", ROLES["extrapolation"]))
+    for k, (label, look) in enumerate(looks):
+        middle, low, high = data["microseconds"][:, k].T
+        left.errorbar(data["dims"], middle, yerr=(middle - low, high - middle), color=look.colour, marker=look.marker,
+                      label=label)  # fmt: skip
+    left.set(xscale="log", yscale="log", xlabel="dimension $d$", ylabel="microseconds, without a network")
+    left.set_title("a step at batch 1")
+    left.legend(loc="upper left")
+    values = [100 * read(data, name)[0] for name in _SHARES]
+    places = np.arange(len(values))[::-1]
+    right.barh(places, values, height=0.5, color=ROLES["LML"].colour)
+    for place, value in zip(places, values, strict=True):
+        right.text(value, place, f" {value:.2g} %", va="center", fontsize=7)
+    limit = 100 * float(data["share"])
+    right.axvline(limit, color=LIMIT, lw=1, ls="--")
+    right.text(limit, len(values) - 0.55, "limit of T1 ", color="#555555", fontsize=7, ha="right", va="bottom")
+    right.set_yticks(places, list(_SHARES.values()))
+    right.set(xlabel="percent of a network's evaluation", xlim=(0, 1.1 * max(limit, *values)), ylim=(-0.6, len(values)))
+    right.set_title("share of an evaluation")
+    label_panels(axes)
+    return figure
+
+
+def facts(data: Data) -> Mapping[str, str]:
+    """Return what the caption says in numbers."""
+    base = read(data, "a step with LML over a step of DDIM")
+    return {
+        "n": f"{int(data['repetitions'])}",
+        "device": str(data["device"]),
+        "limit": f"{float(data['share']):.1%}",
+        "difference": f"{read(data, next(iter(_SHARES)))[0]:.2%}",
+        "evaluation": f"{read(data, 'an evaluation of the network that was timed')[0]:.0f}",
+        "ratio": f"{base[0]:.1f} [{base[1]:.1f}, {base[2]:.1f}]",
+    }
+
+
+FIGURE = PaperFigure(
+    name="time_overhead",
+    title="time of a step with and without LML, and its share of a network's evaluation",
+    compute=compute,
+    draw=draw,
+    facts=facts,
+    caption="""What LML costs, on {device}, one thread, float32, in one process, the arms taking turns, n = {n}
+    repetitions; another run gives other times. (a) A step of DDIM, the same with LML, and LML alone, at batch one with
+    the network's outputs given; medians, bars: quartiles. (b) LML's share of one evaluation of a network of Stable
+    Diffusion's blocks at a tenth of its width ({evaluation} ms), by difference and alone, and by the bytes that it
+    moves over the weights of Stable Diffusion itself; dashed: {limit}, the limit of claim T1. By difference LML adds
+    {difference} of an evaluation, while a step with it takes {ratio} times that of DDIM (median, quartiles) where there
+    is no network.""",
+    small={"dims": (64, 3072), "repetitions": 3},
+)

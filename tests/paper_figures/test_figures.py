@@ -1,0 +1,293 @@
+"""Every figure on small data: files, captions, cache, fonts, and the command."""
+
+import ast
+import re
+import string
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from paper_figures import cache, code_version, sweeps
+from paper_figures.__main__ import main
+from paper_figures.figure import NAMES, PaperFigure, find, typed_numbers
+from paper_figures.render import render
+from paper_figures.style import TWO_COLUMNS, panels, style
+from theory_checks.ledger import Settings
+
+SETTINGS = Settings(seed=3)
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory):
+    """The data of every figure, small, computed once."""
+    folder = tmp_path_factory.mktemp("data")
+    made = {}
+
+    def data_of(name):
+        if name not in made:
+            figure = find(name)
+            made[name], _ = cache.data_of(figure, SETTINGS, folder, parameters=figure.small)
+        return made[name]
+
+    return data_of
+
+
+def counting(figure, calls):
+    def compute(settings, **parameters):
+        calls.append(parameters)
+        return {"x": np.arange(3.0)}
+
+    compute.__module__ = figure.compute.__module__
+    return replace(figure, compute=compute)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_figure_has_print_screen_and_a_caption_of_its_data(name, small, tmp_path):
+    figure, data = find(name), small(name)
+    files = render(figure, data, SETTINGS, tmp_path)
+    with Image.open(files.png) as image:
+        width, height = image.size
+        dpi = image.info["dpi"][0]
+        pixels = np.asarray(image.convert("L"))
+    assert width / dpi == pytest.approx(TWO_COLUMNS, abs=0.01)
+    assert 1 < height / dpi < 9.5  # a page
+    assert pixels.std() > 5  # not blank
+    edge = np.concatenate((pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]))
+    assert edge.min() == 255  # nothing is cut
+    caption = files.caption.read_text(encoding="utf-8")
+    assert f"python -m paper_figures {name} --profile quick --seed 3" in caption
+    assert "{" not in caption
+    for text in figure.facts(data).values():
+        assert text in caption
+        assert "nan" not in text.split()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_caption_is_filled_from_the_data(name, small):
+    figure, data = find(name), small(name)
+    fields = {field for _, field, _, _ in string.Formatter().parse(figure.caption) if field}
+    assert fields == set(figure.facts(data))
+    followed = set()
+    for key, value in data.items():
+        if value.dtype.kind not in "if":
+            continue
+        try:
+            changed = figure.facts({**data, key: value + 1})
+        except (KeyError, IndexError):  # by this number other data are looked up
+            changed = {}
+        followed |= {field for field, text in changed.items() if text != figure.facts(data)[field]}
+    assert len(followed) >= min(3, len(fields))
+
+
+def numbers(text):
+    return [float(found) for found in re.findall(r"-?\d+(?:\.\d+)?(?:e-?\d+)?", text)]
+
+
+def said(name, small, pattern):
+    """Return the numbers of a part of a caption."""
+    return numbers(re.search(pattern, find(name).filled(small(name), SETTINGS))[1])
+
+
+def test_schematic_says_the_medians_that_it_draws(small):
+    data = small("schematic")
+    at = list(data["counts"]).index(data["steps"])
+    assert said("schematic", small, r"LML (\S+ \[.*?\])\.") == pytest.approx(data["error: LML"][at, :3], abs=5e-4)
+    assert said("schematic", small, r"(n = \d+) noises") == [data["n"]] == [find("schematic").small["count"]]
+
+
+def test_quality_says_the_values_that_it_draws(small):
+    rows = sweeps.table(small("quality"))
+    row = rows[(rows["arm"] == "ddim/lml") & (rows["evaluations"] == 5) & (rows["distance"] == "frechet")].iloc[0]
+    expected = [row["value"], row["low"], row["high"]]
+    assert said("quality", small, r"LML (\S+ \[.*?\]), noise") == pytest.approx(expected, rel=5e-3)
+
+
+def test_order_says_the_figure_of_its_claim(small):
+    expected = small("order")["figure: observed order with LML, all bases"][:3]
+    assert said("order", small, r"the order is (\S+ \[.*?\])") == pytest.approx(expected, abs=6e-3)
+
+
+def test_precision_says_what_float32_adds(small):
+    row = small("precision")["float32"][0]
+    (percent,) = said("precision", small, r"float32 adds (\d+%)")
+    assert percent == pytest.approx(100 * row[2], abs=0.5)
+
+
+def test_a_number_that_is_typed_is_refused():
+    assert typed_numbers("Figure 6 and Prop. 2 of claim K3, in float32, DPM-Solver-3 and W2") == []
+    assert typed_numbers("n = 512 samples {n} at 0.5") == ["512", "0.5"]
+    with pytest.raises(ValueError, match=r"caption of geometry must take its numbers from the data, got 512"):
+        replace(find("geometry"), caption="n = 512")
+
+
+@pytest.mark.parametrize("name", ["geometry", "samples"])
+def test_the_same_data_give_the_same_bytes_without_dates(name, small, tmp_path):
+    one, two = (render(find(name), small(name), SETTINGS, tmp_path / folder) for folder in "ab")
+    for first, second in zip(vars(one).values(), vars(two).values(), strict=True):
+        assert first.read_bytes() == second.read_bytes()
+    assert b"CreationDate" not in one.pdf.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["geometry", "convergence"])
+def test_fonts_are_embedded_in_the_pdf(name, small, tmp_path):
+    pdf = render(find(name), small(name), SETTINGS, tmp_path).pdf.read_bytes()
+    described, embedded = pdf.count(b"/Type /FontDescriptor"), pdf.count(b"/FontFile2")
+    assert described > 0
+    assert embedded == described  # each font that is named is there, as TrueType
+    assert b"/Type3" not in pdf
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_texts_are_seven_points_or_more_at_print_size(name, small):
+    figure, data = find(name), small(name)
+    with style():
+        drawn = figure.draw(data)
+        texts = [t for t in drawn.findobj(lambda o: hasattr(o, "get_fontsize")) if t.get_text().strip()]
+    assert min(t.get_fontsize() for t in texts) >= 7
+    assert drawn.get_size_inches()[0] == TWO_COLUMNS
+
+
+def test_second_run_computes_nothing(tmp_path):
+    calls = []
+    figure = counting(find("geometry"), calls)
+    first, kept = cache.data_of(figure, SETTINGS, tmp_path)
+    assert not kept
+    second, kept = cache.data_of(figure, SETTINGS, tmp_path)
+    assert kept
+    assert len(calls) == 1
+    assert np.array_equal(first["x"], second["x"])
+    cache.data_of(figure, SETTINGS, tmp_path, recompute=True)
+    cache.data_of(figure, Settings(seed=4), tmp_path)
+    cache.data_of(figure, SETTINGS, tmp_path, parameters={"count": 2})
+    assert len(calls) == 4
+    assert not list(tmp_path.glob(".*"))  # what is written in part goes by another name, and goes away
+
+
+def test_damaged_data_are_computed_again(tmp_path):
+    calls = []
+    figure = counting(find("geometry"), calls)
+    cache.data_of(figure, SETTINGS, tmp_path)
+    (file,) = tmp_path.glob("*.npz")
+    file.write_bytes(file.read_bytes()[:40])
+    data, kept = cache.data_of(figure, SETTINGS, tmp_path)
+    assert not kept
+    assert len(data["x"]) == 3
+
+
+def test_inputs_decide_over_the_cache(tmp_path):
+    table = tmp_path / "results.parquet"
+    table.write_bytes(b"one")
+    figure = replace(find("geometry"), inputs=lambda: (table,))
+    before = cache.key(figure, SETTINGS, {})
+    table.write_bytes(b"two")
+    assert cache.key(figure, SETTINGS, {}) != before
+
+
+def test_code_version_sees_what_is_imported_and_not_what_only_draws():
+    files = {path.name for path in code_version.imported_files(code_version._file("paper_figures.geometry"))}
+    assert {"geometry.py", "kernel.py", "_rotation.py", "controls.py"} <= files
+    assert not {"style.py", "stationary.py", "quality.py"} & files
+    tree = ast.parse(
+        '"""Text."""\nimport x\ndef compute():\n    """Text."""\n    return 1\ndef draw(d):\n    return 2\n'
+    )
+    kept = [node for node in tree.body if not code_version._tells(node)]
+    assert [node.name for node in kept if isinstance(node, ast.FunctionDef)] == ["compute"]
+
+
+def test_unknown_name_lists_the_names():
+    with pytest.raises(ValueError, match=r"figure must be one of schematic, geometry, .*, got 'foo'"):
+        find("foo")
+    result = CliRunner().invoke(main, ["foo"])
+    assert result.exit_code == 2
+    for name in NAMES:
+        assert name in re.sub(r"\s+", " ", result.output)
+
+
+def test_list_names_every_figure_with_a_line():
+    result = CliRunner().invoke(main, ["--list"])
+    assert result.exit_code == 0
+    assert [line.split()[0] for line in result.output.splitlines()] == list(NAMES)
+
+
+def test_command_draws_and_then_only_draws(tmp_path):
+    arguments = ["geometry", "--out", str(tmp_path), "--seed", "1"]
+    first, second = (CliRunner().invoke(main, arguments) for _ in range(2))
+    assert first.exit_code == second.exit_code == 0
+    assert "data computed" in first.output
+    assert "data kept from before" in second.output
+    assert {p.name for p in tmp_path.iterdir()} == {"geometry.pdf", "geometry.png", "geometry.txt", "data"}
+
+
+def test_a_figure_that_fails_does_not_take_the_others_with_it(tmp_path, monkeypatch):
+    def broken(settings):
+        raise RuntimeError("no data")
+
+    from paper_figures import schematic
+
+    broken.__module__ = "paper_figures.schematic"
+    monkeypatch.setattr(schematic, "FIGURE", replace(schematic.FIGURE, compute=broken))
+    result = CliRunner().invoke(main, ["schematic", "geometry", "--out", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "Not drawn: schematic" in result.output
+    assert (tmp_path / "geometry.pdf").is_file()
+    assert not (tmp_path / "schematic.pdf").exists()
+
+
+def test_shipped_rows_serve_where_they_are_complete(tmp_path, monkeypatch):
+    grid = {
+        "name": "t",
+        "repeats": 5,
+        "part": [{"targets": ["ring-2d"], "arms": ["ddim"], "evaluations": [5], "count": 20, "distances": ["frechet"]}],
+    }
+    own = sweeps.rows_of(grid, use_shipped=False)
+    frame = sweeps.table(own)
+    frame["format"] = 1
+    frame["value"] = 7.0
+    path = tmp_path / "results.parquet"
+    frame.to_parquet(path)
+    monkeypatch.setattr(sweeps, "shipped", lambda: (path,))
+    assert sweeps.rows_of(grid)["rows: value"].tolist() == [7.0]
+    grid["part"][0]["evaluations"] = [6]
+    there = sweeps.rows_of(grid)
+    assert not there["shipped"]
+    assert there["rows: value"].tolist() != [7.0]
+
+
+def test_curve_is_the_mean_over_seeds_with_its_interval():
+    frame = sweeps.table(
+        {f"rows: {c}": np.array(v) for c, v in {
+            **{c: ["a"] * 3 for c in sweeps._COLUMNS},
+            "evaluations": [5.0, 5.0, 10.0], "value": [1.0, 3.0, 4.0], "low": [0.0, 2.0, 3.5], "high": [2.0, 4.0, 4.5],
+        }.items()}
+    )  # fmt: skip
+    found = sweeps.curve(frame)
+    assert found.x.tolist() == [5, 10]
+    assert found.value.tolist() == [2, 4]
+    assert found.high - found.value == pytest.approx([np.sqrt(2) / 2, 0.5])
+
+
+def test_drawing_leaves_the_readers_settings_alone():
+    import matplotlib as mpl
+
+    before = dict(mpl.rcParams)
+    with style():
+        panels(1, 1, height=2)
+    assert dict(mpl.rcParams) == before
+
+
+def test_every_figure_is_known_by_its_own_name():
+    for name in NAMES:
+        figure = find(name)
+        assert isinstance(figure, PaperFigure)
+        assert figure.name == name
+        assert figure.title[0] != " "
+
+
+def test_time_of_drawing_alone_is_seconds(small, tmp_path):
+    start = time.perf_counter()
+    render(find("geometry"), small("geometry"), SETTINGS, tmp_path)
+    assert time.perf_counter() - start < 20
