@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
 import torch
 
 from image_exps.training.loop import Budget, train
-from image_exps.training.recipes import RECIPES, recipe
+from image_exps.training.recipes import PREDICTIONS, RECIPES, Prediction, recipe
 
 
 @click.command(help=__doc__)
@@ -17,8 +18,10 @@ from image_exps.training.recipes import RECIPES, recipe
 @click.option("--minutes", type=float, help="Budget in minutes of training.")
 @click.option("--steps", type=int, help="Budget in steps instead: reproducible to the bit.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0, 4095), default=0, show_default=True)
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint, if there is one.")
+@click.option("--begin", type=click.Path(path_type=Path), help="Folder of a run whose weights this one begins with.")
+@click.option("--prediction", type=click.Choice(PREDICTIONS), help="What the network returns, instead of the recipe's.")
 @click.option("--bfloat16", is_flag=True, help="Multiply in bfloat16.")
 def main(
     name: str,
@@ -28,12 +31,14 @@ def main(
     threads: int,
     seed: int,
     resume: bool,
+    begin: Path | None,
+    prediction: Prediction | None,
     bfloat16: bool,
 ) -> None:
     """Train one of the shipped networks."""
     torch.set_num_threads(threads)
     try:
-        made = recipe(name)
+        made = recipe(name) if prediction is None else replace(recipe(name), prediction=prediction)
         train(
             made,
             made.pictures(),
@@ -41,6 +46,7 @@ def main(
             out,
             seed=seed,
             resume=resume,
+            begin=begin,
             bfloat16=bfloat16,
             report=lambda line: click.echo(line),
         )

@@ -11,7 +11,7 @@ import torch
 from diffusers import UNet2DModel
 from torch import Tensor
 
-__all__ = ["Run", "load", "save"]
+__all__ = ["Origin", "Run", "begin", "load", "save"]
 
 
 @dataclass
@@ -27,6 +27,8 @@ class Run:
         step: steps made.
         seconds: of training so far.
         losses: (step, mean loss since the last entry).
+        pending: losses since the last entry.
+        earlier: prediction, steps and seconds of the run whose averaged weights this one began with.
     """
 
     net: UNet2DModel
@@ -36,6 +38,7 @@ class Run:
     seconds: float = 0.0
     losses: list[tuple[int, float]] = field(default_factory=list)
     pending: list[float] = field(default_factory=list)
+    earlier: tuple[str, int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,8 @@ class Origin:
 
     recipe: str
     seed: int
-    version: int = 1
+    prediction: str
+    version: int = 2
 
 
 def save(run: Run, origin: Origin, path: Path) -> None:
@@ -58,6 +62,7 @@ def save(run: Run, origin: Origin, path: Path) -> None:
         "seconds": run.seconds,
         "losses": run.losses,
         "pending": run.pending,
+        "earlier": run.earlier,
     }
     new = path.with_suffix(".new")
     with new.open("wb") as file:
@@ -73,16 +78,37 @@ def load(run: Run, origin: Origin, path: Path) -> None:
     Raises:
         ValueError: if the file is no checkpoint, or one of another recipe, seed or version.
     """
-    try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        found = state["origin"]
-    except Exception as error:  # torch.load documents no exceptions, and raises many
-        raise ValueError(f"{str(path)!r} is not a checkpoint of a training run: {error}") from error
-    if found != asdict(origin):
-        raise ValueError(f"{str(path)!r} is a checkpoint of {found}, it cannot go on as {asdict(origin)}")
+    state = _read(path)
+    if state["origin"] != asdict(origin):
+        raise ValueError(f"{str(path)!r} is a checkpoint of {state['origin']}, it cannot go on as {asdict(origin)}")
     run.net.load_state_dict(state["net"])
     run.average = state["average"]
     run.optimizer.load_state_dict(state["optimizer"])
     run.step, run.seconds = state["step"], state["seconds"]
     run.losses = [tuple(entry) for entry in state["losses"]]
-    run.pending = state["pending"]
+    run.pending, run.earlier = state["pending"], state["earlier"]
+
+
+def begin(run: Run, origin: Origin, path: Path) -> None:
+    """Give a new run the averaged weights of another one.
+
+    Raises:
+        ValueError: if the file is no checkpoint, or one of another recipe.
+    """
+    state = _read(path)
+    if state["origin"]["recipe"] != origin.recipe:
+        raise ValueError(f"{str(path)!r} is a checkpoint of {state['origin']}, its weights do not fit {origin.recipe}")
+    with torch.no_grad():
+        for weight, mean, earlier in zip(run.net.parameters(), run.average, state["average"], strict=True):
+            weight.copy_(earlier)
+            mean.copy_(earlier)
+    run.earlier = (state["origin"].get("prediction", "epsilon"), state["step"], round(state["seconds"]))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        state["origin"]["recipe"]
+    except Exception as error:  # torch.load documents no exceptions, and raises many
+        raise ValueError(f"{str(path)!r} is not a checkpoint of a training run: {error}") from error
+    return state

@@ -20,11 +20,15 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from image_exps.training import checkpoint
 from image_exps.training.checkpoint import Origin, Run, load, save
 from image_exps.training.recipes import Recipe, start
 from toy import Pictures
 
-__all__ = ["Budget", "Draw", "draw", "train"]
+__all__ = ["CHECKPOINT", "Budget", "Draw", "draw", "learning_rate", "resumed", "train"]
+
+#: The file of a run, inside its folder.
+CHECKPOINT = "checkpoint.pt"
 
 _WARM_UP = 200
 _CLIP = 1.0
@@ -72,10 +76,16 @@ def draw(made: Recipe, pictures: Tensor, seed: int, step: int) -> Draw:
     Args:
         made: its ``batch`` and ``null_rate`` count.
         pictures: shape (N, C, H, W).
-        seed: of the run.
-        step: from 0.
+        seed: of the run, below 4096.
+        step: from 0, below 2^20.
+
+    Raises:
+        ValueError: for a seed or step out of its range.
     """
-    generator = torch.Generator().manual_seed((seed << 40) + step)
+    if not (0 <= seed < 1 << 12 and 0 <= step < 1 << 20):
+        raise ValueError(f"seed must lie in [0, 4096) and step in [0, 1048576), got {seed} and {step}")
+    # The Mersenne Twister of torch takes 32 bits of its seed and drops the others.
+    generator = torch.Generator().manual_seed((seed << 20) + step)
     batch = made.batch
     index = torch.randint(len(pictures), (batch,), generator=generator)
     strata = (torch.arange(batch) + torch.rand((), generator=generator)) / batch
@@ -98,6 +108,7 @@ def train(
     *,
     seed: int = 0,
     resume: bool = False,
+    begin: Path | None = None,
     bfloat16: bool = False,
     save_every: float = 180.0,
     log_every: int = 100,
@@ -110,8 +121,9 @@ def train(
         pictures: the training data.
         budget: when to stop. It may grow between a run and its resumption.
         folder: for ``checkpoint.pt``.
-        seed: of weights and draws.
+        seed: of weights and draws, below 4096.
         resume: go on from the checkpoint, if there is one.
+        begin: folder of another run of the same network, whose averaged weights this one begins with.
         bfloat16: multiply matrices in bfloat16; weights and moments stay in float32.
         save_every: seconds between checkpoints.
         log_every: steps between entries of the loss curve.
@@ -120,21 +132,18 @@ def train(
     Raises:
         ValueError: if the folder holds a checkpoint and ``resume`` is not set, or one of another run.
     """
-    path, origin = folder / "checkpoint.pt", Origin(made.name, seed)
+    path, origin = folder / CHECKPOINT, Origin(made.name, seed, made.prediction)
     if path.exists() and not resume:
         raise ValueError(f"folder must hold no checkpoint unless resume is set, {str(path)!r} is one")
     folder.mkdir(parents=True, exist_ok=True)
-    net = start(made, pictures, seed)
-    run = Run(
-        net=net,
-        average=[p.detach().clone() for p in net.parameters()],
-        optimizer=torch.optim.AdamW(net.parameters(), lr=made.learning_rate, weight_decay=_WEIGHT_DECAY, fused=True),
-    )
+    run = _begun(made, pictures, seed)
     if path.exists():
         load(run, origin, path)
         report(f"resumed at step {run.step}, after {run.seconds:.0f} s")
+    elif begin is not None:
+        checkpoint.begin(run, origin, begin / CHECKPOINT)
+    run.net.train()
     step = _step(made, pictures, seed, bfloat16)
-    net.train()
     before = saved = time.monotonic()
     while budget.spent(run) < 1:
         run.pending.append(step(run, learning_rate(made, run, budget)))
@@ -151,6 +160,26 @@ def train(
     return run
 
 
+def resumed(made: Recipe, pictures: Pictures, folder: Path, seed: int = 0) -> Run:
+    """Return the run whose checkpoint is in a folder.
+
+    Raises:
+        ValueError: if there is none, or it is of another recipe or seed.
+    """
+    path = folder / CHECKPOINT
+    if not path.is_file():
+        raise ValueError(f"folder must hold {CHECKPOINT} of a training run, {str(folder)!r} does not")
+    run = _begun(made, pictures, seed)
+    load(run, Origin(made.name, seed, made.prediction), path)
+    return run
+
+
+def _begun(made: Recipe, pictures: Pictures, seed: int) -> Run:
+    net = start(made, pictures, seed)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=made.learning_rate, weight_decay=_WEIGHT_DECAY, fused=True)
+    return Run(net, [p.detach().clone() for p in net.parameters()], optimizer)
+
+
 def _step(made: Recipe, pictures: Pictures, seed: int, bfloat16: bool) -> Callable[[Run, float], float]:
     """Return one step of training, which returns its loss."""
     alpha, sigma = (v.sqrt()[:, None, None, None] for v in _variances())
@@ -160,13 +189,16 @@ def _step(made: Recipe, pictures: Pictures, seed: int, bfloat16: bool) -> Callab
     def step(run: Run, rate: float) -> float:
         drawn = draw(made, pictures.images, seed, run.step)
         x = alpha[drawn.timestep] * pictures.images[drawn.index] + sigma[drawn.timestep] * drawn.noise
+        target = drawn.noise
+        if made.prediction == "v_prediction":
+            target = alpha[drawn.timestep] * drawn.noise - sigma[drawn.timestep] * pictures.images[drawn.index]
         labels = None if numbers is None else numbers[drawn.index].masked_fill(drawn.withheld, len(classes))
         for group in run.optimizer.param_groups:
             group["lr"] = rate
         # Over the few places of the lowest resolution plain products are faster than the fused kernel and its gradient.
         with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16), sdpa_kernel(SDPBackend.MATH):
             predicted = run.net(x, drawn.timestep, labels).sample
-        loss = functional.mse_loss(predicted.float(), drawn.noise)
+        loss = functional.mse_loss(predicted.float(), target)
         run.optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(run.net.parameters(), _CLIP)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from diffusers import UNet2DModel
@@ -12,7 +12,12 @@ from diffusers import UNet2DModel
 from toy import Pictures, dataset
 from toy.fashion_mnist import fashion_mnist
 
-__all__ = ["RECIPES", "Recipe", "recipe", "small_unet"]
+__all__ = ["PREDICTIONS", "RECIPES", "Prediction", "Recipe", "recipe", "small_unet"]
+
+Prediction = Literal["epsilon", "v_prediction"]
+
+#: What a network may return, by the names of diffusers: the noise ``z``, or the velocity ``a_t z - s_t y``.
+PREDICTIONS: tuple[str, ...] = get_args(Prediction)
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,7 @@ class Recipe:
         learning_rate: at its peak.
         null_rate: how often a label is withheld, for classifier-free guidance.
         decay: of the moving average of the weights.
+        prediction: what the network is trained to return, one of `PREDICTIONS`.
     """
 
     name: str
@@ -37,7 +43,8 @@ class Recipe:
     batch: int = 32
     learning_rate: float = 1e-3
     null_rate: float = 0.1
-    decay: float = 0.999
+    decay: float = 0.998
+    prediction: Prediction = "v_prediction"
 
     def classes(self, pictures: Pictures) -> tuple[str, ...]:
         """Return the classes that the network is told, in the order of their numbers; none if unconditional."""
