@@ -29,12 +29,15 @@ from image_exps.targets import Target, target
 from lml.samplers import SAMPLERS, sample
 from theory_checks.statistics import mean_interval
 
-__all__ = ["measure"]
+__all__ = ["EXACT", "RESULTS", "measure"]
 
 RESULTS = Path(__file__).parent.parent / "results" / "search" / "verdict"
 
 #: Arms of LML as it stands, for comparison: a default for all steps.
 _PLAIN = ("ddim@log-snr/lml", "ddim@time/lml", "unipc-2@log-snr/lml", "unipc-2@time/lml")
+
+#: The row of the exact flow itself: its Frechet distance is what these very noises leave when nothing is wrong.
+EXACT = "exact flow"
 
 _REFERENCE_STEPS = 160
 
@@ -72,6 +75,7 @@ def measure(at: Target, *, count: int, seed: int, twice: bool = True) -> list[di
             key = name if spent == n else f"{name} in twice the evaluations"
             errors[key] = rms((ends - exact).double()).numpy()
             fits[key] = frechet(ends) if frechet is not None else float("nan")
+        errors[EXACT], fits[EXACT] = np.zeros(count), frechet(exact) if frechet is not None else float("nan")
         best = min(baselines, key=lambda name: float(errors[name].mean()))
         for name in errors:
             gain = mean_interval((errors[best] - errors[name]) / errors[best].mean(), level=0.95, comparisons=1)
