@@ -89,14 +89,12 @@ class Variant:
         restored: ``rho`` of every step, or ``None`` to learn a share for each.
         grid: spacing of the levels, or ``None`` to learn them.
         rank: how many past noises have weights; ``None`` for all.
-        learn: whether weights are learned at all; else they are those of the base.
         base: a baseline whose weights are the start.
     """
 
     restored: float | None = 1.0
     grid: Spacing | None = None
     rank: int | None = None
-    learn: bool = True
     base: str = "unipc-2"
 
 
@@ -167,7 +165,7 @@ def fit(
     band = torch.tril(torch.ones_like(weights), -1)
     if variant.rank is not None:
         band = band - torch.tril(band, -1 - variant.rank)
-    weights = (weights * band).requires_grad_(variant.learn)
+    weights = (weights * band).requires_grad_()
     parts = (grid.diff() / (grid[-1] - grid[0])).log().requires_grad_(variant.grid is None)
     logits = torch.zeros(steps, dtype=torch.float64).requires_grad_(variant.restored is None)
 
@@ -184,9 +182,6 @@ def fit(
 
     named = {"weights": weights, "grid": parts, "restored": logits}
     free = {name: tensor for name, tensor in named.items() if tensor.requires_grad}
-    if not free:
-        with torch.no_grad():
-            return Learned(*current(), float(loss()))
     groups = [{"params": [tensor], "lr": _RATES[name], "peak": _RATES[name]} for name, tensor in free.items()]
     adam = torch.optim.Adam(groups, betas=(0.9, 0.95))
     found: Learned | None = None

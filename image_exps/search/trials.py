@@ -53,7 +53,7 @@ VARIANTS: dict[str, Variant] = {
     "all noises, norm restored, time": Variant(1.0, "time"),
     "all noises, norm free, time": Variant(0.0, "time"),
     "rank 1, norm restored, levels learned": Variant(1.0, None, 1),
-    "unipc-2, norm free, levels alone learned": Variant(0.0, None, None, learn=False),
+    "rank 2, norm free, levels learned": Variant(0.0, None, 2),
     "all noises, norm restored, levels learned": Variant(1.0),
     "all noises, norm free, levels learned": Variant(0.0),
     "all noises, share of the norm learned, levels learned": Variant(None),
