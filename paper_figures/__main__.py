@@ -43,6 +43,8 @@ def main(names: tuple[str, ...], list_only: bool, out: Path, recompute: bool, pr
     it rests on, which intervals are drawn, and the command that makes it. The data are computed once: as long as the
     code that they rest on stays as it is, another run only draws, in seconds.
 
+    Figures of trained networks are left out where networks or their results are not there yet.
+
     The exit status is 0 if every figure was drawn, 1 if one was not, 2 for a bad argument.
 
     \b
@@ -58,12 +60,16 @@ def main(names: tuple[str, ...], list_only: bool, out: Path, recompute: bool, pr
         raise click.BadParameter(str(error), param_hint="NAME") from error
     if list_only:
         for figure in figures:
-            console.print(f"{figure.name:<14} {figure.title}", markup=False)
+            console.print(f"{figure.name:<16} {figure.title}", markup=False)
         return
     settings = Settings(profile=profile, seed=seed)  # type: ignore[arg-type]
     failed = []
     for i, figure in enumerate(figures, 1):
         start = time.perf_counter()
+        if missing := figure.missing():
+            console.print(f"{figure.name:<16} left out: {missing}", markup=False)
+            failed += [figure.name] if names else []
+            continue
         try:
             with console.status(f"{figure.name} ({i} of {len(figures)})") as line:
 
@@ -75,11 +81,11 @@ def main(names: tuple[str, ...], list_only: bool, out: Path, recompute: bool, pr
                 files = render(figure, data, settings, out)
         except Exception:  # the other figures are still wanted
             failed.append(figure.name)
-            console.print(f"{figure.name:<14} not drawn\n{traceback.format_exc()}", markup=False)
+            console.print(f"{figure.name:<16} not drawn\n{traceback.format_exc()}", markup=False)
             continue
         took = time.perf_counter() - start
         source = "data kept from before" if kept else "data computed"
-        console.print(f"{figure.name:<14} {took:6.1f} s  {files.png}  ({source})", markup=False)
+        console.print(f"{figure.name:<16} {took:6.1f} s  {files.png}  ({source})", markup=False)
     if failed:
         console.print(f"Not drawn: {', '.join(failed)}", markup=False)
         sys.exit(1)

@@ -16,10 +16,10 @@ from theory_checks.ledger import Settings
 
 _DISTANCES = {"frechet": "Frechet distance", "endpoint-rmse": "distance to the flow's end"}
 
-# One of the two is kept at its default while the other varies: eta0 = mixing/damping from 0.005 to 5.
+# One of the two is kept at its default while the other varies: as in the grid `ablations` of the sweeps.
 _DAMPING, _MIXING = 1e-3, 5e-4
-_DAMPINGS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 1e-1)
-_MIXINGS = (5e-6, 5e-5, 1.5e-4, 5e-4, 1.5e-3, 5e-3)
+_DAMPINGS = (1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 1e-2, 1e-1)
+_MIXINGS = (1e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3)
 
 # From few evaluations to many.
 _LOOKS = (("#0072b2", "o"), ("#d55e00", "s"), ("#009e73", "^"))
@@ -37,8 +37,8 @@ def compute(
     """Return the rows of LML on one base with damping and mixing varied one at a time, and of the base."""
     arms = [
         base,
-        f"{base}/lml(mixing={_MIXING}, damping={'|'.join(map(str, _DAMPINGS))})",
-        f"{base}/lml(mixing={'|'.join(map(str, _MIXINGS))}, damping={_DAMPING})",
+        f"{base}/lml(damping={'|'.join(map(str, _DAMPINGS))}, mixing={_MIXING})",
+        f"{base}/lml(damping={_DAMPING}, mixing={'|'.join(map(str, _MIXINGS))})",
     ]
     part = {
         "targets": [target],

@@ -30,9 +30,11 @@ NAMES = (
     "precision",
     "order",
     "quality",
+    "quality_networks",
     "ablations",
     "pareto",
     "samples",
+    "samples_network",
     "time_overhead",
 )
 
@@ -52,6 +54,7 @@ class PaperFigure:
         facts: from the data to the texts that fill the caption.
         caption: a template of `str.format`. It holds no number of its own but those that name something.
         small: parameters that make ``compute`` a matter of seconds, for tests.
+        missing: says what the figure needs and is not there; empty if it can be drawn.
         inputs: files that ``compute`` reads, such as tables of a sweep; their content decides over the cache too.
 
     Raises:
@@ -66,6 +69,7 @@ class PaperFigure:
     caption: str
     small: Mapping[str, object] = field(default_factory=dict)
     inputs: Callable[[], tuple[Path, ...]] = tuple
+    missing: Callable[[], str] = str
 
     def __post_init__(self) -> None:
         typed = typed_numbers(self.caption)

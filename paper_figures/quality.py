@@ -54,12 +54,18 @@ def compute(
 
 def draw(data: Data) -> Figure:
     """Draw a block of panels for each distance, a panel for each base; arms stand side by side at each budget."""
-    rows, bases = sweeps.table(data), [str(name) for name in data["bases"]]
+    rows = sweeps.table(data)
+    blocks = [(label, rows[rows["distance"] == distance]) for distance, label in _DISTANCES.items()]
+    return draw_blocks(blocks, [str(name) for name in data["bases"]])
+
+
+def draw_blocks(blocks: Sequence[tuple[str, pd.DataFrame]], bases: Sequence[str]) -> Figure:
+    """Draw a block of panels for each label with its rows, a panel for each base."""
     lines, count = -(-len(bases) // _COLUMNS), min(_COLUMNS, len(bases))
-    figure, axes = panels(2 * lines, count, width=TWO_COLUMNS, height=2 * lines * 1.65 + 0.6, sharex=True)
+    height = len(blocks) * lines * 1.65 + 0.6
+    figure, axes = panels(len(blocks) * lines, count, width=TWO_COLUMNS, height=height, sharex=True)
     used = []
-    for block, (distance, label) in enumerate(_DISTANCES.items()):
-        chosen = rows[rows["distance"] == distance]
+    for block, (label, chosen) in enumerate(blocks):
         for axis, base in zip(axes[block * lines : (block + 1) * lines].ravel(), bases, strict=False):
             _panel(axis, chosen[chosen["base"] == base], role(base))
             axis.set_title(f"{role(base).label}{' multistep' if base.endswith('3m') else ''}")
@@ -69,8 +75,7 @@ def draw(data: Data) -> Figure:
     for axis in axes[-1]:
         axis.set_xlabel("evaluations")
     label_panels(used)
-    handles, names = used[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper center", ncols=4, columnspacing=1.2)
+    figure.legend(*used[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, columnspacing=1.2)
     return figure
 
 
@@ -81,8 +86,11 @@ def _panel(axis: Axes, rows: pd.DataFrame, base: Role) -> None:
     values = np.array([*shown["value"], *([floor] if np.isfinite(floor) else [])])
     least, most = 0.6 * np.nanmin(values), 2.2 * np.nanmax(values)
     for k, (correction, look) in enumerate((("none", base), *_ARMS.items())):
-        found = sweeps.curve(rows[rows["correction"] == correction])
-        x = found.x * 1.035 ** (k - len(_ARMS) / 2)
+        own = rows[rows["correction"] == correction]
+        if own.empty:
+            continue
+        found = sweeps.curve(own)
+        x = found.x * _apart(rows["evaluations"]) ** (k - len(_ARMS) / 2)
         main = correction in ("none", "lml")
         inside = ~(found.value > most)
         low = np.maximum(found.low, 0.5 * least)  # below zero, a logarithmic axis has no end of a bar
@@ -100,6 +108,13 @@ def _panel(axis: Axes, rows: pd.DataFrame, base: Role) -> None:
     axis.set_xticks(ticks, [str(n) for n in ticks])
     axis.xaxis.set_minor_locator(NullLocator())
     plain_log(axis.yaxis, np.array((least, most)))
+
+
+def _apart(evaluations: pd.Series) -> float:
+    """Return the ratio of neighbouring arms' places, which keeps the arms of neighbouring budgets apart."""
+    budgets = np.array(sorted(set(evaluations)))
+    nearest = float((budgets[1:] / budgets[:-1]).min()) if len(budgets) > 1 else 2.0
+    return min(1.035, float(nearest ** (1 / (len(_ARMS) + 2))))
 
 
 def facts(data: Data) -> Mapping[str, str]:

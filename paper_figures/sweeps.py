@@ -18,7 +18,7 @@ from image_exps.sweep_store import read_results
 from paper_figures.figure import Data
 from theory_checks.progress import track
 
-__all__ = ["LEVEL", "Curve", "curve", "rows_of", "shipped", "table"]
+__all__ = ["LEVEL", "Curve", "as_data", "curve", "rows_of", "shipped", "table", "unique"]
 
 #: Of the intervals of a sweep's rows.
 LEVEL = float(inspect.signature(estimate).parameters["level"].default)
@@ -32,6 +32,9 @@ _COLUMNS = (
     "target", "model", "arm", "base", "correction", "damping", "mixing", "evaluations", "seed", "count", "distance",
     "value", "low", "high", "floor", "floor_low", "floor_high",
 )  # fmt: skip
+
+
+_CELL = ("target", "model", "arm", "evaluations", "seed", "count")
 
 
 class Curve(NamedTuple):
@@ -62,8 +65,12 @@ def rows_of(grid: Mapping[str, Any], *, use_shipped: bool = True) -> dict[str, n
     cells = parse_grid(grid).cells
     found = _from_shipped(cells) if use_shipped else None
     frame = pd.DataFrame(_compute(cells)) if found is None else found
-    rows = {f"rows: {c}": _plain(frame[c]) for c in _COLUMNS}
-    return {**rows, "shipped": np.array(found is not None)}
+    return {**as_data(frame), "shipped": np.array(found is not None)}
+
+
+def as_data(rows: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Return rows as arrays under ``rows: column``."""
+    return {f"rows: {c}": _plain(rows[c]) for c in _COLUMNS}
 
 
 def table(data: Data) -> pd.DataFrame:
@@ -91,12 +98,21 @@ def _from_shipped(cells: Sequence[Cell]) -> pd.DataFrame | None:
     frame = pd.concat(frames, ignore_index=True)
     worlds = {(c.target, c.model) for c in cells}
     arms, distances = {c.arm for c in cells}, {d for c in cells for d in c.distances}
+    of_worlds = np.array([pair in worlds for pair in zip(frame["target"], frame["model"], strict=True)])
+    frame = frame[of_worlds & frame["arm"].isin(arms) & frame["distance"].isin(distances)]
+    frame = unique(frame)
     there = set(zip(*(frame[c] for c in ("target", "model", "arm", "evaluations", "distance")), strict=True))
     wanted = {(c.target, c.model, c.arm, c.evaluations, d) for c in cells for d in c.distances}
-    if not wanted <= there:
-        return None
-    of_worlds = np.array([pair in worlds for pair in zip(frame["target"], frame["model"], strict=True)])
-    return frame[of_worlds & frame["arm"].isin(arms) & frame["distance"].isin(distances)]
+    return frame if wanted <= there else None
+
+
+def unique(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows of several sweeps without repetitions.
+
+    Of cells with different numbers of samples, whose floors differ, those with the most stay.
+    """
+    rows = rows.drop_duplicates([*_CELL, "distance"])
+    return rows[rows["count"] == rows.groupby(["target", "model"])["count"].transform("max")]
 
 
 def _compute(cells: Sequence[Cell]) -> list[dict[str, Any]]:

@@ -20,6 +20,9 @@ from theory_checks.ledger import Settings
 
 SETTINGS = Settings(seed=3)
 
+# Those that need nothing that is not there, such as trained networks.
+DRAWN = [name for name in NAMES if not find(name).missing()]
+
 
 @pytest.fixture(scope="session")
 def small(tmp_path_factory):
@@ -45,7 +48,7 @@ def counting(figure, calls):
     return replace(figure, compute=compute)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", DRAWN)
 def test_figure_has_print_screen_and_a_caption_of_its_data(name, small, tmp_path):
     figure, data = find(name), small(name)
     files = render(figure, data, SETTINGS, tmp_path)
@@ -66,7 +69,7 @@ def test_figure_has_print_screen_and_a_caption_of_its_data(name, small, tmp_path
         assert "nan" not in text.split()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", DRAWN)
 def test_caption_is_filled_from_the_data(name, small):
     figure, data = find(name), small(name)
     fields = {field for _, field, _, _ in string.Formatter().parse(figure.caption) if field}
@@ -141,7 +144,7 @@ def test_fonts_are_embedded_in_the_pdf(name, small, tmp_path):
     assert b"/Type3" not in pdf
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", DRAWN)
 def test_texts_are_seven_points_or_more_at_print_size(name, small):
     figure, data = find(name), small(name)
     with style():
@@ -235,6 +238,36 @@ def test_a_figure_that_fails_does_not_take_the_others_with_it(tmp_path, monkeypa
     assert "Not drawn: schematic" in result.output
     assert (tmp_path / "geometry.pdf").is_file()
     assert not (tmp_path / "schematic.pdf").exists()
+
+
+def test_networks_are_drawn_from_the_rows_of_their_sweep(tmp_path, monkeypatch):
+    part = {"targets": ["ring-2d"], "arms": ["ddim", "ddim/lml", "ddim/noise", "unipc"], "evaluations": [5, 6],
+            "count": 20, "distances": ["frechet"]}  # fmt: skip
+    rows = sweeps.table(sweeps.rows_of({"name": "t", "repeats": 5, "part": [part]}, use_shipped=False))
+    rows = rows.assign(format=1, model="network", distance="FD-EffNetLite0")
+    path = tmp_path / "results.parquet"
+    figure = find("quality_networks")
+    monkeypatch.setattr(sweeps, "shipped", lambda: ())
+    assert "`networks`" in figure.missing()
+    with pytest.raises(ValueError, match="no sweep of networks"):
+        figure.compute(SETTINGS)
+    rows.to_parquet(path)
+    monkeypatch.setattr(sweeps, "shipped", lambda: (path, path))  # twice the same rows are one
+    assert figure.missing() == ""
+    data = figure.compute(SETTINGS)
+    assert len(data["rows: value"]) == len(rows)
+    value = rows[(rows["arm"] == "ddim/lml") & (rows["evaluations"] == 5)]["value"].iloc[0]
+    assert f"LML {value:.3g} [" in render(figure, data, SETTINGS, tmp_path).caption.read_text(encoding="utf-8")
+
+
+def test_what_cannot_be_drawn_is_left_out_and_said(tmp_path, monkeypatch):
+    from paper_figures import geometry
+
+    monkeypatch.setattr(geometry, "FIGURE", replace(geometry.FIGURE, missing=lambda: "no network"))
+    result = CliRunner().invoke(main, ["geometry", "--out", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "left out: no network" in result.output
+    assert not list(tmp_path.iterdir())
 
 
 def test_shipped_rows_serve_where_they_are_complete(tmp_path, monkeypatch):

@@ -1,0 +1,36 @@
+"""Grids of pictures of a trained network from the same noises (the paper's Figures 3 to 5, 7 and 11)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from image_exps.networks import network_folder
+from paper_figures import samples
+from paper_figures.figure import Data
+from theory_checks.ledger import Settings
+
+_NETWORK = "emoji"
+
+
+def missing() -> str:
+    """Return what is missing."""
+    try:
+        network_folder(_NETWORK)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def compute(settings: Settings, *, count: int = 6) -> Data:
+    """Return the pictures of `paper_figures.samples` with a network in the place of the exact score."""
+    return samples.compute(settings, target=_NETWORK, model="network", count=count)
+
+
+FIGURE = replace(
+    samples.FIGURE,
+    name="samples_network",
+    title="pictures of a trained network from the same noises (the paper's Figures 3 to 5, 7 and 11)",
+    compute=compute,
+    missing=missing,
+    small={"count": 1},
+)
