@@ -90,14 +90,15 @@ class Imperfect:
 
     def __call__(self, x: Tensor, level: Level) -> Tensor:
         """Return the spoiled noise prediction, shape (B, ...)."""
-        eps = self.model(x, level)
+        eps: Tensor = self.model(x, level)
         if x.shape[1:] != self.shape and x.shape[1:] != (self._dim,):
             raise ValueError(f"x must have shape (B, {', '.join(map(str, self.shape))}), got {tuple(x.shape)}")
         if self.kind == "bias" or self.size == 0:
-            return (1 - self.size) * eps
+            return eps * (1 - self.size)
         unit = self._white(len(x), level) if self.kind == "white" else self._smooth(x.flatten(1), level)
         scale = self.size * eps.flatten(1).norm(dim=1, keepdim=True) / math.sqrt(self._dim)
-        return eps + (scale * unit.to(eps)).view(eps.shape)
+        spoiled: Tensor = eps + (scale * unit.to(eps)).view(eps.shape)
+        return spoiled
 
     @property
     def _dim(self) -> int:
@@ -108,7 +109,8 @@ class Imperfect:
         # Six digits: levels that differ by rounding alone are one level.
         name = f"{level.half_log_snr:.6g}".encode()
         z = torch.stack([self._normal(self.first + i, name) for i in range(count)])
-        return z * (math.sqrt(self._dim) / z.norm(dim=1, keepdim=True))
+        unit: Tensor = z * (math.sqrt(self._dim) / z.norm(dim=1, keepdim=True))
+        return unit
 
     def _normal(self, number: int, level: bytes) -> Tensor:
         digest = hashlib.blake2b(struct.pack("<qq", self.seed, number) + level, digest_size=8).digest()

@@ -7,10 +7,9 @@ from typing import Any
 
 import torch
 from diffusers import DDPMPipeline, UNet2DModel
-from diffusers.models.unets.unet_2d import UNet2DOutput
 from torch import Tensor
 
-from image_exps.networks.files import load_network
+from image_exps.networks.files import UNet, load_network
 
 __all__ = ["ClassPipeline", "ClassUNet"]
 
@@ -21,30 +20,30 @@ class ClassUNet(UNet2DModel):
     Stock diffusers raises without labels; this one then draws from all classes, so that a plain `DDPMPipeline` runs it.
     """
 
-    def with_classes(self, weight: Tensor) -> ClassUNet:
-        """Return itself with the embeddings of its labels, shape (labels, width); what is added for none is zero."""
-        self.class_embedding = torch.nn.Embedding.from_pretrained(weight)
+    def with_classes(self: UNet, weight: Tensor) -> None:
+        """Take the embeddings of its labels, shape (labels, width); what is added for none is zero."""
+        self.class_embedding = torch.nn.Embedding(len(weight), weight.shape[1], _weight=weight)
         self.register_to_config(num_class_embeds=len(weight))
-        return self
 
     def forward(
-        self,
+        self: UNet,
         sample: Tensor,
         timestep: Tensor | float | int,
         class_labels: Tensor | None = None,
         return_dict: bool = True,
-    ) -> UNet2DOutput | tuple[Any, ...]:
+    ) -> Any:
         if class_labels is None:
             none = self.config["num_class_embeds"] - 1
             class_labels = torch.full((len(sample),), none, device=sample.device)
-        return super().forward(sample, timestep, class_labels, return_dict)
+        return UNet2DModel.forward(self, sample, timestep, class_labels, return_dict)
 
 
-class ClassPipeline(DDPMPipeline):  # type: ignore[misc]  # diffusers has no types
+class ClassPipeline(DDPMPipeline):
     """A `DDPMPipeline` whose network takes classes, from a folder that the stock one reads too."""
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, **options: Any) -> DDPMPipeline:
+    def from_pretrained(cls, folder: str | Path, **options: Any) -> Any:
         """Load the pipeline of an exported network, with the options of diffusers."""
         net = load_network(Path(folder), options.get("torch_dtype") or torch.float32).net
-        return super().from_pretrained(str(folder), unet=net, **options)
+        stock: Any = DDPMPipeline
+        return stock.from_pretrained(str(folder), unet=net, **options)

@@ -5,12 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-
-if TYPE_CHECKING:
-    from diffusers import DDPMPipeline, UNet2DModel
 
 __all__ = [
     "CLASSES",
@@ -19,12 +16,16 @@ __all__ = [
     "SCHEDULER",
     "SUMS",
     "Loaded",
+    "UNet",
     "check",
     "class_names",
     "load_network",
     "network_folder",
     "pipeline_class",
 ]
+
+#: A network of diffusers, whose classes have no types that mypy could check.
+UNet = Any
 
 #: The shipped networks by name.
 NETWORKS: tuple[str, ...] = ("fashion-mnist", "emoji")
@@ -89,7 +90,7 @@ class Loaded(NamedTuple):
         prediction: what it returns, by the names of diffusers: ``epsilon`` or ``v_prediction``.
     """
 
-    net: UNet2DModel
+    net: UNet
     classes: tuple[str, ...]
     prediction: str
 
@@ -102,24 +103,24 @@ def load_network(folder: Path, dtype: torch.dtype = torch.float32) -> Loaded:
         dtype: of the weights, stored in float16.
     """
     # Diffusers takes seconds to import: whoever only asks for a folder does not wait for it.
-    from diffusers import UNet2DModel
+    import diffusers
     from safetensors.torch import load_file
 
     options = {"torch_dtype": dtype, "use_safetensors": True, "low_cpu_mem_usage": False, "local_files_only": True}
     classes = _classes(folder)
-    net: UNet2DModel
+    kind: Any = diffusers.UNet2DModel
     if classes:
         from image_exps.networks.class_unet import ClassUNet
 
-        conditional: ClassUNet = ClassUNet.from_pretrained(folder / "unet", **options)
-        net = conditional.with_classes(load_file(folder / EMBEDDING)["weight"].to(dtype))
-    else:
-        net = UNet2DModel.from_pretrained(folder / "unet", **options)
+        kind = ClassUNet
+    net: UNet = kind.from_pretrained(folder / "unet", **options)
+    if classes:
+        net.with_classes(load_file(folder / EMBEDDING)["weight"].to(dtype))
     prediction = json.loads((folder / SCHEDULER).read_text())["prediction_type"]
     return Loaded(net.eval().requires_grad_(False), classes, prediction)
 
 
-def pipeline_class(name: str) -> type[DDPMPipeline]:
+def pipeline_class(name: str) -> Any:
     """Return the pipeline for the folder of a network: the stock one, or one whose network takes classes.
 
     Raises:
@@ -128,8 +129,7 @@ def pipeline_class(name: str) -> type[DDPMPipeline]:
     from diffusers import DDPMPipeline
 
     if not class_names(name):
-        stock: type[DDPMPipeline] = DDPMPipeline
-        return stock
+        return DDPMPipeline
     from image_exps.networks.class_unet import ClassPipeline
 
     return ClassPipeline

@@ -5,17 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from image_exps.networks.files import UNet
 from lml.samplers import Level
 from toy import noise_schedule
-
-if TYPE_CHECKING:
-    from diffusers import UNet2DModel
 
 __all__ = ["NetworkModel", "timestep"]
 
@@ -52,7 +49,7 @@ class NetworkModel:
         batch: samples that are evaluated at once; it changes the speed and rounding alone.
     """
 
-    net: UNet2DModel
+    net: UNet
     prediction: str = "epsilon"
     classes: tuple[str, ...] = ()
     labels: str | tuple[str, ...] | None = None
@@ -95,13 +92,11 @@ class NetworkModel:
 
     @torch.no_grad()
     def _output(self, x: Tensor, time: Tensor, numbers: Tensor) -> Tensor:
-        if not self.classes:
-            return self.net(x, time).sample
-        told = self.net(x, time, numbers).sample
+        told: Tensor = self.net(x, time, numbers if self.classes else None).sample
         if self.labels is None or self.guidance == 1:
             return told
-        plain = self.net(x, time, torch.full_like(numbers, len(self.classes))).sample
-        return plain + self.guidance * (told - plain)
+        plain: Tensor = self.net(x, time, torch.full_like(numbers, len(self.classes))).sample
+        return torch.lerp(plain, told, self.guidance)
 
     def _numbers(self, count: int, device: torch.device) -> Tensor:
         """Return the label of each sample as a number, shape (B,)."""

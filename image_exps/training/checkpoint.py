@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import UNet2DModel
 from torch import Tensor
+
+from image_exps.networks.files import UNet
 
 __all__ = ["Origin", "Run", "begin", "load", "save"]
 
@@ -31,7 +32,7 @@ class Run:
         earlier: prediction, steps and seconds of the run whose averaged weights this one began with.
     """
 
-    net: UNet2DModel
+    net: UNet
     average: list[Tensor]
     optimizer: torch.optim.Optimizer
     step: int = 0

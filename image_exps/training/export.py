@@ -10,12 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
+import diffusers
 import torch
-from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from safetensors.torch import save_file
 
-from image_exps.networks.files import CLASSES, EMBEDDING, SUMS
+from image_exps.networks.files import CLASSES, EMBEDDING, SUMS, UNet
 from image_exps.training.checkpoint import Run
 from image_exps.training.recipes import Recipe, small_unet
 
@@ -25,7 +26,7 @@ __all__ = ["FACTS", "averaged", "export"]
 FACTS = "training.json"
 
 
-def averaged(run: Run) -> UNet2DModel:
+def averaged(run: Run) -> UNet:
     """Write the averaged weights of a run into its network, and return it."""
     with torch.no_grad():
         for weight, average in zip(run.net.parameters(), run.average, strict=True):
@@ -45,7 +46,9 @@ def export(made: Recipe, run: Run, classes: tuple[str, ...], folder: Path, machi
     """
     net = averaged(run)
     stock, differences = _folded(made, net) if classes else (net, None)
-    DDPMPipeline(stock.half(), DDPMScheduler(prediction_type=made.prediction)).save_pretrained(folder)
+    pipeline: Any = diffusers.DDPMPipeline
+    scheduler: Any = diffusers.DDPMScheduler
+    pipeline(stock.half(), scheduler(prediction_type=made.prediction)).save_pretrained(folder)
     if differences is not None:
         save_file({"weight": differences.half()}, folder / EMBEDDING)
         _write(folder / CLASSES, classes)
@@ -70,7 +73,7 @@ def export(made: Recipe, run: Run, classes: tuple[str, ...], folder: Path, machi
     (folder / SUMS).write_text("".join(sums), encoding="utf-8")
 
 
-def _folded(made: Recipe, net: UNet2DModel) -> tuple[UNet2DModel, torch.Tensor]:
+def _folded(made: Recipe, net: UNet) -> tuple[UNet, torch.Tensor]:
     """Return the network of no class, and what the class embeddings add to it, shape (classes + 1, width)."""
     weights = {key: value.clone() for key, value in net.state_dict().items()}
     embedding = weights.pop("class_embedding.weight")

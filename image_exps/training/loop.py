@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from diffusers import DDPMScheduler
@@ -64,7 +64,7 @@ class Budget:
 class Draw(NamedTuple):
     """The randomness of a step: which pictures, at which timesteps, with which noise, and whose label is withheld."""
 
-    index: Tensor
+    which: Tensor
     timestep: Tensor
     noise: Tensor
     withheld: Tensor
@@ -87,11 +87,11 @@ def draw(made: Recipe, pictures: Tensor, seed: int, step: int) -> Draw:
     # The Mersenne Twister of torch takes 32 bits of its seed and drops the others.
     generator = torch.Generator().manual_seed((seed << 20) + step)
     batch = made.batch
-    index = torch.randint(len(pictures), (batch,), generator=generator)
+    which = torch.randint(len(pictures), (batch,), generator=generator)
     strata = (torch.arange(batch) + torch.rand((), generator=generator)) / batch
     timestep = (1000 * strata).long().clamp_max(999)
     noise = torch.randn(batch, *pictures.shape[1:], generator=generator)
-    return Draw(index, timestep, noise, torch.rand(batch, generator=generator) < made.null_rate)
+    return Draw(which, timestep, noise, torch.rand(batch, generator=generator) < made.null_rate)
 
 
 def learning_rate(made: Recipe, run: Run, budget: Budget) -> float:
@@ -188,11 +188,11 @@ def _step(made: Recipe, pictures: Pictures, seed: int, bfloat16: bool) -> Callab
 
     def step(run: Run, rate: float) -> float:
         drawn = draw(made, pictures.images, seed, run.step)
-        x = alpha[drawn.timestep] * pictures.images[drawn.index] + sigma[drawn.timestep] * drawn.noise
+        x = alpha[drawn.timestep] * pictures.images[drawn.which] + sigma[drawn.timestep] * drawn.noise
         target = drawn.noise
         if made.prediction == "v_prediction":
-            target = alpha[drawn.timestep] * drawn.noise - sigma[drawn.timestep] * pictures.images[drawn.index]
-        labels = None if numbers is None else numbers[drawn.index].masked_fill(drawn.withheld, len(classes))
+            target = alpha[drawn.timestep] * drawn.noise - sigma[drawn.timestep] * pictures.images[drawn.which]
+        labels = None if numbers is None else numbers[drawn.which].masked_fill(drawn.withheld, len(classes))
         for group in run.optimizer.param_groups:
             group["lr"] = rate
         # Over the few places of the lowest resolution plain products are faster than the fused kernel and its gradient.
@@ -200,7 +200,7 @@ def _step(made: Recipe, pictures: Pictures, seed: int, bfloat16: bool) -> Callab
             predicted = run.net(x, drawn.timestep, labels).sample
         loss = functional.mse_loss(predicted.float(), target)
         run.optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(run.net.parameters(), _CLIP)
         run.optimizer.step()
         run.step += 1
@@ -214,7 +214,8 @@ def _step(made: Recipe, pictures: Pictures, seed: int, bfloat16: bool) -> Callab
 
 def _variances() -> tuple[Tensor, Tensor]:
     """Return ``alpha^2`` and ``sigma^2`` at the 1000 timesteps."""
-    signal = DDPMScheduler().alphas_cumprod
+    kind: Any = DDPMScheduler
+    signal: Tensor = kind().alphas_cumprod
     return signal, 1 - signal
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 import torch
 from diffusers import UNet2DModel
 
+from image_exps.networks.files import UNet
 from toy import Pictures, dataset
 from toy.fashion_mnist import fashion_mnist
 
@@ -51,7 +52,7 @@ class Recipe:
         return tuple(sorted(set(pictures.labels))) if self.conditional else ()
 
 
-def small_unet(size: int, in_channels: int, channels: tuple[int, ...], classes: int = 0) -> UNet2DModel:
+def small_unet(size: int, in_channels: int, channels: tuple[int, ...], classes: int = 0) -> UNet:
     """Return a UNet with one residual block a resolution and attention at the lowest alone.
 
     Args:
@@ -60,7 +61,8 @@ def small_unet(size: int, in_channels: int, channels: tuple[int, ...], classes: 
         channels: from full resolution down, each divisible by 8.
         classes: how many labels it is told; a further one, the last, stands for none. 0: it is told nothing.
     """
-    return UNet2DModel(**_config(size, in_channels, channels, classes))
+    kind: Any = UNet2DModel
+    return kind(**_config(size, in_channels, channels, classes))
 
 
 def _config(size: int, in_channels: int, channels: tuple[int, ...], classes: int) -> Mapping[str, Any]:
@@ -100,7 +102,7 @@ def recipe(name: str) -> Recipe:
     return RECIPES[name]
 
 
-def start(made: Recipe, pictures: Pictures, seed: int) -> UNet2DModel:
+def start(made: Recipe, pictures: Pictures, seed: int) -> UNet:
     """Return the untrained network of a recipe, its weights drawn from ``seed``."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
