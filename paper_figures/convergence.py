@@ -71,7 +71,7 @@ def draw(data: Data) -> Figure:
 def _slopes(axis: Axes) -> None:
     """Draw the two slopes that the gap predicts, below the curves."""
     times = np.array([0.2, 2.7])
-    for rate, level, text in ((1, 3e-5, "slope $g$"), (2, 3e-6, "slope $2g$")):
+    for rate, level, text in ((1, 5e-5, "slope $g$"), (2, 8e-6, "slope $2g$")):
         values = level * np.exp(-rate * times)
         axis.semilogy(times, values, color=LIMIT, lw=0.8)
         axis.text(times[1] + 0.15, values[1], text, color="#555555", fontsize=7, ha="left", va="center")
