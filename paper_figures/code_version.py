@@ -18,8 +18,8 @@ _ROOT = Path(__file__).parent.parent
 _TOWER = ("lml", "toy", "theory_checks", "image_exps", "paper_figures")
 _LIBRARIES = ("torch", "numpy", "scipy", "scikit-fem")
 
-# Of a figure's own file: its drawing, the facts of its caption, and the figure itself with its texts.
-_TOLD = ("draw", "facts", "FIGURE")
+# How names begin, in a figure's own file, of its drawing, of the facts of its caption, and of the figure with its texts.
+_TOLD = ("draw", "facts", "missing", "FIGURE")
 
 # They hold how things look and how data are kept, not what they are.
 _LOOKS = ("paper_figures/style.py", "paper_figures/figure.py", "theory_checks/plotting.py")

@@ -52,7 +52,7 @@ def draw(data: Data) -> Figure:
     times = data[f"{case}:times"]
     for key, (label, _, colour, dashes) in _DIVERGENCES.items():
         middle.semilogy(times, data[f"{case}:{STARTS[0]:g}:{key}"], dashes, color=colour, label=label)
-    _slopes(middle)
+    _draw_slopes(middle)
     middle.set(xlim=(0, 8), ylim=(1e-8, 1e5), xlabel="time, in $1/g$", ylabel="divergence from $q$")
     middle.set_title(case.replace(", ", r", $\lambda=$"))
     middle.legend(loc="upper right", ncols=2, columnspacing=0.8, borderaxespad=0)
@@ -68,7 +68,7 @@ def draw(data: Data) -> Figure:
     return figure
 
 
-def _slopes(axis: Axes) -> None:
+def _draw_slopes(axis: Axes) -> None:
     """Draw the two slopes that the gap predicts, below the curves."""
     times = np.array([0.2, 2.7])
     for rate, level, text in ((1, 5e-5, "slope $g$"), (2, 8e-6, "slope $2g$")):

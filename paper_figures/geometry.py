@@ -72,7 +72,7 @@ def draw(data: Data) -> Figure:
     """Draw the vectors on their circle, the angle against the mixing, and eta against the damping."""
     figure, axes = panels(1, 3, width=TWO_COLUMNS, height=2.5)
     sketch, left, right = axes[0]
-    _sketch(sketch, data["vectors"])
+    _draw_sketch(sketch, data["vectors"])
     blue = role("LML").colour
     size = int(data["dim"])
     for lam, angle, dashes in zip(data["dampings"], data["angle"], _LINES, strict=True):
@@ -97,7 +97,7 @@ def draw(data: Data) -> Figure:
     return figure
 
 
-def _sketch(axis: Axes, vectors: np.ndarray) -> None:
+def _draw_sketch(axis: Axes, vectors: np.ndarray) -> None:
     around = np.linspace(0, 2 * np.pi, 200)
     # Turned by 65 degrees, so that eps points upwards.
     turn = math.radians(65)

@@ -67,7 +67,7 @@ def draw_blocks(blocks: Sequence[tuple[str, pd.DataFrame]], bases: Sequence[str]
     used = []
     for block, (label, chosen) in enumerate(blocks):
         for axis, base in zip(axes[block * lines : (block + 1) * lines].ravel(), bases, strict=False):
-            _panel(axis, chosen[chosen["base"] == base], role(base))
+            _draw_panel(axis, chosen[chosen["base"] == base], role(base))
             axis.set_title(f"{role(base).label}{' multistep' if base.endswith('3m') else ''}")
             used.append(axis)
         for axis in axes[block * lines : (block + 1) * lines, 0]:
@@ -79,7 +79,7 @@ def draw_blocks(blocks: Sequence[tuple[str, pd.DataFrame]], bases: Sequence[str]
     return figure
 
 
-def _panel(axis: Axes, rows: pd.DataFrame, base: Role) -> None:
+def _draw_panel(axis: Axes, rows: pd.DataFrame, base: Role) -> None:
     """Draw one base, LML on it and the controls; the range is that of the first two, others may leave it."""
     shown = rows[rows["correction"].isin(("none", "lml"))]
     floor = rows["floor"].mean()
@@ -90,7 +90,7 @@ def _panel(axis: Axes, rows: pd.DataFrame, base: Role) -> None:
         if own.empty:
             continue
         found = sweeps.curve(own)
-        x = found.x * _apart(rows["evaluations"]) ** (k - len(_ARMS) / 2)
+        x = found.x * _drawn_apart(rows["evaluations"]) ** (k - len(_ARMS) / 2)
         main = correction in ("none", "lml")
         inside = ~(found.value > most)
         low = np.maximum(found.low, 0.5 * least)  # below zero, a logarithmic axis has no end of a bar
@@ -110,7 +110,7 @@ def _panel(axis: Axes, rows: pd.DataFrame, base: Role) -> None:
     plain_log(axis.yaxis, np.array((least, most)))
 
 
-def _apart(evaluations: pd.Series) -> float:
+def _drawn_apart(evaluations: pd.Series) -> float:
     """Return the ratio of neighbouring arms' places, which keeps the arms of neighbouring budgets apart."""
     budgets = np.array(sorted(set(evaluations)))
     nearest = float((budgets[1:] / budgets[:-1]).min()) if len(budgets) > 1 else 2.0
