@@ -18,7 +18,7 @@ _ROOT = Path(__file__).parent.parent
 _TOWER = ("lml", "toy", "theory_checks", "image_exps", "paper_figures")
 _LIBRARIES = ("torch", "numpy", "scipy", "scikit-fem")
 
-# How names begin, in a figure's own file, of its drawing, of the facts of its caption, and of the figure with its texts.
+# How names begin, in a figure's own file, of what draws, of the facts of a caption, and of the figure with its texts.
 _TOLD = ("draw", "facts", "missing", "FIGURE")
 
 # They hold how things look and how data are kept, not what they are.
