@@ -9,7 +9,12 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-__all__ = ["Comparison", "compare", "holm", "power"]
+from theory_checks.statistics import Interval, mean_interval
+
+__all__ = ["LEVEL", "Comparison", "compare", "family", "holm", "power", "share"]
+
+#: Error of a family of tests, and of each side of a set of intervals.
+LEVEL = 0.05
 
 _FLIPS = 4999
 
@@ -66,3 +71,13 @@ def power(effect: float, error: float, level: float) -> float:
     if error == 0:
         return float(effect > 0)
     return float(stats.norm.sf(stats.norm.isf(level) - effect / error))
+
+
+def family(tests: Sequence[Comparison]) -> tuple[float, float]:
+    """Return the largest p-value that Holm's correction leaves, by Student's t and by sign flips."""
+    return max(holm([t.student for t in tests])), max(holm([t.flips for t in tests]))
+
+
+def share(differences: np.ndarray, of: float, comparisons: int) -> Interval:
+    """Return the mean difference over ``of``; its ends are one-sided bounds of 95 % for all comparisons at once."""
+    return Interval(*(x / of for x in mean_interval(differences, level=1 - 2 * LEVEL, comparisons=comparisons)))

@@ -16,7 +16,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from image_exps.comparisons import Comparison, compare, holm, power
+from image_exps.comparisons import LEVEL, compare, power, share
+from image_exps.comparisons import family as largest_p
 from image_exps.distances import FrechetDistance, bootstrap
 from image_exps.endpoints import EVALUATIONS, NOISES, Laboratory, arms, digits_laboratory, rms
 from image_exps.pictures import ROWS, draw_grid, emoji_laboratory, picture_grid
@@ -24,12 +25,10 @@ from lml.correction import LML, Correction, NoCorrection
 from theory_checks.ledger import Claim, Finding, Measured, Settings, Verdict, agreement
 from theory_checks.plotting import COLOURS, panels
 from theory_checks.progress import track
-from theory_checks.statistics import Interval, mean_interval
 from toy.levels import Spacing
 
 __all__ = ["CLAIMS", "check_attribution", "check_gain", "draw_attribution", "draw_pictures"]
 
-_LEVEL = 0.05
 _SPACINGS: tuple[Spacing, ...] = ("log-snr", "time")
 
 #: The gain that Q1's sample size is made to find, as a share of the base's error; its power is a figure.
@@ -47,16 +46,6 @@ _NEGLIGIBLE = 0.05
 _FIRST_ORDER, _HIGHER_ORDER = LML(), LML(mixing=1e-4)  # the schedulers' defaults: eta0 = 1/2 and 1/10
 
 
-def _largest_p(tests: list[Comparison]) -> tuple[float, float]:
-    """Return the largest p-value that Holm's correction leaves, by Student's t and by sign flips."""
-    return max(holm([t.student for t in tests])), max(holm([t.flips for t in tests]))
-
-
-def _share(gains: np.ndarray, of: float, comparisons: int) -> Interval:
-    """Return the mean gain over ``of``; its low end is a one-sided bound of 95 % for all comparisons at once."""
-    return Interval(*(x / of for x in mean_interval(gains, level=1 - 2 * _LEVEL, comparisons=comparisons)))
-
-
 def check_gain(settings: Settings, *, count: int | None = None, pictures: bool = True) -> Finding:
     """Q1: with an exact score LML brings DDIM nearer to where the flow ends, in 5, 10 and 20 steps."""
     count = count or settings.pick(256, 2048)
@@ -68,19 +57,19 @@ def check_gain(settings: Settings, *, count: int | None = None, pictures: bool =
         base, lml = (lab.errors("ddim", spacing, n, c).numpy() for c in (NoCorrection(), _FIRST_ORDER))
         test = compare(base - lml, flips)
         tests.append(test)
-        powers.append(power(SOUGHT * base.mean(), test.error, _LEVEL / len(family)))
+        powers.append(power(SOUGHT * base.mean(), test.error, LEVEL / len(family)))
         nearer.append(float((lml < base).mean()))
         figures.append(_gain_figure(f"DDIM, {n} steps of {spacing}", base, lml, len(family), f"n = {count}"))
     for n in EVALUATIONS:
         base, lml = (lab.errors("dpm-solver++-2m", "log-snr", n, c).numpy() for c in (NoCorrection(), _HIGHER_ORDER))
         name = f"DPM-Solver++ 2M, {n} steps of log-snr"
         figures.append(_gain_figure(name, base, lml, len(EVALUATIONS), "eta0 = 1/10; no part of the verdict"))
-    student, signs = _largest_p(tests)
+    student, signs = largest_p(tests)
     least = abs(min(test.mean for test in tests))
     inexact = max(lab.refinement, lab.disagreement) / least if least else math.inf
     decisive = (
-        Measured("largest p-value of the family of DDIM, Student's t", student, limit=_LEVEL, basis="Holm, one-sided"),
-        Measured("the same by sign flips", signs, limit=_LEVEL, basis="Holm, one-sided, 4999 flips"),
+        Measured("largest p-value of the family of DDIM, Student's t", student, limit=LEVEL, basis="Holm, one-sided"),
+        Measured("the same by sign flips", signs, limit=LEVEL, basis="Holm, one-sided, 4999 flips"),
         Measured("error of the reference endpoints over the least gain", inexact, limit=_NEGLIGIBLE,
                  basis="the larger of two estimates: half as many steps, and DOP853"),
         Measured(f"power to find a gain of {SOUGHT:.0%}, least of the family", min(powers),
@@ -113,7 +102,7 @@ def _pictures(seed: int) -> dict[str, np.ndarray]:
 
 
 def _gain_figure(name: str, base: np.ndarray, lml: np.ndarray, comparisons: int, basis: str) -> Measured:
-    gain = _share(base - lml, base.mean(), comparisons)
+    gain = share(base - lml, base.mean(), comparisons)
     return Measured(f"gain on {name}, share of its error {base.mean():.3f}", gain.value, low=gain.low, high=gain.high,
                     basis=f"90 % for all {comparisons}; {basis}")  # fmt: skip
 
@@ -136,14 +125,14 @@ def check_attribution(settings: Settings, *, count: int | None = None) -> Findin
         for name in controls
         for n in EVALUATIONS
     ]
-    student, signs = _largest_p(tests)
+    student, signs = largest_p(tests)
     moved = {key: float(rms(x - ends["base", key[1]]).mean()) for key, x in ends.items()}
     least = min(moved[name, n] / moved["LML", n] for name in controls for n in EVALUATIONS)
     alike = ("base", "LML", "extrapolation")
     in_time = {(name, n): lab.errors("ddim", "time", n, arms(_FIRST_ORDER, count, settings.seed)[name]).numpy()
                for name in alike for n in EVALUATIONS}  # fmt: skip
     equality = {
-        (spacing, n): _share(found["extrapolation", n] - found["LML", n], found["base", n].mean(), 2 * len(EVALUATIONS))
+        (spacing, n): share(found["extrapolation", n] - found["LML", n], found["base", n].mean(), 2 * len(EVALUATIONS))
         for spacing, found in (("log-snr", errors), ("time", in_time))
         for n in EVALUATIONS
     }
@@ -151,8 +140,8 @@ def check_attribution(settings: Settings, *, count: int | None = None) -> Findin
     frechet, frechet_figures = _frechet_figures(lab, ends, settings)
     figures = (
         Measured("largest p-value: extrapolation gains over half of LML's gain, every other control less", student,
-                 limit=_LEVEL, basis=f"Student's t, Holm, one-sided, {len(tests)} tests"),
-        Measured("the same by sign flips", signs, limit=_LEVEL, basis="Holm, one-sided, 4999 flips"),
+                 limit=LEVEL, basis=f"Student's t, Holm, one-sided, {len(tests)} tests"),
+        Measured("the same by sign flips", signs, limit=LEVEL, basis="Holm, one-sided, 4999 flips"),
         Measured("how far the weakest control moves samples, over LML", least, basis=f"it acts: at least {_ACTS:g}"),
         *(Measured(f"error of extrapolation alone minus LML's, {n} steps of {spacing}, share", e.value,
                    low=e.low, high=e.high, basis=f"90 % for all six; equal if all are within {MARGIN:.0%}")
@@ -219,7 +208,7 @@ def _attribution_data(
     data = {"controls": np.array(controls), "evaluations": np.array(EVALUATIONS)}
     for index, key in enumerate(("share", "low", "high")):
         data[key] = np.array(
-            [[_share(gains[c, n], gains["LML", n].mean(), 1)[index] for n in EVALUATIONS] for c in controls]
+            [[share(gains[c, n], gains["LML", n].mean(), 1)[index] for n in EVALUATIONS] for c in controls]
         )
     spread = np.ptp([x for x in (floor.low, floor.high) if x is not None])
     of_lml = np.array([frechet["base", n] - frechet["LML", n] for n in EVALUATIONS])

@@ -1,0 +1,45 @@
+"""Faults of the claim Q3: an expression that does not round, a control of another size, errors that are not paired."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from image_exps.endpoints import Laboratory
+from image_exps.released_quality import check_released_quality
+from lml.correction import ReleasedLML
+from theory_checks.faults import fault
+
+#: One budget, fewer noises, and no figures beside the verdict.
+REDUCED = {"Q3": partial(check_released_quality, count=64, budgets=(20,), moments=False)}
+
+
+@fault("image_exps.released_quality:ReleasedLML", "Q3")
+def expression_of_k3_instead_of_the_published_one(original: Any) -> Any:
+    """What is audited is our own expression, which is the identity: of course it adds nothing."""
+    return lambda damping, mixing: ReleasedLML(damping, mixing, textbook=False)
+
+
+@fault("image_exps.released_quality:ReleasedLML", "Q3")
+def mixing_left_on(original: Any) -> Any:
+    """``kappa = 1e-7``: float64 moves too."""
+    return lambda damping, mixing: ReleasedLML(damping, 1e-7)
+
+
+@fault("image_exps.released_quality:predicted_deviation", "Q3")
+def noise_of_a_tenth_of_the_size(original: Any) -> Any:
+    """The control draws a tenth of the noise that rounding makes."""
+    return lambda noise, damping: 0.1 * original(noise, damping)
+
+
+@fault("image_exps.endpoints:Laboratory.error", "Q3")
+def endpoints_of_other_noises(original: Any) -> Any:
+    """A sample is compared with the endpoint of its neighbour's noise."""
+
+    def error(self: Laboratory, ends: Tensor) -> Tensor:
+        result: Tensor = original(self, ends.roll(1, 0))
+        return result
+
+    return error
