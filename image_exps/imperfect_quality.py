@@ -234,8 +234,8 @@ def check_imperfect(settings: Settings, *, count: int | None = None, network: bo
         assumption="the distance to an endpoint is what is asked for",
         remark="Correction: for errors up to 10 % that are no mere scale. LML removes an error of the steps, and none "
         "of the score: it ends nearer to the flow of the score that it is given, and nearer to the exact one as long "
-        "as the steps err more than the score; at 40 % it ends further away. White errors grow at every turn, though "
-        "not by as much in the end, where the next turn takes a part back. Where the noise is only shrunk, as "
+        "as the steps err more than the score; at 40 % it ends further away. White errors grow at every turn, and yet "
+        "LML adds no more of them at the end: the next turn takes a part back. Where the noise is only shrunk, as "
         "regression to the mean shrinks it, the error of the steps happens to undo a part of the shrinking, and LML, "
         "which removes it, ends further from the exact flow at every size. Of the network only its own flow is known.",
         data=_data(cases),
