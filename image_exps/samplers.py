@@ -4,6 +4,9 @@
 network*, which is what a picture costs; how many "inference steps" of diffusers that is differs from base to base, and
 is checked against the schedule that the scheduler then makes.
 
+These are for pipelines, `image_exps.commands`. The comparisons on exact targets have the pure samplers of
+`lml.samplers` instead, by the names of `image_exps.arms`, and choose their levels themselves.
+
 Nothing here imports torch or diffusers before a scheduler is asked for.
 """
 
@@ -18,13 +21,22 @@ from typing import Any
 
 from image_exps.models import Model
 
-__all__ = ["BASES", "LML_OPTIONS", "SAMPLERS", "SPACINGS", "Base", "Sampler", "make_scheduler", "paper_options"]
+__all__ = [
+    "LML_OPTIONS",
+    "SAMPLERS",
+    "SCHEDULER_BASES",
+    "TIMESTEP_SPACINGS",
+    "Sampler",
+    "SchedulerBase",
+    "make_scheduler",
+    "paper_options",
+]
 
 #: What can be set of LML on the command line: the options of `lml.schedulers.LMLSchedulerMixin`.
 LML_OPTIONS: tuple[str, ...] = ("damping", "mixing", "damping_mode", "rank", "variant", "start", "stop")
 
 #: How diffusers places timesteps; a model's own config says which, unless it is given.
-SPACINGS: tuple[str, ...] = ("leading", "linspace", "trailing")
+TIMESTEP_SPACINGS: tuple[str, ...] = ("leading", "linspace", "trailing")
 
 _PREFIX = "lml-"
 
@@ -34,7 +46,7 @@ def _same(evaluations: int) -> int:
 
 
 @dataclass(frozen=True)
-class Base:
+class SchedulerBase:
     """A base solver.
 
     Attributes:
@@ -59,10 +71,10 @@ class Base:
 
 
 #: The bases by name. The paper keeps the order of all three DPM-Solvers at 3 (Supp. B.1).
-BASES: Mapping[str, Base] = MappingProxyType(
+SCHEDULER_BASES: Mapping[str, SchedulerBase] = MappingProxyType(
     {
-        "ddim": Base("DDIMScheduler", "DDIM, first order, deterministic"),
-        "pndm": Base(
+        "ddim": SchedulerBase("DDIMScheduler", "DDIM, first order, deterministic"),
+        "pndm": SchedulerBase(
             "PNDMScheduler",
             "PNDM, pseudo linear multistep: no Runge-Kutta start, one evaluation more than steps",
             {"skip_prk_steps": True},
@@ -70,7 +82,7 @@ BASES: Mapping[str, Base] = MappingProxyType(
             least=3,
             budget="3 or more",
         ),
-        "dpm-solver-3": Base(
+        "dpm-solver-3": SchedulerBase(
             "DPMSolverSinglestepScheduler",
             "DPM-Solver of third order, single-step as published: 3 + 3 + ... + the rest",
             {
@@ -83,19 +95,21 @@ BASES: Mapping[str, Base] = MappingProxyType(
             budget="3 or more",
             spaced=False,
         ),
-        "dpm-solver-3m": Base(
+        "dpm-solver-3m": SchedulerBase(
             "DPMSolverMultistepScheduler",
             "DPM-Solver of third order, multistep: what the paper's published code runs",
             {"algorithm_type": "dpmsolver", "solver_order": 3, "final_sigmas_type": "sigma_min"},
         ),
-        "dpm-solver++": Base(
+        "dpm-solver++": SchedulerBase(
             "DPMSolverMultistepScheduler",
             "DPM-Solver++ of third order, multistep",
             {"algorithm_type": "dpmsolver++", "solver_order": 3},
         ),
-        "unipc": Base("UniPCMultistepScheduler", "UniPC of second order, as in diffusers", {"solver_order": 2}),
-        "euler": Base("EulerDiscreteScheduler", "Euler", flow="FlowMatchEulerDiscreteScheduler"),
-        "heun": Base(
+        "unipc": SchedulerBase(
+            "UniPCMultistepScheduler", "UniPC of second order, as in diffusers", {"solver_order": 2}
+        ),
+        "euler": SchedulerBase("EulerDiscreteScheduler", "Euler", flow="FlowMatchEulerDiscreteScheduler"),
+        "heun": SchedulerBase(
             "HeunDiscreteScheduler",
             "Heun: two evaluations a step, one in the last",
             steps=lambda evaluations: (evaluations + 1) // 2,
@@ -106,7 +120,7 @@ BASES: Mapping[str, Base] = MappingProxyType(
 )
 
 #: Every sampler: the bases, then LML on each.
-SAMPLERS: tuple[str, ...] = (*BASES, *(_PREFIX + name for name in BASES))
+SAMPLERS: tuple[str, ...] = (*SCHEDULER_BASES, *(_PREFIX + name for name in SCHEDULER_BASES))
 
 
 @dataclass(frozen=True)
@@ -117,7 +131,7 @@ class Sampler:
         name: one of `SAMPLERS`.
         evaluations: of the network, a picture.
         options: of LML, from `LML_OPTIONS`; what is absent is the default of the scheduler's class.
-        spacing: one of `SPACINGS`; ``None`` leaves it as the model's config has it.
+        spacing: one of `TIMESTEP_SPACINGS`; ``None`` leaves it as the model's config has it.
 
     Raises:
         ValueError: for an unknown name, a budget that it cannot spend, or an option that it does not have.
@@ -143,8 +157,8 @@ class Sampler:
         if self.options and not self.lml:
             given = ", ".join(self.options)
             raise ValueError(f"{given}: only of LML; use {_PREFIX}{self.name}, or leave out, got sampler {self.name}")
-        if self.spacing is not None and self.spacing not in SPACINGS:
-            raise ValueError(f"spacing must be one of {', '.join(SPACINGS)}, got {self.spacing!r}")
+        if self.spacing is not None and self.spacing not in TIMESTEP_SPACINGS:
+            raise ValueError(f"spacing must be one of {', '.join(TIMESTEP_SPACINGS)}, got {self.spacing!r}")
         if self.spacing is not None and not base.spaced:
             raise ValueError(f"spacing cannot be chosen with {self.name}, got {self.spacing!r}")
 
@@ -154,9 +168,9 @@ class Sampler:
         return self.name.startswith(_PREFIX)
 
     @property
-    def base(self) -> Base:
+    def base(self) -> SchedulerBase:
         """The base solver."""
-        return BASES[self.name.removeprefix(_PREFIX)]
+        return SCHEDULER_BASES[self.name.removeprefix(_PREFIX)]
 
     @property
     def steps(self) -> int:
@@ -203,7 +217,7 @@ def make_scheduler(sampler: Sampler, own: Any, *, latent: bool, pipeline: str = 
     base = sampler.base
     name = base.flow if flow else base.scheduler
     if name is None:
-        usable = ", ".join(n for n in SAMPLERS if BASES[n.removeprefix(_PREFIX)].flow)
+        usable = ", ".join(n for n in SAMPLERS if SCHEDULER_BASES[n.removeprefix(_PREFIX)].flow)
         raise ValueError(f"sampler must be one of {usable} for a model that predicts a flow, got {sampler.name!r}")
     if pipeline == "FluxPipeline" and name != "FlowMatchEulerDiscreteScheduler":
         raise ValueError(f"sampler must be euler or lml-euler: {pipeline} sets noise levels, got {sampler.name!r}")

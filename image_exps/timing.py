@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from image_exps.samplers import BASES, Sampler, make_scheduler
+from image_exps.samplers import SCHEDULER_BASES, Sampler, make_scheduler
 
 __all__ = [
     "Clock",
@@ -202,7 +202,7 @@ def time_samplers(
         network: of the model, without gradients.
         x: the starting noise, on the device and in the dtype of the network.
         own: the model's scheduler, whose config is kept.
-        base: one of `image_exps.samplers.BASES`.
+        base: one of `image_exps.samplers.SCHEDULER_BASES`.
         evaluations: the budgets; two arms each.
         repetitions: of every arm.
         warm_up: repetitions before them that are not counted.
@@ -211,8 +211,8 @@ def time_samplers(
     Raises:
         ValueError: for an unknown base, a budget that it cannot spend, no budget, or too few repetitions.
     """
-    if base not in BASES:
-        raise ValueError(f"base must be one of {', '.join(BASES)}, got {base!r}")
+    if base not in SCHEDULER_BASES:
+        raise ValueError(f"base must be one of {', '.join(SCHEDULER_BASES)}, got {base!r}")
     if not evaluations:
         raise ValueError("evaluations must name at least one budget, got none")
     clock = clock_of(x.device)

@@ -13,7 +13,7 @@ import click
 
 from image_exps.loading import DTYPES
 from image_exps.models import Model, model
-from image_exps.samplers import SPACINGS, Sampler, paper_options
+from image_exps.samplers import TIMESTEP_SPACINGS, Sampler, paper_options
 
 __all__ = [
     "device_or_best",
@@ -28,7 +28,6 @@ __all__ = [
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
-Decorator = Callable[[F], F]
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -114,7 +113,7 @@ lml_options = _together(
     click.option("--stop", type=float, help="... and up to this part.", show_default="1"),
     click.option(
         "--spacing",
-        type=click.Choice(SPACINGS),
+        type=click.Choice(TIMESTEP_SPACINGS),
         help="Where the timesteps lie, as diffusers names it.",
         show_default="as the model's config says",
     ),

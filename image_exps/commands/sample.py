@@ -10,9 +10,9 @@ import click
 
 from image_exps.commands import _options as shared
 from image_exps.models import Model
-from image_exps.samplers import BASES, LML_OPTIONS, SAMPLERS
+from image_exps.samplers import LML_OPTIONS, SAMPLERS, SCHEDULER_BASES
 
-_BASES = "\n".join(f"  {name:<14} {base.about}; {base.budget}" for name, base in BASES.items())
+_BASES = "\n".join(f"  {name:<14} {base.about}; {base.budget}" for name, base in SCHEDULER_BASES.items())
 
 
 @click.command(
@@ -63,7 +63,7 @@ def command(
     Picture i starts from the noise of seed --seed + i, as torch.Generator().manual_seed(seed) draws it, and has prompt
     i modulo the number of prompts. For one --batch and one --threads it is the same file to the last bit, whatever the
     number of processes, the --count and the interruptions. With another --batch or --threads the kernels of a network
-    sum in another order: the last bits differ, in float32 about 1e-6 of the range and at most one level of a byte.
+    sum in another order, and the last bits differ.
 
     The same command again goes on where it was stopped; with a larger --count it adds pictures. A folder of other
     settings is left alone. A picture that is not finite is recorded with its seed, not written, and makes the exit

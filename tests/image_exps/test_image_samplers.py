@@ -9,7 +9,7 @@ from diffusers_warnings import NUMPY_2
 
 import lml.schedulers
 from image_exps.models import model
-from image_exps.samplers import BASES, SAMPLERS, Sampler, make_scheduler, paper_options
+from image_exps.samplers import SAMPLERS, SCHEDULER_BASES, Sampler, make_scheduler, paper_options
 
 pytestmark = pytest.mark.filterwarnings(*NUMPY_2)
 
@@ -48,7 +48,7 @@ def test_the_network_is_asked_exactly_as_often_as_was_said(name):
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_a_name_with_lml_is_the_class_of_its_base_with_lml(name):
     scheduler = make_scheduler(Sampler(name, 9), STABLE, latent=True)
-    base = BASES[name.removeprefix("lml-")].scheduler
+    base = SCHEDULER_BASES[name.removeprefix("lml-")].scheduler
     expected = lml.schedulers.SCHEDULERS[base] if name.startswith("lml-") else getattr(diffusers, base)
     assert type(scheduler) is expected
     assert scheduler.config.beta_schedule == "scaled_linear"
