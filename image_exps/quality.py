@@ -16,11 +16,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from image_exps.arm_pictures import ROWS, arm_pictures, draw_arm_pictures, emoji_laboratory
 from image_exps.comparisons import LEVEL, compare, power, share
 from image_exps.comparisons import family as largest_p
 from image_exps.distances import FrechetDistance, bootstrap
 from image_exps.endpoints import EVALUATIONS, NOISES, Laboratory, arms, digits_laboratory, rms
-from image_exps.pictures import ROWS, draw_grid, emoji_laboratory, picture_grid
 from lml.correction import LML, Correction, NoCorrection
 from theory_checks.ledger import Claim, Finding, Measured, Settings, Verdict, agreement
 from theory_checks.plotting import COLOURS, panels
@@ -98,7 +98,7 @@ def _pictures(seed: int) -> dict[str, np.ndarray]:
         made = arms(_FIRST_ORDER, 4, seed)
         return {name: made[name] for name in ROWS}
 
-    return picture_grid(emoji_laboratory(4, seed), "ddim", "log-snr", rows)
+    return arm_pictures(emoji_laboratory(4, seed), "ddim", "log-snr", rows)
 
 
 def _gain_figure(name: str, base: np.ndarray, lml: np.ndarray, comparisons: int, basis: str) -> Measured:
@@ -219,7 +219,7 @@ def _attribution_data(
 
 def draw_pictures(finding: Finding) -> Figure:
     """Draw the grid of pictures."""
-    return draw_grid(finding.data)
+    return draw_arm_pictures(finding.data)
 
 
 def draw_attribution(finding: Finding) -> Figure:

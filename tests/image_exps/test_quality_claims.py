@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from image_exps import faults_quality
+from image_exps.arm_pictures import ROWS, arm_pictures, draw_arm_pictures, emoji_laboratory
 from image_exps.endpoints import EVALUATIONS, arms, digits_laboratory
-from image_exps.pictures import ROWS, draw_grid, emoji_laboratory, picture_grid
 from image_exps.quality import CLAIMS, check_attribution, check_gain
 from lml.correction import LML
 from theory_checks.faults import Fault, seeded
@@ -63,7 +63,7 @@ def test_the_claims_are_plug_ins():
 def grid():
     laboratory = emoji_laboratory(2, 0)
     rows = lambda: {name: arm for name, arm in arms(LML(), 2, 0).items() if name in ROWS}
-    return laboratory, picture_grid(laboratory, "ddim", "log-snr", rows)
+    return laboratory, arm_pictures(laboratory, "ddim", "log-snr", rows)
 
 
 def test_the_grid_holds_what_each_correction_makes_alone(grid):
@@ -78,7 +78,7 @@ def test_the_grid_holds_what_each_correction_makes_alone(grid):
 
 
 def test_the_grid_is_drawn_into_a_picture_of_moderate_size(grid):
-    svg = to_svg(draw_grid(grid[1]))
+    svg = to_svg(draw_arm_pictures(grid[1]))
     assert svg.count("<image") == 20
     assert len(svg) < 1_000_000
 

@@ -1,4 +1,7 @@
-"""A grid of real pictures from the exact denoiser: the same noises through base, LML and controls."""
+"""Pictures from the exact denoiser, as figures of a claim: the same noises through base, LML and controls.
+
+The grids of pipelines are `image_exps.picture_grid`.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from theory_checks.plotting import panels
 from toy import DataMixture
 from toy.levels import Spacing
 
-__all__ = ["ROWS", "draw_grid", "emoji_laboratory", "picture_grid"]
+__all__ = ["ROWS", "arm_pictures", "draw_arm_pictures", "emoji_laboratory"]
 
 # float32: an error of 1e-6 of a pixel, which no picture shows.
 _DTYPE = torch.float32
@@ -60,7 +63,7 @@ class _Groups(Correction):
         )
 
 
-def picture_grid(
+def arm_pictures(
     laboratory: Laboratory, base: str, spacing: Spacing, rows: Callable[[], Mapping[str, Correction]]
 ) -> dict[str, np.ndarray]:
     """Return pictures (rows, evaluations + 1, B, 32, 32, 3) in bytes, the flow's endpoint last, and their errors.
@@ -85,8 +88,8 @@ def picture_grid(
     }
 
 
-def draw_grid(data: Mapping[str, np.ndarray]) -> Figure:
-    """Draw the pictures of `picture_grid`, a strip of the same noises a cell, with the error of the strip below it."""
+def draw_arm_pictures(data: Mapping[str, np.ndarray]) -> Figure:
+    """Draw the pictures of `arm_pictures`, a strip of the same noises a cell, with the error of the strip below it."""
     pictures, names, errors = data["pictures"], data["picture rows"], data["picture errors"]
     rows, columns, count = pictures.shape[:3]
     figure, axes = panels(columns, rows=rows, width=0.62 * count, height=0.84)
