@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -121,10 +121,11 @@ class Session:
 
     Attributes:
         request: what it was loaded for.
-        pipe: with the scheduler of the request.
+        pipe: with the scheduler of the last `renderer`.
         own: the scheduler that the model came with.
         controls: pictures for a ControlNet.
         weights: digest of the weights.
+        classes: of a class-conditional network, in their order.
     """
 
     request: Request
@@ -221,15 +222,14 @@ def generate(request: Request, out: Path, process: Process | None = None, progre
     renderer.check_prompts(request.prompts)
     folder = PictureFolder(out, session.settings(request.sampler), request.prompts)
     pending = list(folder.blocks(process.rank, process.world))
-    mine = sum(len(block) for block in _own_blocks(request, process))
-    todo = sum(len(_kept(block, request.count)) for block in pending)
+    todo = sum(len(folder.kept(block)) for block in pending)
     made, bad = 0, []
     began = time.perf_counter()
     if pending:
         with folder.journal(process.rank) as journal:
             for block in pending:
                 start = time.perf_counter()
-                kept = _kept(block, request.count)
+                kept = folder.kept(block)
                 pixels = [to_bytes(picture) for picture in session.draw(renderer, block)]
                 rows = [
                     (i, request.seed + i, _turn(request.prompts, i) if request.prompts else None, pixels[i - block[0]])
@@ -241,17 +241,7 @@ def generate(request: Request, out: Path, process: Process | None = None, progre
                 if progress is not None:
                     progress(made, todo)
     seconds = time.perf_counter() - began
-    return Outcome(made, mine - todo, tuple(bad), folder.finish(), seconds)
-
-
-def _own_blocks(request: Request, process: Process) -> Iterator[range]:
-    batch, count = request.batch, request.count
-    for number in range(process.rank, -(-count // batch), process.world):
-        yield range(number * batch, min((number + 1) * batch, count))
-
-
-def _kept(block: range, count: int) -> range:
-    return range(block.start, min(block.stop, count))
+    return Outcome(made, folder.share(process.rank, process.world) - todo, tuple(bad), folder.finish(), seconds)
 
 
 def _turn(items: Sequence[T], index: int) -> T:

@@ -93,7 +93,7 @@ class PictureFolder:
         self.settings = json.loads(json.dumps(dict(settings)))
         self._claim()
         if prompts:
-            _publish(folder / "prompts.json", json.dumps(list(prompts), ensure_ascii=False, indent=0))
+            _write_text(folder / "prompts.json", json.dumps(list(prompts), ensure_ascii=False, indent=0))
 
     def _claim(self) -> None:
         """Write the settings if nobody has, else compare; a larger count than before goes on with the run."""
@@ -103,7 +103,7 @@ class PictureFolder:
             strange = sorted(entry.name for entry in self.folder.iterdir() if not entry.name.startswith("."))
             if strange and strange != ["settings.json"] and not path.exists():
                 raise ValueError(f"{self.folder} is not empty and holds no run ({strange[0]}, ...): give another --out")
-            _publish(path, json.dumps(self.settings, indent=2, sort_keys=True), replace=False)
+            _write_first(path, json.dumps(self.settings, indent=2, sort_keys=True))
         held = read_settings(self.folder)
         other = _differences(held, self.settings)
         if other:
@@ -115,7 +115,7 @@ class PictureFolder:
                 f"got count {self.settings[_COUNT]}"
             )
         if held[_COUNT] < self.settings[_COUNT]:
-            _publish(path, json.dumps(self.settings, indent=2, sort_keys=True))
+            _write_text(path, json.dumps(self.settings, indent=2, sort_keys=True))
 
     def blocks(self, rank: int = 0, world: int = 1) -> Iterator[range]:
         """Yield the batches of a process that are not there yet, as ranges of indices.
@@ -124,12 +124,23 @@ class PictureFolder:
         its batch whatever the number of processes and however often the run is interrupted. The last one is computed
         whole, though only what was asked for is kept, so that it does not depend on the count either.
         """
-        batch, count = self.settings["batch"], self.settings[_COUNT]
         done = {record["index"] for record in read_records(self.folder) if self._there(record)}
-        for number in range(-(-count // batch)):
-            block = range(number * batch, (number + 1) * batch)
-            if number % world == rank and not done.issuperset(i for i in block if i < count):
+        for block in self._blocks(rank, world):
+            if not done.issuperset(self.kept(block)):
                 yield block
+
+    def share(self, rank: int = 0, world: int = 1) -> int:
+        """Return how many pictures are a process's, there or not."""
+        return sum(len(self.kept(block)) for block in self._blocks(rank, world))
+
+    def kept(self, block: range) -> range:
+        """Return the indices of a batch that were asked for."""
+        return range(block.start, min(block.stop, self.settings[_COUNT]))
+
+    def _blocks(self, rank: int, world: int) -> Iterator[range]:
+        batch, count = self.settings["batch"], self.settings[_COUNT]
+        for number in range(rank, -(-count // batch), world):
+            yield range(number * batch, (number + 1) * batch)
 
     def _there(self, record: Mapping[str, Any]) -> bool:
         return record["file"] is None or (self.folder / picture_name(record["index"])).is_file()
@@ -203,22 +214,24 @@ class PictureFolder:
         return True
 
 
-def _publish(path: Path, text: str, *, replace: bool = True) -> None:
-    """Write a text at once; without ``replace``, what another process has written stays."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+def _write_text(path: Path, text: str) -> None:
+    with atomic(path) as partial:
         partial.write_text(text + "\n", encoding="utf-8")
-        if replace:
-            os.replace(partial, path)
-        else:
-            try:
-                os.link(partial, path)
-            except FileExistsError:
-                pass
-            except OSError:  # a file system without hard links
-                os.replace(partial, path)
+
+
+def _write_first(path: Path, text: str) -> None:
+    """Write a text at once, unless another process was first: then what it has written stays."""
+    whole = path.with_name(f".{path.name}.{os.getpid()}.first")
+    try:
+        _write_text(whole, text)
+        try:
+            os.link(whole, path)
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without hard links
+            os.replace(whole, path)
     finally:
-        partial.unlink(missing_ok=True)
+        whole.unlink(missing_ok=True)
 
 
 def _differences(held: Mapping[str, Any], asked: Mapping[str, Any], under: str = "") -> list[str]:
