@@ -21,6 +21,7 @@ from image_exps.search.trials import (
     leave_one_out,
     plain_trials,
 )
+from theory_checks.records import atomic
 
 #: The variant that was frozen, for its ratios on validation noises.
 FROZEN = "all noises, norm free, levels learned"
@@ -36,9 +37,8 @@ def _record(folder: Path, name: str, rows: list[dict[str, Any]], found: Learned 
         ("json", None if found is None else _text(found)),
     ):
         if text is not None:
-            part = folder / f"{name}.{suffix}.part"
-            part.write_text(text)
-            part.replace(folder / f"{name}.{suffix}")
+            with atomic(folder / f"{name}.{suffix}") as part:
+                part.write_text(text)
     frame = pd.DataFrame(rows)
     for trial, group in frame.groupby("trial", sort=False):
         click.echo(f"{name:12s} {trial:56s} {group['ratio'].round(2).tolist()}")

@@ -27,6 +27,7 @@ from image_exps.search.trials import EVALUATIONS
 from image_exps.seeds import starting_noise
 from image_exps.targets import Target, target
 from lml.samplers import SAMPLERS, sample
+from theory_checks.records import atomic
 from theory_checks.statistics import mean_interval
 
 __all__ = ["EXACT", "RESULTS", "measure"]
@@ -100,9 +101,8 @@ def main(name: str, count: int, seed: int, twice: bool, folder: Path) -> None:
     torch.set_num_threads(1)
     frame = pd.DataFrame(measure(target(name), count=count, seed=seed, twice=twice))
     folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f"{name}-{seed}.csv.part"
-    frame.to_csv(part, index=False, float_format="%.6g")
-    part.replace(folder / f"{name}-{seed}.csv")
+    with atomic(folder / f"{name}-{seed}.csv") as part:
+        frame.to_csv(part, index=False, float_format="%.6g")
     click.echo(frame[frame["arm"].isin([TUNED, *CONTROLS])].to_string())
 
 
