@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+import time
 from types import TracebackType
-from typing import Any
 
-from tqdm import tqdm
+from rich.console import Console
 
 from image_exps.processes import Process
+from theory_checks.terminal import bar
 
 __all__ = ["Bar"]
 
@@ -23,19 +24,20 @@ class Bar:
 
     def __init__(self, label: str, process: Process) -> None:
         self._label = label if process.world == 1 else f"{label}, process 1 of {process.world}"
-        self._hidden = process.rank > 0 or not sys.stderr.isatty()
-        self._bar: Any = None
+        self._bar = bar(Console(stderr=True, quiet=process.rank > 0 or not sys.stderr.isatty()))
+        self._task = self._bar.add_task(self._label, total=None)
 
     def __enter__(self) -> Bar:
+        self._began = time.perf_counter()
+        self._bar.start()
         return self
 
     def __call__(self, done: int, total: int) -> None:
-        if self._bar is None:
-            self._bar = tqdm(total=total, desc=self._label, unit="picture", disable=self._hidden, smoothing=0.05)
-        self._bar.update(done - self._bar.n)
+        rate = done / (time.perf_counter() - self._began)
+        label = f"{self._label}: {done} of {total} pictures, {rate:.3g}/s"
+        self._bar.update(self._task, description=label, completed=done, total=total)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._bar is not None:
-            self._bar.close()
+        self._bar.stop()
