@@ -195,7 +195,7 @@ def check_imperfect(settings: Settings, *, count: int | None = None, network: bo
     further = [c for c in cases if (c.kind, c.size, c.end) in _FURTHER]
     if network:
         trained, refinement = network_errors(
-            network_model("fashion-mnist"), (1, 28, 28), settings.pick(16, 64), settings.seed
+            network_model(_NETWORK), _NETWORK_SHAPE, settings.pick(16, 64), settings.seed
         )
         inexact = max(inexact, _over(refinement, trained))
         cases.append(trained)

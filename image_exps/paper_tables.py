@@ -10,14 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from image_exps.evaluation.results import Result
 from image_exps.published import METHODS, Table, table
 
 __all__ = ["FORMATS", "Row", "render_table", "table_rows"]
-
-Format = Literal["markdown", "latex"]
 
 #: The formats by name.
 FORMATS: tuple[str, ...] = ("markdown", "latex")

@@ -26,7 +26,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -215,7 +215,3 @@ def _known(what: str, names: Iterable[str], known: Sequence[str] | Mapping[str, 
 def _check_integer(name: str, value: object, least: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ValueError(f"{name} must be integers of at least {least}, got {value!r}")
-
-
-#: The columns of a cell's parameters, in the results.
-PARAMETERS = tuple(field.name for field in fields(Cell))
