@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from image_exps.evaluation.results import Result
 from image_exps.published import METHODS, Table, table
+from image_exps.table_text import escaped, latex_table, markdown_table
 
 __all__ = ["FORMATS", "Row", "render_table", "table_rows"]
 
@@ -117,34 +118,7 @@ def render_table(number: int, results: Sequence[Result] = (), form: str = "markd
     shown, rows = table(number), table_rows(number, results)
     head = ["model", "method", "run", *(column.label for column in shown.columns)]
     body = [[row.model, row.method, row.origin, *row.cells] for row in rows]
-    return _markdown(shown, head, body) if form == "markdown" else _latex(shown, head, body)
-
-
-def _markdown(shown: Table, head: list[str], body: list[list[str]]) -> str:
-    lines = [head, [*["---"] * 3, *["---:"] * (len(head) - 3)], *body]
-    text = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-    return f"**Table {shown.number}.** {shown.caption}.\n\n{text}\n"
-
-
-_LATEX = str.maketrans({"%": r"\%", "_": r"\_", "&": r"\&", "#": r"\#", "$": r"\$", "α": r"$\alpha$"})
-
-
-def _latex(shown: Table, head: list[str], body: list[list[str]]) -> str:
-    lines = [" & ".join(cell.translate(_LATEX) for cell in line) + r" \\" for line in [head, *body]]
-    columns = "lll" + "r" * (len(head) - 3)
-    return "\n".join(
-        [
-            r"\begin{table}",
-            r"\centering",
-            rf"\caption{{{shown.caption.translate(_LATEX)}.}}",
-            rf"\begin{{tabular}}{{{columns}}}",
-            r"\toprule",
-            lines[0],
-            r"\midrule",
-            *lines[1:],
-            r"\bottomrule",
-            r"\end{tabular}",
-            r"\end{table}",
-            "",
-        ]
-    )
+    if form == "markdown":
+        return f"**Table {shown.number}.** {shown.caption}.\n\n{markdown_table(head, body, names=3)}\n"
+    first, *others = ([escaped(cell) for cell in line] for line in (head, *body))
+    return latex_table(f"{escaped(shown.caption)}.", first, others, names=3)

@@ -16,6 +16,7 @@ from image_exps.evaluation.pareto import draw_pareto, sweep_points
 from image_exps.evaluation.results import Result, read_results
 from image_exps.paper_tables import render_table, table_rows
 from image_exps.published import Table, published_tables, table
+from image_exps.table_text import markdown_table
 from theory_checks.plotting import to_svg
 from theory_checks.records import atomic
 
@@ -130,8 +131,7 @@ def _ordered(results: Sequence[Result]) -> list[Result]:
 
 
 def _markdown(folder: Path, results: Sequence[Result], numbers: Sequence[int], pictures: int) -> str:
-    lines = [_HEAD, ("---",) * len(_HEAD), *map(_cells, _ordered(results))]
-    rows = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    rows = markdown_table(_HEAD, [_cells(r) for r in _ordered(results)], names=len(_HEAD))
     parts = [f"# {folder.name}", *(render_table(n, results) for n in numbers), "## Results", rows]
     for name, sheet in _sheets(folder, pictures):
         parts += [f"## {name}", f"![{name}]({_data(sheet)})"]

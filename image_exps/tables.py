@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from image_exps.arms import BASES, CORRECTIONS
+from image_exps.table_text import escaped, latex_table, markdown_table
 
 __all__ = ["Entry", "Layout", "ablation", "quality_table"]
 
@@ -58,28 +59,18 @@ class Layout:
     def to_markdown(self) -> str:
         """Return the table in the Markdown of GitHub, under its caption."""
         rows = [[name, *self._texts(entries, "**{}**", "±")] for name, entries in self.rows]
-        lines = [self.caption, "", "| " + " | ".join(self.head) + " |", "| --- |" + " ---: |" * (len(self.head) - 1)]
-        return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
+        return f"{self.caption}\n\n{markdown_table(self.head, rows)}\n"
 
     def to_latex(self) -> str:
         r"""Return the table for LaTeX, with ``booktabs``."""
-        rows = [[_latex(name), *self._texts(entries, r"\textbf{{{}}}", r"$\pm$")] for name, entries in self.rows]
-        body = [" & ".join(row).replace(_TIE, r"$^\circ$") + r" \\" for row in rows]
-        return "\n".join(
+        rows = [
             [
-                r"\begin{table}",
-                rf"\caption{{{_latex(self.caption)}}}",
-                rf"\begin{{tabular}}{{l{'r' * (len(self.head) - 1)}}}",
-                r"\toprule",
-                " & ".join(map(_latex, self.head)) + r" \\",
-                r"\midrule",
-                *body,
-                r"\bottomrule",
-                r"\end{tabular}",
-                r"\end{table}",
-                "",
+                escaped(name),
+                *(text.replace(_TIE, escaped(_TIE)) for text in self._texts(entries, r"\textbf{{{}}}", r"$\pm$")),
             ]
-        )
+            for name, entries in self.rows
+        ]
+        return latex_table(escaped(self.caption), [escaped(title) for title in self.head], rows)
 
     def _texts(self, entries: Sequence[Entry | None], bold: str, plus_minus: str) -> list[str]:
         texts = []
@@ -226,9 +217,3 @@ def _text(entry: Entry, plus_minus: str) -> str:
     half = (entry.high - entry.low) / 2
     decimals = 3 if half <= 0 or not math.isfinite(half) else max(0, 1 - math.floor(math.log10(half)))
     return f"{entry.value:.{decimals}f} {plus_minus} {half:.{decimals}f}"
-
-
-def _latex(text: str) -> str:
-    for character in "&%$#_{}":
-        text = text.replace(character, f"\\{character}")
-    return text.replace("λ", r"$\lambda$").replace("κ", r"$\kappa$").replace("°", r"$^\circ$").replace("±", r"$\pm$")
