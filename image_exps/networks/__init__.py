@@ -16,7 +16,8 @@ from functools import cache
 
 import torch
 
-from image_exps.networks.files import NETWORKS, Loaded, class_names, load_network, network_folder, pipeline_class
+from image_exps.networks.files import NETWORKS, class_names, network_folder
+from image_exps.networks.load import Loaded, load_network, pipeline_class
 from image_exps.networks.model import NetworkModel, timestep
 
 __all__ = [

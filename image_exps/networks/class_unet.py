@@ -7,11 +7,12 @@ from typing import Any
 
 import torch
 from diffusers import DDPMPipeline, UNet2DModel
+from safetensors.torch import load_file
 from torch import Tensor
 
-from image_exps.networks.files import UNet, load_network
+from image_exps.networks.files import EMBEDDING, UNet, stored_unet
 
-__all__ = ["ClassPipeline", "ClassUNet"]
+__all__ = ["ClassPipeline", "ClassUNet", "load_class_unet"]
 
 
 class ClassUNet(UNet2DModel):
@@ -38,12 +39,19 @@ class ClassUNet(UNet2DModel):
         return UNet2DModel.forward(self, sample, timestep, class_labels, return_dict)
 
 
+def load_class_unet(folder: Path, dtype: torch.dtype = torch.float32) -> UNet:
+    """Return the class-conditional network of an exported folder, with weights of this dtype."""
+    net = stored_unet(ClassUNet, folder, dtype)
+    net.with_classes(load_file(folder / EMBEDDING)["weight"].to(dtype))
+    return net.eval().requires_grad_(False)
+
+
 class ClassPipeline(DDPMPipeline):
     """A `DDPMPipeline` whose network takes classes, from a folder that the stock one reads too."""
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, **options: Any) -> Any:
         """Load the pipeline of an exported network, with the options of diffusers."""
-        net = load_network(Path(folder), options.get("torch_dtype") or torch.float32).net
+        net = load_class_unet(Path(folder), options.get("torch_dtype") or torch.float32)
         stock: Any = DDPMPipeline
         return stock.from_pretrained(str(folder), unet=net, **options)

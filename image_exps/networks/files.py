@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
@@ -15,13 +15,12 @@ __all__ = [
     "NETWORKS",
     "SCHEDULER",
     "SUMS",
-    "Loaded",
     "UNet",
     "check",
     "class_names",
-    "load_network",
+    "classes_in",
     "network_folder",
-    "pipeline_class",
+    "stored_unet",
 ]
 
 #: A network of diffusers, whose classes have no types that mypy could check.
@@ -72,64 +71,18 @@ def class_names(name: str) -> tuple[str, ...]:
     Raises:
         ValueError: as `network_folder`.
     """
-    return _classes(network_folder(name))
+    return classes_in(network_folder(name))
 
 
-def _classes(folder: Path) -> tuple[str, ...]:
+def classes_in(folder: Path) -> tuple[str, ...]:
+    """Return the classes of an exported network, as `class_names`, without a look at its checksums."""
     path = folder / CLASSES
     return tuple(json.loads(path.read_text())) if path.is_file() else ()
 
 
-class Loaded(NamedTuple):
-    """A network out of its folder.
-
-    Attributes:
-        net: takes ``(x, timestep, labels)``, of which a label is the number of a class; the one after the last class is
-            no class, as in the stock folder.
-        classes: that it knows, in the order of their numbers.
-        prediction: what it returns, by the names of diffusers: ``epsilon`` or ``v_prediction``.
-    """
-
-    net: UNet
-    classes: tuple[str, ...]
-    prediction: str
-
-
-def load_network(folder: Path, dtype: torch.dtype = torch.float32) -> Loaded:
-    """Return the network of an exported folder, ready for labels.
-
-    Args:
-        folder: holds ``unet/`` and, of a class-conditional network, its classes.
-        dtype: of the weights, stored in float16.
-    """
-    # Diffusers takes seconds to import: whoever only asks for a folder does not wait for it.
-    import diffusers
-    from safetensors.torch import load_file
-
-    options = {"torch_dtype": dtype, "use_safetensors": True, "low_cpu_mem_usage": False, "local_files_only": True}
-    classes = _classes(folder)
-    kind: Any = diffusers.UNet2DModel
-    if classes:
-        from image_exps.networks.class_unet import ClassUNet
-
-        kind = ClassUNet
-    net: UNet = kind.from_pretrained(folder / "unet", **options)
-    if classes:
-        net.with_classes(load_file(folder / EMBEDDING)["weight"].to(dtype))
-    prediction = json.loads((folder / SCHEDULER).read_text())["prediction_type"]
-    return Loaded(net.eval().requires_grad_(False), classes, prediction)
-
-
-def pipeline_class(name: str) -> Any:
-    """Return the pipeline for the folder of a network: the stock one, or one whose network takes classes.
-
-    Raises:
-        ValueError: as `network_folder`.
-    """
-    from diffusers import DDPMPipeline
-
-    if not class_names(name):
-        return DDPMPipeline
-    from image_exps.networks.class_unet import ClassPipeline
-
-    return ClassPipeline
+def stored_unet(kind: Any, folder: Path, dtype: torch.dtype) -> UNet:
+    """Return the network of a folder as one of class ``kind``, with weights of this dtype, from safetensors alone."""
+    net: UNet = kind.from_pretrained(
+        folder / "unet", torch_dtype=dtype, use_safetensors=True, low_cpu_mem_usage=False, local_files_only=True
+    )
+    return net.eval().requires_grad_(False)
