@@ -10,7 +10,8 @@ from diffusers import DDPMPipeline, UNet2DModel
 from safetensors.torch import load_file
 from torch import Tensor
 
-from image_exps.networks.files import EMBEDDING, UNet, stored_unet
+from image_exps.networks.files import EMBEDDING, UNet
+from image_exps.networks.stored import stored_unet
 
 __all__ = ["ClassPipeline", "ClassUNet", "load_class_unet"]
 

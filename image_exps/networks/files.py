@@ -7,8 +7,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
-
 __all__ = [
     "CLASSES",
     "EMBEDDING",
@@ -20,7 +18,6 @@ __all__ = [
     "class_names",
     "classes_in",
     "network_folder",
-    "stored_unet",
 ]
 
 #: A network of diffusers, whose classes have no types that mypy could check.
@@ -78,11 +75,3 @@ def classes_in(folder: Path) -> tuple[str, ...]:
     """Return the classes of an exported network, as `class_names`, without a look at its checksums."""
     path = folder / CLASSES
     return tuple(json.loads(path.read_text())) if path.is_file() else ()
-
-
-def stored_unet(kind: Any, folder: Path, dtype: torch.dtype) -> UNet:
-    """Return the network of a folder as one of class ``kind``, with weights of this dtype, from safetensors alone."""
-    net: UNet = kind.from_pretrained(
-        folder / "unet", torch_dtype=dtype, use_safetensors=True, low_cpu_mem_usage=False, local_files_only=True
-    )
-    return net.eval().requires_grad_(False)

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from image_exps.networks.files import SCHEDULER, UNet, class_names, classes_in, stored_unet
+from image_exps.networks.files import SCHEDULER, UNet, class_names, classes_in
+from image_exps.networks.stored import stored_unet
 
 __all__ = ["Loaded", "load_network", "pipeline_class"]
 
