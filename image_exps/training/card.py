@@ -130,8 +130,8 @@ def write_card(folder: Path, name: str, measured: Measured) -> None:
         prediction, steps, seconds = facts["earlier"]
         begun = (
             f"\nIt began with the averaged weights (decay 0.999) of {steps:,} steps, {seconds:,} s, of a run that was "
-            f"given up, whose target was `{prediction}`: `--prediction {prediction}` there, `--begin` here. The loss "
-            "curve is that of this run alone.\n"
+            f"given up because its samples diverged, whose target was `{prediction}`: `--prediction {prediction}` there, "
+            "`--begin` here. The loss curve is that of this run alone.\n"
         )
     text = f"""# {about.title}
 
@@ -164,8 +164,7 @@ Left: samples, {shown}, none picked, {EVALUATIONS} evaluations of {SOLVER}. Righ
 The network returns the velocity `v = alpha z - sigma y` of `x = alpha y + sigma z` (`prediction_type: v_prediction`,
 Salimans & Ho 2022), from which the noise is `alpha v + sigma x`. The loss is its mean squared error on DDPM's 1000
 timesteps, beta linear from 1e-4 to 0.02 (`vp-linear`). A network that returns the noise itself has its error multiplied
-by `sigma/alpha`, at the first timestep 157, in the picture that is read from it; trained for as short a time as this
-one it diverges in every sampler.
+by `sigma/alpha`, at the first timestep 157, in the picture that is read from it.
 
 AdamW, learning rate {facts["learning_rate"]:g} falling along a half cosine over that time, weights averaged with decay
 {facts["decay"]:g}, no augmentation.
