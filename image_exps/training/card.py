@@ -130,8 +130,8 @@ def write_card(folder: Path, name: str, measured: Measured) -> None:
         prediction, steps, seconds = facts["earlier"]
         begun = (
             f"\nIt began with the averaged weights (decay 0.999) of {steps:,} steps, {seconds:,} s, of a run that was "
-            f"given up because its samples diverged, whose target was `{prediction}`: `--prediction {prediction}` there, "
-            "`--begin` here. The loss curve is that of this run alone.\n"
+            f"given up because its samples diverged, whose target was `{prediction}`: `--prediction {prediction}` "
+            "there, `--begin` here. The loss curve is that of this run alone.\n"
         )
     text = f"""# {about.title}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from image_exps.networks.files import UNet
+from theory_checks.records import atomic
 
 __all__ = ["Origin", "Run", "begin", "load", "save"]
 
@@ -65,12 +65,8 @@ def save(run: Run, origin: Origin, path: Path) -> None:
         "pending": run.pending,
         "earlier": run.earlier,
     }
-    new = path.with_suffix(".new")
-    with new.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
+    with atomic(path) as new:
+        torch.save(state, new)
 
 
 def load(run: Run, origin: Origin, path: Path) -> None:

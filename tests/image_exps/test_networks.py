@@ -266,5 +266,5 @@ def test_a_shipped_network_is_sampled_with_and_without_lml(sampler):
 
 def test_the_emoji_network_has_learned_the_emoji():
     pictures = dataset("emoji").images[::76]
-    # 0 is perfect, 1 is what answering zero has, 0.167 the exact noise of a normal law of the pixels' means and variances.
+    # 0 is perfect, answering zero has 1, the exact noise of independent normal pixels with the data's moments 0.167.
     assert noise_loss(network_model("emoji"), pictures) < 0.1
