@@ -75,14 +75,14 @@ sys.path.insert(0, sys.argv[1])
 from test_training import TINY, tiny_pictures
 from image_exps.training import checkpoint
 from image_exps.training.loop import Budget, train
-replaced = Path.replace
-def die(self, target):
-    count.append(self)
+replaced = os.replace
+def die(source, target):
+    count.append(source)
     if len(count) == 3:
         os.kill(os.getpid(), signal.SIGKILL)
-    return replaced(self, target)
+    return replaced(source, target)
 count = []
-Path.replace = die
+os.replace = die
 train(TINY, tiny_pictures(), Budget(steps=4), Path(sys.argv[2]), save_every=0.0)
 """
 
