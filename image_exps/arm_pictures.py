@@ -15,6 +15,7 @@ from torch import Tensor
 
 import toy
 from image_exps.endpoints import EVALUATIONS, Laboratory, reference
+from image_exps.pixels import pixels
 from lml.correction import Correction, Memory
 from theory_checks.plotting import panels
 from toy import DataMixture
@@ -80,9 +81,9 @@ def arm_pictures(
     ends = [together.endpoints(base, spacing, n, _Groups(tuple(rows().values()))) for n in EVALUATIONS]
     cells = torch.stack([*(x.view(exact.shape) for x in ends), exact], 1)
     errors = (cells - exact[:, None]).square().mean((2, 3)).sqrt()
-    pixels = ((cells.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    levels = pixels(cells)
     return {
-        "pictures": pixels.view(*pixels.shape[:3], *laboratory.target.shape).movedim(3, -1).numpy(),
+        "pictures": levels.view(*levels.shape[:3], *laboratory.target.shape).movedim(3, -1).numpy(),
         "picture errors": errors.numpy(),
         "picture rows": np.array(names),
     }

@@ -22,6 +22,7 @@ import torch
 
 import toy
 from image_exps.seeds import sample_generators
+from image_exps.targets import TIMES
 from lml.controls import ElementNoise, Extrapolation, MatchedNoise, NormOnly, RandomTurn
 from lml.correction import LML, Correction, NoCorrection, ReleasedLML
 from lml.samplers import SAMPLERS, Level, Sampler
@@ -43,9 +44,6 @@ __all__ = [
 ]
 
 Value = float | int | str | bool
-
-#: First and last time of every trajectory, on the linear variance-preserving schedule.
-TIMES = (1.0, 1e-3)
 
 # lambda of the paper's Table 6, by evaluations.
 _PAPER_DAMPING = {5: 8e-4, 6: 8e-4, 10: 8e-4, 20: 5e-4, 30: 3e-4, 50: 1e-4, 100: 5e-5}

@@ -15,21 +15,29 @@ import torch
 from torch import Tensor
 
 import toy
+from image_exps.targets import TIMES, final_level
 from lml.controls import ElementNoise, Extrapolation, NormOnly, RandomTurn
 from lml.correction import LML, Correction, NoCorrection
 from lml.samplers import SAMPLERS, NoiseModel, sample
 from toy import DataMixture
 from toy.levels import Spacing
 
-__all__ = ["EVALUATIONS", "NOISES", "Endpoints", "Laboratory", "arms", "digits_laboratory", "flow_endpoints", "rms"]
+__all__ = [
+    "EVALUATIONS",
+    "NOISES",
+    "Endpoints",
+    "Laboratory",
+    "compared_corrections",
+    "digits_laboratory",
+    "flow_endpoints",
+    "rms",
+]
 
 #: Evaluations of the network at which samplers are compared; the bases here take one a step.
 EVALUATIONS = (5, 10, 20)
 
-#: Relative sizes of the noise on every element in `arms`.
+#: Relative sizes of the noise on every element in `compared_corrections`.
 NOISES = (0.1, 0.2)
-
-_TIMES = (1.0, 1e-3)
 
 # Steps of the third-order reference; half as many estimate its error, and DOP853 checks it on the first few samples.
 _REFERENCE_STEPS = 160
@@ -76,14 +84,14 @@ class Laboratory:
     @property
     def final(self) -> DataMixture:
         """The exact distribution at the last level."""
-        level = toy.noise_levels(toy.noise_schedule("vp-linear"), 1, times=_TIMES)[-1]
+        level = final_level()
         return self.target.diffuse(level.alpha, level.sigma)
 
 
 def _run(
     model: NoiseModel, x: Tensor, base: str, spacing: Spacing, steps: int, correction: Correction | None = None
 ) -> Tensor:
-    levels = toy.noise_levels(toy.noise_schedule("vp-linear"), steps, spacing=spacing, times=_TIMES)
+    levels = toy.noise_levels(toy.noise_schedule("vp-linear"), steps, spacing=spacing, times=TIMES)
     return sample(SAMPLERS[base], model, x, levels, correction)
 
 
@@ -137,7 +145,7 @@ def _digits_laboratory(count: int, seed: int, steps: int) -> Laboratory:
     x = torch.randn((count, target.dim), dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     exact = reference(model, x, steps)
     few = x[:_CHECKED]
-    start, end = toy.noise_levels(toy.noise_schedule("vp-linear"), 1, times=_TIMES)
+    start, end = toy.noise_levels(toy.noise_schedule("vp-linear"), 1, times=TIMES)
     truth = toy.probability_flow(target, few, start, end, rtol=1e-9, atol=1e-10)
     return Laboratory(
         target,
@@ -149,7 +157,7 @@ def _digits_laboratory(count: int, seed: int, steps: int) -> Laboratory:
     )
 
 
-def arms(lml: LML, count: int, seed: int) -> dict[str, Correction]:
+def compared_corrections(lml: LML, count: int, seed: int) -> dict[str, Correction]:
     """Return the base, LML and the controls of claim Q2 by name.
 
     Where noise is drawn there is a generator for each of ``count`` samples: the corrections serve one run.

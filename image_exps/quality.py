@@ -20,7 +20,7 @@ from image_exps.arm_pictures import ROWS, arm_pictures, draw_arm_pictures, emoji
 from image_exps.comparisons import LEVEL, compare, power, share
 from image_exps.comparisons import family as largest_p
 from image_exps.distances import FrechetDistance, bootstrap
-from image_exps.endpoints import EVALUATIONS, NOISES, Laboratory, arms, digits_laboratory, rms
+from image_exps.endpoints import EVALUATIONS, NOISES, Laboratory, compared_corrections, digits_laboratory, rms
 from lml.correction import LML, Correction, NoCorrection
 from theory_checks.ledger import Claim, Finding, Measured, Settings, Verdict, agreement
 from theory_checks.plotting import COLOURS, panels
@@ -95,7 +95,7 @@ def check_gain(settings: Settings, *, count: int | None = None, pictures: bool =
 
 def _pictures(seed: int) -> dict[str, np.ndarray]:
     def rows() -> dict[str, Correction]:
-        made = arms(_FIRST_ORDER, 4, seed)
+        made = compared_corrections(_FIRST_ORDER, 4, seed)
         return {name: made[name] for name in ROWS}
 
     return arm_pictures(emoji_laboratory(4, seed), "ddim", "log-snr", rows)
@@ -112,10 +112,10 @@ def check_attribution(settings: Settings, *, count: int | None = None) -> Findin
     count = count or settings.pick(256, 2048)
     lab = digits_laboratory(count, settings.seed)
     flips = np.random.default_rng(settings.seed)
-    names = list(arms(_FIRST_ORDER, count, settings.seed))
+    names = list(compared_corrections(_FIRST_ORDER, count, settings.seed))
     controls = names[2:]
     ends = {
-        (name, n): lab.endpoints("ddim", "log-snr", n, arms(_FIRST_ORDER, count, settings.seed)[name])
+        (name, n): lab.endpoints("ddim", "log-snr", n, compared_corrections(_FIRST_ORDER, count, settings.seed)[name])
         for name, n in track([(name, n) for name in names for n in EVALUATIONS], "arms")
     }
     errors = {key: lab.error(x).numpy() for key, x in ends.items()}
@@ -129,8 +129,11 @@ def check_attribution(settings: Settings, *, count: int | None = None) -> Findin
     moved = {key: float(rms(x - ends["base", key[1]]).mean()) for key, x in ends.items()}
     least = min(moved[name, n] / moved["LML", n] for name in controls for n in EVALUATIONS)
     alike = ("base", "LML", "extrapolation")
-    in_time = {(name, n): lab.errors("ddim", "time", n, arms(_FIRST_ORDER, count, settings.seed)[name]).numpy()
-               for name in alike for n in EVALUATIONS}  # fmt: skip
+    in_time = {
+        (name, n): lab.errors("ddim", "time", n, compared_corrections(_FIRST_ORDER, count, settings.seed)[name]).numpy()
+        for name in alike
+        for n in EVALUATIONS
+    }
     equality = {
         (spacing, n): share(found["extrapolation", n] - found["LML", n], found["base", n].mean(), 2 * len(EVALUATIONS))
         for spacing, found in (("log-snr", errors), ("time", in_time))

@@ -25,6 +25,7 @@ import toy
 from image_exps.comparisons import LEVEL, compare, family, share
 from image_exps.distances import FrechetPCA, difference
 from image_exps.endpoints import Laboratory, digits_laboratory, flow_endpoints, rms
+from image_exps.pixels import pixels
 from image_exps.seeds import sample_generators, starting_noise
 from image_exps.targets import TAU
 from lml.correction import Correction, Memory, NoCorrection, ReleasedLML
@@ -235,11 +236,10 @@ def _data(lab: Laboratory, runs: dict[int, _Run]) -> dict[str, np.ndarray]:
     """Return errors (arms, budgets, B), and the pictures of the first noises at the largest budget."""
     last = runs[max(runs)]
     rows = torch.stack([*(last.ends[name][:_SHOWN] for name in _ARMS), lab.exact[:_SHOWN]])
-    pixels = ((rows.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     return {
         "evaluations": np.array(list(runs)),
         "errors": np.array([[run.errors[name] for run in runs.values()] for name in _ARMS]),
-        "pictures": pixels.view(len(rows), -1, *lab.target.shape).movedim(2, -1).numpy(),
+        "pictures": pixels(rows).view(len(rows), -1, *lab.target.shape).movedim(2, -1).numpy(),
     }
 
 

@@ -19,7 +19,7 @@ from image_exps.arms import Plan, arm
 from image_exps.distances import Distance, Estimate, distances, estimate
 from image_exps.distances.endpoint import EndpointDistance
 from image_exps.endpoints import Endpoints
-from image_exps.flow_ends import BLOCK, flow_ends
+from image_exps.kept_endpoints import BLOCK, kept_endpoints
 from image_exps.seeds import starting_noise
 from image_exps.sweep_grid import FLOW, Cell, load_plugins
 from image_exps.sweep_models import world
@@ -51,7 +51,7 @@ def blocks_of(count: int) -> range:
 def prepare(target: str, model: str, seed: int, block: int, folder: Path) -> None:
     """Compute the flow's endpoints of one block, unless they are kept in ``folder``."""
     with single_thread():
-        flow_ends(world(target, model), seed, block, folder)
+        kept_endpoints(world(target, model), seed, block, folder)
 
 
 def run_cell(cell: Cell, folder: Path) -> list[dict[str, Any]]:
@@ -139,7 +139,7 @@ def _distance(target: str, model: str, name: str) -> Distance:
 @lru_cache(maxsize=4)
 def _to_flow_of(target: str, model: str, seed: int, count: int, folder: Path) -> Distance:
     made = world(target, model)
-    parts = [flow_ends(made, seed, block, folder) for block in blocks_of(count)]
+    parts = [kept_endpoints(made, seed, block, folder) for block in blocks_of(count)]
     ends = Endpoints(*(torch.cat(column)[:count] for column in zip(*parts, strict=True)))
     return EndpointDistance(made.compared, ends)
 

@@ -36,7 +36,7 @@ def versions() -> dict[str, str | int]:
 def source() -> str:
     """Return a digest of the code that figures depend on: a row says which state of it made it."""
     here = Path(__file__).parent
-    own = ("arms", "endpoints", "flow_ends", "imperfect", "seeds", "sweep_cell", "sweep_models", "targets")
+    own = ("arms", "endpoints", "kept_endpoints", "imperfect", "seeds", "sweep_cell", "sweep_models", "targets")
     files = [here / f"{name}.py" for name in own]
     for folder in (Path(lml.__file__).parent, Path(toy.__file__).parent, here / "distances", here / "networks"):
         files += sorted(folder.rglob("*.py"))

@@ -22,7 +22,7 @@ import toy
 from lml.samplers import Level, NoiseModel
 from toy import DataMixture, ExactTarget, LowRankFit, Pictures
 
-__all__ = ["TARGETS", "TAU", "TIMES", "Target", "target"]
+__all__ = ["TARGETS", "TAU", "TIMES", "Target", "final_level", "target"]
 
 #: Standard deviation of the smoothed data.
 TAU = 0.1

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from image_exps.arms import arm
 from image_exps.endpoints import reference, rms
+from image_exps.pixels import pixels
 from image_exps.seeds import starting_noise
 from image_exps.sweep_models import world
 from lml.samplers import sample
@@ -70,7 +71,7 @@ def compute(
 
 def _bytes(x: torch.Tensor) -> np.ndarray:
     """Return pictures of values in [-1, 1], channels first, as bytes, channels last."""
-    return np.asarray(((x.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).movedim(-3, -1).numpy())
+    return np.asarray(pixels(x).movedim(-3, -1).numpy())
 
 
 def draw(data: Data) -> Figure:

@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
+
+from image_exps.pixels import pixels
 
 __all__ = ["ClipScore"]
 
@@ -74,8 +75,8 @@ class ClipScore:
         texts = [prompt for prompt in prompts if prompt is not None]
         if len(texts) < len(prompts):
             raise ValueError("prompts must be known for a CLIP score, some pictures were made without one")
-        pixels = ((pictures.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).movedim(1, -1).numpy()
-        seen = self._processor(images=list(np.asarray(pixels)), return_tensors="pt")
+        images = list(pixels(pictures).movedim(1, -1).numpy())
+        seen = self._processor(images=images, return_tensors="pt")
         # Longer prompts are cut at the model's 77 tokens, as the text encoders of the pipelines do.
         limit = self._model.config.text_config.max_position_embeddings
         read = self._tokenizer(texts, return_tensors="pt", padding=True, truncation=True, max_length=limit)

@@ -22,6 +22,7 @@ from torch import Tensor
 from image_exps.distances.features import picture_features
 from image_exps.distances.frechet import frechet_statistic
 from image_exps.evaluation.folder import Generated
+from image_exps.pixels import pixels
 
 __all__ = ["FeatureNetwork", "FrechetResult", "efficientnet_network", "frechet", "inception_network"]
 
@@ -71,9 +72,8 @@ def inception_network(weights: Path, device: str = "cpu") -> FeatureNetwork:
     extractor = extractor.eval().to(device)
 
     def features(pictures: Tensor) -> Tensor:
-        levels = ((pictures.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
         with torch.inference_mode():
-            (out,) = extractor(levels.to(device))
+            (out,) = extractor(pixels(pictures).to(device))
         return out.double().cpu()  # type: ignore[no-any-return]
 
     return FeatureNetwork("FID", features)

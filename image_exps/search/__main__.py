@@ -15,6 +15,8 @@ from image_exps.search.learning import Learned
 from image_exps.search.trials import (
     EVALUATIONS,
     FINALISTS,
+    FROZEN,
+    RESULTS,
     VARIANTS,
     bench,
     learned_trials,
@@ -22,11 +24,6 @@ from image_exps.search.trials import (
     plain_trials,
 )
 from theory_checks.records import atomic
-
-#: The variant that was frozen, for its ratios on validation noises.
-FROZEN = "all noises, norm free, levels learned"
-
-RESULTS = Path(__file__).parent.parent / "results" / "search"
 
 
 def _record(folder: Path, name: str, rows: list[dict[str, Any]], found: Learned | None = None) -> None:

@@ -18,10 +18,11 @@ import torch
 from torch import Tensor
 
 import toy
-from image_exps.arms import BASES, TIMES, arm
+from image_exps.arms import BASES, arm
 from image_exps.endpoints import rms
 from image_exps.search.differentiable import LevelNoise, level_noise, run
 from image_exps.seeds import starting_noise
+from image_exps.targets import TIMES
 from lml.profile import Profile, multistep_weights
 from lml.samplers import Level, sample
 from lml.samplers.dpm_solver_pp import DPM_SOLVER_PP_3M

@@ -8,10 +8,10 @@ import click
 import numpy as np
 import pandas as pd
 
-from image_exps.search.__main__ import FROZEN, RESULTS
 from image_exps.search.frozen import CONTROLS, TUNED
-from image_exps.search.trials import TUNING
+from image_exps.search.trials import FROZEN, RESULTS, TUNING
 from image_exps.search.verdict import EXACT
+from image_exps.table_text import markdown_table
 
 __all__ = ["tried", "verdict"]
 
@@ -21,11 +21,6 @@ _RESTORED, _NOISE = CONTROLS[0], CONTROLS[2]
 
 def _read(folder: Path) -> pd.DataFrame:
     return pd.concat([pd.read_csv(file) for file in sorted(folder.glob("*.csv"))], ignore_index=True)
-
-
-def _markdown(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def tried(folder: Path) -> str:
@@ -39,7 +34,8 @@ def tried(folder: Path) -> str:
         cells = ["" if np.isnan(value) else f"{value:.2f}" for value in values]
         rows.append((int(n), mean, [str(n), f"**{trial}**" if trial == FROZEN else trial, *cells, f"{mean:.2f}"]))
     rows.sort(key=lambda row: row[:2])
-    return _markdown(["evaluations", "trial", *TUNING, "geometric mean"], [cells for *_, cells in rows])
+    head = ["evaluations", "trial", *TUNING, "geometric mean"]
+    return markdown_table(head, [cells for *_, cells in rows], names=len(head))
 
 
 def _best(means: pd.DataFrame, column: str, ending: str) -> tuple[str, float]:
@@ -76,7 +72,7 @@ def verdict(folder: Path) -> str:
     head = ["target", "n", "noises", "tuned", "norm restored", "noise", "best baseline", "which", "on our levels",
             "best in 2n", "gain (least of 95 %)", "FD tuned", "FD noise", "FD best baseline", "FD best in 2n",
             "FD exact flow"]  # fmt: skip
-    return _markdown(head, rows)
+    return markdown_table(head, rows, names=len(head))
 
 
 _PAGE = """# The search for a setting that needs no tuning

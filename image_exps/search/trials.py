@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,7 +18,18 @@ from image_exps.targets import target
 from lml.samplers import sample
 from toy import DataMixture, ExactTarget
 
-__all__ = ["EVALUATIONS", "FINALISTS", "TUNING", "Bench", "bench", "learned_trials", "leave_one_out", "plain_trials"]
+__all__ = [
+    "EVALUATIONS",
+    "FINALISTS",
+    "FROZEN",
+    "RESULTS",
+    "TUNING",
+    "Bench",
+    "bench",
+    "learned_trials",
+    "leave_one_out",
+    "plain_trials",
+]
 
 #: Evaluations for which settings are learned.
 EVALUATIONS = (5, 6, 8, 10)
@@ -58,6 +70,12 @@ VARIANTS: dict[str, Variant] = {
     "all noises, norm free, levels learned": Variant(0.0),
     "all noises, share of the norm learned, levels learned": Variant(None),
 }
+
+#: The variant that was frozen, for its ratios on validation noises.
+FROZEN = "all noises, norm free, levels learned"
+
+#: Where the record is kept.
+RESULTS = Path(__file__).parent.parent / "results" / "search"
 
 #: The variants that are learned at every number of evaluations; the others at 5 and 8.
 FINALISTS = tuple(name for name in VARIANTS if name.startswith("all noises") and "levels learned" in name)

@@ -18,21 +18,19 @@ import torch
 from torch import Tensor
 
 import toy
-from image_exps.arms import TIMES, arm
+from image_exps.arms import arm
 from image_exps.distances import distances
 from image_exps.endpoints import rms
 from image_exps.search.frozen import CONTROLS, TUNED
 from image_exps.search.learning import BASELINES
-from image_exps.search.trials import EVALUATIONS
+from image_exps.search.trials import EVALUATIONS, RESULTS
 from image_exps.seeds import starting_noise
-from image_exps.targets import Target, target
+from image_exps.targets import TIMES, Target, target
 from lml.samplers import SAMPLERS, sample
 from theory_checks.records import atomic
 from theory_checks.statistics import mean_interval
 
-__all__ = ["EXACT", "RESULTS", "measure"]
-
-RESULTS = Path(__file__).parent.parent / "results" / "search" / "verdict"
+__all__ = ["EXACT", "measure"]
 
 #: Arms of LML as it stands, for comparison: a default for all steps.
 _PLAIN = ("ddim@log-snr/lml", "ddim@time/lml", "unipc-2@log-snr/lml", "unipc-2@time/lml")
@@ -95,7 +93,7 @@ def measure(at: Target, *, count: int, seed: int, twice: bool = True) -> list[di
 @click.option("--count", default=512, show_default=True, help="Noises.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--twice/--no-twice", default=True, show_default=True, help="Baselines in twice the evaluations, too.")
-@click.option("--folder", default=RESULTS, type=click.Path(path_type=Path), show_default=True)
+@click.option("--folder", default=RESULTS / "verdict", type=click.Path(path_type=Path), show_default=True)
 def main(name: str, count: int, seed: int, twice: bool, folder: Path) -> None:
     """Measure the frozen setting once on one reported target."""
     torch.set_num_threads(1)

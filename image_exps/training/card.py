@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from image_exps.networks import NetworkModel, load_network
+from image_exps.pixels import pixels
 from image_exps.training.export import FACTS
 from image_exps.training.measure import EVALUATIONS, SOLVER, Measured, draw
 from toy import Pictures
@@ -105,7 +106,7 @@ def _sheet(pictures: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:
     n, channels, height, width = pictures.shape
     tiled = pictures.reshape(n // 8, 8, channels, height, width).permute(0, 3, 1, 4, 2)
     joined = tiled.reshape(n // 8 * height, 8 * width, channels)
-    made: np.ndarray[Any, np.dtype[np.uint8]] = ((joined.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).numpy()
+    made: np.ndarray[Any, np.dtype[np.uint8]] = pixels(joined).numpy()
     return made
 
 

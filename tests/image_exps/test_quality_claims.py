@@ -8,7 +8,7 @@ import torch
 
 from image_exps import faults_quality
 from image_exps.arm_pictures import ROWS, arm_pictures, draw_arm_pictures, emoji_laboratory
-from image_exps.endpoints import EVALUATIONS, arms, digits_laboratory
+from image_exps.endpoints import EVALUATIONS, compared_corrections, digits_laboratory
 from image_exps.quality import CLAIMS, check_attribution, check_gain
 from lml.correction import LML
 from theory_checks.faults import Fault, seeded
@@ -62,7 +62,7 @@ def test_the_claims_are_plug_ins():
 @pytest.fixture(scope="module")
 def grid():
     laboratory = emoji_laboratory(2, 0)
-    rows = lambda: {name: arm for name, arm in arms(LML(), 2, 0).items() if name in ROWS}
+    rows = lambda: {name: arm for name, arm in compared_corrections(LML(), 2, 0).items() if name in ROWS}
     return laboratory, arm_pictures(laboratory, "ddim", "log-snr", rows)
 
 
@@ -70,7 +70,9 @@ def test_the_grid_holds_what_each_correction_makes_alone(grid):
     laboratory, data = grid
     # A product of 10 rows and one of 2 round differently in float32: no byte moves by more than one.
     for row, column in ((0, 0), (1, 2), (3, 1), (4, 1)):
-        alone = laboratory.endpoints("ddim", "log-snr", EVALUATIONS[column], arms(LML(), 2, 0)[ROWS[row]])
+        alone = laboratory.endpoints(
+            "ddim", "log-snr", EVALUATIONS[column], compared_corrections(LML(), 2, 0)[ROWS[row]]
+        )
         pixels = ((alone.clamp(-1, 1) + 1) * 127.5).round().view(2, 3, 32, 32).movedim(1, -1)
         assert np.abs(data["pictures"][row, column].astype(int) - pixels.numpy()).max() <= 1
     assert data["picture errors"].shape == (5, 4)
@@ -85,7 +87,7 @@ def test_the_grid_is_drawn_into_a_picture_of_moderate_size(grid):
 
 def test_endpoints_do_not_depend_on_the_batch():
     whole = digits_laboratory(12, 3)
-    x = whole.endpoints("ddim", "time", 5, arms(LML(), 12, 0)["random turn"])
-    y = replace(whole, x=whole.x[:5]).endpoints("ddim", "time", 5, arms(LML(), 5, 0)["random turn"])
+    x = whole.endpoints("ddim", "time", 5, compared_corrections(LML(), 12, 0)["random turn"])
+    y = replace(whole, x=whole.x[:5]).endpoints("ddim", "time", 5, compared_corrections(LML(), 5, 0)["random turn"])
     # float64 products of another shape: rounding, amplified where a sample passes between two pictures.
     torch.testing.assert_close(y, x[:5], rtol=0, atol=1e-9)

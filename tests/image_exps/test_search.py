@@ -7,10 +7,10 @@ import torch
 import toy
 from image_exps.arms import arm
 from image_exps.search import frozen
-from image_exps.search.__main__ import RESULTS, chosen
+from image_exps.search.__main__ import chosen
 from image_exps.search.differentiable import level_noise, run
 from image_exps.search.learning import Variant, case, fit, score, to_levels
-from image_exps.search.trials import TUNING, _target
+from image_exps.search.trials import RESULTS, TUNING, _target
 from image_exps.targets import TARGETS
 from lml.profile import Profile
 from lml.samplers import SAMPLERS, sample

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from image_exps import sweep, sweep_store
 from image_exps.commands.sweep import command
 from image_exps.commands.table import command as table_command
-from image_exps.flow_ends import flow_ends
+from image_exps.kept_endpoints import kept_endpoints
 from image_exps.sweep import in_order, run_sweep
 from image_exps.sweep_cell import generate, run_cell
 from image_exps.sweep_grid import Cell, expand, find_grid, load_grid, parse_grid
@@ -150,10 +150,10 @@ def test_results_of_another_format_are_refused(whole, tmp_path):
 
 def test_endpoints_are_computed_once(tmp_path, monkeypatch):
     made = world("ring-2d", "exact")
-    first = flow_ends(made, 0, 1, tmp_path)
+    first = kept_endpoints(made, 0, 1, tmp_path)
     (file,) = tmp_path.iterdir()
-    monkeypatch.setattr("image_exps.flow_ends.flow_endpoints", lambda *_: pytest.fail("computed twice"))
-    again = flow_ends(made, 0, 1, tmp_path)
+    monkeypatch.setattr("image_exps.kept_endpoints.flow_endpoints", lambda *_: pytest.fail("computed twice"))
+    again = kept_endpoints(made, 0, 1, tmp_path)
     assert torch.equal(first.exact, again.exact)
     assert first.exact.shape == (256, 2)
     assert file.name.endswith("-0-1.npz")

@@ -19,7 +19,7 @@ from image_exps.sweep_models import World
 from image_exps.targets import TIMES
 from theory_checks.records import atomic
 
-__all__ = ["BLOCK", "flow_ends"]
+__all__ = ["BLOCK", "kept_endpoints"]
 
 #: Samples are made in blocks of this size, whatever their number: a sample's block never changes.
 BLOCK = 256
@@ -28,7 +28,7 @@ BLOCK = 256
 _STEPS, _STEPS_OF_PICTURES, _PICTURES_FROM = 160, 60, 784
 
 
-def flow_ends(made: World, seed: int, block: int, folder: Path) -> Endpoints:
+def kept_endpoints(made: World, seed: int, block: int, folder: Path) -> Endpoints:
     """Return where the flow ends from the noises of a block, shape (BLOCK, *shape), in the model's dtype.
 
     Args:
