@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from image_exps.evaluation.folder import open_generated
-from image_exps.evaluation.pareto import draw_pareto, sweep_points
+from image_exps.evaluation.guidance_sweep import draw_pareto, sweep_points
 from image_exps.evaluation.results import Result, read_results
 from image_exps.paper_tables import render_table, table_rows
 from image_exps.published import Table, published_tables, table

@@ -8,7 +8,7 @@ from generated_folder import generated_folder
 from image_exps.evaluation import Result, open_generated
 from image_exps.evaluation.coco import coco_captions
 from image_exps.evaluation.compbench import compbench_prompts, file_name, lay_out, read_scores
-from image_exps.evaluation.pareto import SCALES, Point, draw_pareto, pareto_front, sweep_points
+from image_exps.evaluation.guidance_sweep import SCALES, Point, draw_pareto, pareto_front, sweep_points
 from theory_checks.plotting import to_svg
 
 
