@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from image_exps.sweep_store import read_results
+from image_exps.tables import quality_table
 from theory_checks.ledger import Settings, Verdict, find_claims
 from theory_checks.typeset import typeset
 
+ROOT = Path(__file__).parents[1]
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.S)
 
@@ -22,6 +25,20 @@ def test_the_ledger_is_the_one_that_is_expected():
     }
     assert shown == expected
     assert {verdict for _, verdict in shown.values()} <= set(Verdict)
+
+
+#: The tables of sweeps that are shown, in their order: sweep, target, model, distance.
+SHOWN = (("table1", "digits", "exact", "frechet"), ("networks", "fashion-mnist", "network", "endpoint-rmse"))
+
+
+def test_tables_of_sweeps_are_those_of_the_recorded_results():
+    shown = re.findall(r"(?:^\| [a-z@+/0-9-]+ \|.*\|\n)+", README, re.M)
+    tables = [text.splitlines() for text in shown if " ± " in text]
+    for rows, (sweep, target, model, distance) in zip(tables, SHOWN, strict=True):
+        results = read_results(ROOT / f"image_exps/results/{sweep}/results.parquet")
+        made = quality_table(results, target=target, model=model, distance=distance).to_markdown().splitlines()
+        assert len(rows) > 5
+        assert set(rows) <= set(made)
 
 
 @pytest.mark.filterwarnings(
