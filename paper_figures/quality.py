@@ -21,7 +21,7 @@ _DISTANCES = {"frechet": "Frechet distance", "endpoint-rmse": "distance to the f
 _COLUMNS = 3
 
 # What is done to a base, in the order of drawing, and how it looks.
-_ARMS: dict[str, Role] = {
+ARMS: dict[str, Role] = {
     "extrapolation": ROLES["extrapolation"],
     "norm-only": ROLES["norm only"],
     "noise": ROLES["element noise"],
@@ -42,7 +42,7 @@ def compute(
     """Return the rows of a small grid in the form of the paper's Table 1, or those that a large one left."""
     part = {
         "targets": [target],
-        "arms": [name if c is None else f"{name}/{c}" for name in bases for c in (None, *_ARMS)],
+        "arms": [name if c is None else f"{name}/{c}" for name in bases for c in (None, *ARMS)],
         "evaluations": list(evaluations),
         "seeds": [settings.seed],
         "count": count or settings.pick(512, 4096),
@@ -85,12 +85,12 @@ def _draw_panel(axis: Axes, rows: pd.DataFrame, base: Role) -> None:
     floor = rows["floor"].mean()
     values = np.array([*shown["value"], *([floor] if np.isfinite(floor) else [])])
     least, most = 0.6 * np.nanmin(values), 2.2 * np.nanmax(values)
-    for k, (correction, look) in enumerate((("none", base), *_ARMS.items())):
+    for k, (correction, look) in enumerate((("none", base), *ARMS.items())):
         own = rows[rows["correction"] == correction]
         if own.empty:
             continue
         found = sweeps.curve(own)
-        x = found.x * _drawn_apart(rows["evaluations"]) ** (k - len(_ARMS) / 2)
+        x = found.x * _drawn_apart(rows["evaluations"]) ** (k - len(ARMS) / 2)
         main = correction in ("none", "lml")
         inside = ~(found.value > most)
         low = np.maximum(found.low, 0.5 * least)  # below zero, a logarithmic axis has no end of a bar
@@ -114,7 +114,7 @@ def _drawn_apart(evaluations: pd.Series) -> float:
     """Return the ratio of neighbouring arms' places, which keeps the arms of neighbouring budgets apart."""
     budgets = np.array(sorted(set(evaluations)))
     nearest = float((budgets[1:] / budgets[:-1]).min()) if len(budgets) > 1 else 2.0
-    return min(1.035, float(nearest ** (1 / (len(_ARMS) + 2))))
+    return min(1.035, float(nearest ** (1 / (len(ARMS) + 2))))
 
 
 def facts(data: Data) -> Mapping[str, str]:

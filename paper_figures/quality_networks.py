@@ -1,4 +1,4 @@
-"""Quality against evaluations on the trained networks: baselines, LML on each, and controls (the paper's Figure 6)."""
+"""Quality against evaluations on trained networks: baselines, LML on DDIM, its controls (the paper's Figure 6)."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from image_exps.arms import TABLE_BASES
 from image_exps.sweep_store import read_results
 from paper_figures import sweeps
 from paper_figures.figure import Data, PaperFigure
-from paper_figures.quality import draw_blocks
-from paper_figures.style import role
+from paper_figures.quality import ARMS
+from paper_figures.style import LIMIT, TWO_COLUMNS, label_panels, panels, plain_log, role
 from theory_checks.ledger import Settings
 
 _DISTANCE = "FD-EffNetLite0"
@@ -57,11 +59,36 @@ def compute(settings: Settings, *, rows: pd.DataFrame | None = None) -> Data:
 
 
 def draw(data: Data) -> Figure:
-    """Draw a block of panels for each network, a panel for each base."""
+    """Draw a panel for each network: every base, LML on DDIM and its controls side by side at each budget."""
     rows = sweeps.table(data)
-    blocks = [(f"{name}: FD", rows[rows["target"] == name]) for name in sorted(set(rows["target"]))]
-    there = set(rows["base"])
-    return draw_blocks(blocks, [base for base in TABLE_BASES if base in there])
+    names = sorted(set(rows["target"]))
+    figure, axes = panels(1, len(names), width=TWO_COLUMNS, height=3.0)
+    looks = {**{(base, "none"): role(base) for base in TABLE_BASES}, **{("ddim", key): ARMS[key] for key in ARMS}}
+    seen: dict[str, Artist] = {}
+    for axis, name in zip(np.atleast_1d(axes).ravel(), names, strict=True):
+        chosen = rows[rows["target"] == name]
+        for k, ((base, correction), look) in enumerate(looks.items()):
+            own = chosen[(chosen["base"] == base) & (chosen["correction"] == correction)]
+            if own.empty:
+                continue
+            found = sweeps.curve(own)
+            x = found.x * 1.012 ** (k - len(looks) / 2)  # apart, so that bars do not hide each other
+            label = f"{look.label}{' multistep' if base.endswith('3m') else ''}"
+            bars = np.abs(np.stack((found.value - found.low, found.high - found.value)))
+            seen[label] = axis.errorbar(x, found.value, yerr=bars, lw=1.2 if correction == "lml" else 0.7, ms=3.5,
+                                        color=look.colour, marker=look.marker)  # fmt: skip
+        axis.axhspan(chosen["floor_low"].mean(), chosen["floor_high"].mean(), color=LIMIT, alpha=0.25, lw=0)
+        seen["real pictures"] = axis.axhline(chosen["floor"].mean(), color=LIMIT, lw=0.8, ls=":")
+        axis.set(xscale="log", yscale="log", xlabel="evaluations")
+        axis.set_title(name, loc="left")
+        ticks = sorted({int(n) for n in chosen["evaluations"]})
+        axis.set_xticks(ticks, [str(n) for n in ticks])
+        axis.xaxis.set_minor_locator(NullLocator())
+        plain_log(axis.yaxis, np.array(axis.get_ylim()))
+    np.atleast_1d(axes).ravel()[0].set_ylabel("FD-EffNetLite0")
+    label_panels(list(np.atleast_1d(axes).ravel()))
+    figure.legend(list(seen.values()), list(seen), loc="outside upper center", ncols=4, columnspacing=1.2)
+    return figure
 
 
 def facts(data: Data) -> Mapping[str, str]:
@@ -97,7 +124,7 @@ FIGURE = PaperFigure(
     inputs=sweeps.shipped,
     caption="""Quality against evaluations on the trained networks, in the place of the paper's Figure 6: Frechet
     distance of the features of EfficientNet-Lite0 (no FID) to the real pictures that the network learnt from;
-    baselines, LML on each with the defaults of the schedulers, and, on DDIM, the controls. n = {n} samples, seeds:
-    {seeds}, from a shipped sweep with seeds of its own; bars: {level} bootstrap intervals; grey: as many real pictures;
-    hollow: beyond the panel. In {few} evaluations of DDIM and of LML on it, {said}.""",
+    baselines and, on DDIM, LML with the defaults of its scheduler and its controls. n = {n} samples, seeds: {seeds},
+    from a shipped sweep with seeds of its own; bars: {level} bootstrap intervals; grey: as many real pictures. In {few}
+    evaluations of DDIM and of LML on it, {said}.""",
 )

@@ -32,5 +32,5 @@ FIGURE = replace(
     title="pictures of a trained network from the same noises (the paper's Figures 3 to 5, 7 and 11)",
     compute=compute,
     missing=missing,
-    small={"count": 1},
+    small={"count": 4},
 )
