@@ -300,4 +300,4 @@ def _versions() -> dict[str, str]:
             found[name] = version(name)
         except PackageNotFoundError:
             found[name] = "not installed"
-    return found
+    return {**found, "torch": torch.__version__}  # its metadata may not say for which device it was built
