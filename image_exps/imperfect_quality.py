@@ -125,7 +125,7 @@ def network_errors(model: NoiseModel, shape: tuple[int, ...], count: int, seed: 
     """Return the errors of a network's samples against its own flow, and the mean error of that flow's endpoints.
 
     Args:
-        model: any noise model for samples (B, *shape), in float32.
+        model: any noise model for samples ``(B, *shape)``, in float32.
         shape: of one sample.
         count: how many noises.
         seed: of the noises.

@@ -29,7 +29,7 @@ _STEPS, _STEPS_OF_PICTURES, _PICTURES_FROM = 160, 60, 784
 
 
 def kept_endpoints(made: World, seed: int, block: int, folder: Path) -> Endpoints:
-    """Return where the flow ends from the noises of a block, shape (BLOCK, *shape), in the model's dtype.
+    """Return where the flow ends from the noises of a block, shape ``(BLOCK, *shape)``, in the model's dtype.
 
     Args:
         made: the target and its reference flow.

@@ -36,6 +36,6 @@ def sample_generators(seed: int, first: int, count: int, stream: str) -> list[to
 
 
 def starting_noise(seed: int, first: int, count: int, shape: tuple[int, ...]) -> Tensor:
-    """Return the noises that samples ``first .. first + count - 1`` start from, (count, *shape), float64."""
+    """Return the noises that samples ``first .. first + count - 1`` start from, ``(count, *shape)``, float64."""
     generators = sample_generators(seed, first, count, "start")
     return torch.stack([torch.randn(shape, dtype=torch.float64, generator=g) for g in generators])

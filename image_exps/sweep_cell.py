@@ -113,7 +113,7 @@ class _Counted:
 
 
 def generate(cell: Cell) -> tuple[Tensor, Plan, int]:
-    """Return a cell's samples (count, *shape), the plan of the last block, and the evaluations that each took.
+    """Return a cell's samples ``(count, *shape)``, the plan of the last block, and the evaluations that each took.
 
     The last block is computed whole and cut: what a sample is does not depend on how many there are.
     """
