@@ -15,8 +15,7 @@ its time varies by on a shared machine is a hundred times what is looked for.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -32,6 +31,7 @@ from image_exps.timing import HostClock, interleaved, spread
 from lml.correction import LML, Correction, Memory
 from lml.samplers import Evaluation
 from theory_checks.ledger import Claim, Finding, Measured, Settings, Verdict, agreement
+from toy.threads import single_thread
 
 __all__ = ["CLAIMS", "SHARE", "bytes_moved", "check_cost"]
 
@@ -108,16 +108,6 @@ def _evaluate(network: Any, x: Tensor) -> None:
     network(x, 500)
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
 def _noises(settings: Settings, count: int) -> list[Tensor]:
     """Return ``count`` network outputs (1, 4, 64, 64) that change slowly, as those of neighbouring steps do."""
     g = settings.generator()
@@ -161,7 +151,7 @@ def check_cost(settings: Settings, *, repetitions: int | None = None) -> Finding
     turned, _ = _CORRECTION.correct(e, Memory((p,)))
     angle = float(Evaluation(e, turned).angle)
     base, lml = _Steps("ddim", noises), _Steps("lml-ddim", noises)
-    with _one_thread(), torch.inference_mode():
+    with single_thread(), torch.inference_mode():
         small = interleaved(
             {"base": base, "lml": lml, "alone": lambda: _CORRECTION.correct(e, Memory((p,)))},
             repetitions,

@@ -17,7 +17,7 @@ from image_exps.endpoints import Endpoints, flow_endpoints
 from image_exps.seeds import starting_noise
 from image_exps.sweep_models import World
 from image_exps.targets import TIMES
-from theory_checks.records import atomic
+from toy.atomic import atomic
 
 __all__ = ["BLOCK", "kept_endpoints"]
 

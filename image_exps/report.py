@@ -18,7 +18,7 @@ from image_exps.paper_tables import render_table, table_rows
 from image_exps.published import Table, published_tables, table
 from image_exps.table_text import markdown_table
 from theory_checks.plotting import to_svg
-from theory_checks.records import atomic
+from toy.atomic import atomic
 
 __all__ = ["contact_sheet", "tables_of", "write_report"]
 

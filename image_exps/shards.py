@@ -26,7 +26,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
-from theory_checks.records import atomic
+from toy.atomic import atomic
 
 __all__ = ["SHARD", "PictureFolder", "picture_name", "read_records", "read_settings"]
 

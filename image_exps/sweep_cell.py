@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from image_exps.arms import Plan, arm
@@ -24,23 +21,12 @@ from image_exps.seeds import starting_noise
 from image_exps.sweep_grid import FLOW, Cell, load_plugins
 from image_exps.sweep_models import world
 from lml.samplers import Level, NoiseModel, sample
+from toy.threads import single_thread
 
-__all__ = ["blocks_of", "distance_of", "generate", "prepare", "run_cell", "single_thread"]
+__all__ = ["blocks_of", "distance_of", "generate", "prepare", "run_cell"]
 
 # Of the resamples: the same rows are drawn for every arm.
 _BOOTSTRAP_SEED = 0xB007
-
-
-@contextmanager
-def single_thread() -> Iterator[None]:
-    """Run on one thread: sums have one order, and workers do not take each other's cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1), torch.inference_mode():
-            yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def blocks_of(count: int) -> range:
@@ -50,7 +36,7 @@ def blocks_of(count: int) -> range:
 
 def prepare(target: str, model: str, seed: int, block: int, folder: Path) -> None:
     """Compute the flow's endpoints of one block, unless they are kept in ``folder``."""
-    with single_thread():
+    with single_thread(), torch.inference_mode():
         kept_endpoints(world(target, model), seed, block, folder)
 
 
@@ -65,7 +51,7 @@ def run_cell(cell: Cell, folder: Path) -> list[dict[str, Any]]:
         ValueError: for parameters that do not fit together.
     """
     load_plugins(cell.plugins)
-    with single_thread():
+    with single_thread(), torch.inference_mode():
         made = world(*cell.world)
         started = time.perf_counter()
         x, plan, spent = generate(cell)

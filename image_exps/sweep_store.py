@@ -18,7 +18,7 @@ import torch
 import lml
 import toy
 from image_exps.sweep_grid import Cell, Grid
-from theory_checks.records import atomic
+from toy.atomic import atomic
 
 __all__ = ["Store", "read_results", "source", "versions"]
 

@@ -6,9 +6,12 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
+
 from image_exps.arms import Arm, arm
-from image_exps.sweep_cell import distance_of, generate, single_thread
+from image_exps.sweep_cell import distance_of, generate
 from image_exps.sweep_grid import Cell, parse_grid
+from toy.threads import single_thread
 
 __all__ = ["arm_objective"]
 
@@ -43,7 +46,7 @@ def arm_objective(
 
     def objective(damping: float, seed: int) -> float:
         at = Cell(**{**vars(cell), "arm": _with(arm(name), damping), "seed": seed})
-        with single_thread():
+        with single_thread(), torch.inference_mode():
             x, _, _ = generate(at)
             if not bool(x.isfinite().all()):
                 return math.nan

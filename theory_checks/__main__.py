@@ -12,8 +12,9 @@ from rich.console import Console
 
 from theory_checks import report, runner
 from theory_checks.ledger import Claim, Settings, find_claims, select
-from theory_checks.records import Record, atomic
+from theory_checks.records import Record
 from theory_checks.terminal import Display, plain_text, summary
+from toy.atomic import atomic
 
 
 @click.command(context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]})

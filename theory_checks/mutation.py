@@ -18,9 +18,10 @@ from rich.text import Text
 
 from theory_checks.faults import Fault, find_faults, find_reduced, seeded
 from theory_checks.ledger import Claim, Finding, Settings, find_claims, select
-from theory_checks.records import Record, atomic
+from theory_checks.records import Record
 from theory_checks.runner import run_one
 from theory_checks.terminal import bar
+from toy.atomic import atomic
 
 __all__ = ["Trial", "judge", "plan", "summary"]
 

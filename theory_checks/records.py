@@ -6,13 +6,11 @@ import hashlib
 import io
 import json
 import math
-import os
 import platform
 import sys
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -22,8 +20,9 @@ from typing import Any
 import numpy as np
 
 from theory_checks.ledger import Claim, Finding, Measured, Settings, Verdict
+from toy.atomic import atomic
 
-__all__ = ["Record", "atomic", "fingerprint", "load", "packed", "save"]
+__all__ = ["Record", "fingerprint", "load", "packed", "save"]
 
 _LIBRARIES = ("torch", "numpy", "scipy", "mpmath", "sympy", "python-flint", "scikit-fem", "pot")
 _PACKAGES = ("lml", "toy", "theory_checks")
@@ -64,19 +63,6 @@ class Record:
             "check": f"{self.claim.check.__module__}:{self.claim.check.__qualname__}",
             "error": self.error,
         }
-
-
-@contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """Yield a path to write to, which replaces ``path`` only once everything is on disk."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        yield partial
-        with partial.open("rb") as written:
-            os.fsync(written.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def fingerprint(claim: Claim, settings: Settings) -> str:

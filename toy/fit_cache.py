@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from torch import Tensor
+
+from toy.atomic import atomic
 
 __all__ = ["cache_folder", "cached", "checksum"]
 
@@ -89,14 +90,5 @@ def _write(file: Path, key: str, tensors: Mapping[str, Tensor]) -> None:
     from safetensors.torch import save
 
     file.parent.mkdir(parents=True, exist_ok=True)
-    content = save(dict(tensors), _seal(key, tensors))
-    handle, temporary = tempfile.mkstemp(prefix=file.name, suffix=".part", dir=file.parent)
-    try:
-        with os.fdopen(handle, "wb") as opened:
-            opened.write(content)
-            opened.flush()
-            os.fsync(opened.fileno())
-        os.replace(temporary, file)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with atomic(file) as partial:
+        partial.write_bytes(save(dict(tensors), _seal(key, tensors)))

@@ -16,8 +16,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -31,6 +29,7 @@ from toy.fit_cache import cached, checksum
 from toy.mixture import GaussianMixture
 from toy.spiked import LowRankPlusIsotropic
 from toy.target import check_finite
+from toy.threads import single_thread
 
 __all__ = ["LowRankFit", "held_out", "low_rank_mixture"]
 
@@ -123,24 +122,10 @@ def _mixture(tensors: dict[str, Tensor], dtype: torch.dtype) -> GaussianMixture:
     return GaussianMixture(tensors["weights"], tensors["means"], covariance, dtype=dtype)
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Sum in one order: the threads of k-means add their parts in the order in which they finish."""
-    from threadpoolctl import threadpool_limits
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1):
-            yield
-    finally:
-        torch.set_num_threads(threads)
-
-
 def _fit(X: Tensor, fit: LowRankFit) -> dict[str, Tensor]:
     from sklearn.cluster import KMeans
 
-    with _one_thread():
+    with single_thread():  # the threads of k-means add their parts in the order in which they finish
         clusters = KMeans(fit.components, n_init=2, random_state=fit.seed).fit_predict(X.numpy())
         r = torch.nn.functional.one_hot(torch.from_numpy(clusters).long(), fit.components).to(torch.float64)
         parameters = _maximise(X, r, fit)

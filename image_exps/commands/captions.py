@@ -52,7 +52,7 @@ def command(
         assert compbench is not None
         assert category is not None
         found = compbench_prompts(compbench, category)
-    from theory_checks.records import atomic
+    from toy.atomic import atomic
 
     out.parent.mkdir(parents=True, exist_ok=True)
     with atomic(out) as partial:

@@ -74,7 +74,7 @@ def command(
     from image_exps.processes import Process
     from image_exps.progress_bar import Bar
     from image_exps.rendering import to_bytes
-    from theory_checks.records import atomic
+    from toy.atomic import atomic
 
     columns = count if count is not None else len(prompts) or 8
     request = Request(

@@ -33,7 +33,7 @@ from torch import Tensor
 from image_exps.distances.reference import Reference
 from theory_checks.statistics import Interval
 
-__all__ = ["Distance", "Estimate", "Statistic", "bootstrap", "difference", "estimate"]
+__all__ = ["Distance", "Estimate", "Statistic", "bootstrap", "centred_interval", "difference", "estimate", "resamples"]
 
 #: A distance of prepared samples as a function of how often each is counted, weights (n,) in float64 of sum n.
 Statistic = Callable[[Tensor], float]
@@ -154,7 +154,7 @@ class Distance(ABC):
         return self(self.reference.draw(count, generator))
 
 
-def _resamples(count: int, repeats: int, generator: torch.Generator) -> Iterator[Tensor]:
+def resamples(count: int, repeats: int, generator: torch.Generator) -> Iterator[Tensor]:
     """Yield how often each of ``count`` samples is drawn, ``repeats`` times: weights (count,)."""
     if isinstance(repeats, bool) or not isinstance(repeats, int) or repeats < 2:
         raise ValueError(f"repeats must be an integer of at least 2, got {repeats!r}")
@@ -163,7 +163,7 @@ def _resamples(count: int, repeats: int, generator: torch.Generator) -> Iterator
         yield torch.bincount(rows, minlength=count).double()
 
 
-def _centred(value: float, draws: np.ndarray, level: float) -> Interval:
+def centred_interval(value: float, draws: np.ndarray, level: float) -> Interval:
     """Return the interval of the module's docstring."""
     if not 0 < level < 1:
         raise ValueError(f"level must lie in (0, 1), got {level}")
@@ -187,7 +187,7 @@ def bootstrap(
     statistics = [distance.prepare(x) for x in sets]
     whole = torch.ones(sizes[0], dtype=torch.float64)
     values = np.array([f(whole) for f in statistics])
-    draws = np.array([[f(w) for f in statistics] for w in _resamples(sizes[0], repeats, generator)])
+    draws = np.array([[f(w) for f in statistics] for w in resamples(sizes[0], repeats, generator)])
     return values, draws
 
 
@@ -200,7 +200,7 @@ def difference(
         ValueError: as `bootstrap`.
     """
     values, draws = bootstrap(distance, (first, second), repeats=repeats, generator=generator)
-    return _centred(float(values[0] - values[1]), draws[:, 0] - draws[:, 1], level)
+    return centred_interval(float(values[0] - values[1]), draws[:, 0] - draws[:, 1], level)
 
 
 def estimate(
@@ -227,7 +227,7 @@ def estimate(
         ValueError: for samples that the distance refuses, fewer than two repeats, a level outside of (0, 1).
     """
     (value,), draws = bootstrap(distance, (samples,), repeats=repeats, generator=generator)
-    low, high = np.clip(_centred(float(value), draws[:, 0], level)[1:], *distance.bounds).tolist()
+    low, high = np.clip(centred_interval(float(value), draws[:, 0], level)[1:], *distance.bounds).tolist()
     count = len(samples)
     remarks = [distance.remark(count)]
     middle = least = most = math.nan

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from image_exps.distances import efficientnet
 from image_exps.distances.base import Distance, Statistic
 from image_exps.distances.efficientnet import FEATURES, efficientnet_lite0, weights_file
-from image_exps.distances.frechet import frechet_statistic
+from image_exps.distances.frechet import frechet_statistic, normal_moments
 from image_exps.distances.reference import Comparable, Reference, reference_of
 from toy import ExactTarget, Pictures
 from toy.fit_cache import cached, checksum
@@ -190,9 +190,7 @@ class FrechetFeatures(FeatureDistance):
     @cached_property
     def _moments(self) -> tuple[Tensor, Tensor, float]:
         x = self.space.fixed
-        S = torch.cov(x.T)
-        values, vectors = torch.linalg.eigh(S)
-        return x.mean(0), (vectors * values.clamp_min(0).sqrt()) @ vectors.mT, float(S.trace())
+        return normal_moments(x.mean(0), torch.cov(x.T))
 
     def _of_features(self, features: Tensor) -> Statistic:
         return frechet_statistic(features, *self._moments)

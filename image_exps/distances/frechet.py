@@ -18,7 +18,13 @@ from image_exps.distances.base import Distance, Statistic
 from image_exps.distances.reference import Comparable, Reference, reference_of
 from toy import ExactTarget, Pictures
 
-__all__ = ["FrechetDistance", "FrechetPCA", "frechet_statistic"]
+__all__ = ["FrechetDistance", "FrechetPCA", "frechet_statistic", "normal_moments"]
+
+
+def normal_moments(mean: Tensor, S: Tensor) -> tuple[Tensor, Tensor, float]:
+    """Return ``mu``, ``S^{1/2}`` and ``tr S`` of a mean (k,) and a covariance (k, k), as `frechet_statistic` asks."""
+    values, vectors = torch.linalg.eigh(S)
+    return mean, (vectors * values.clamp_min(0).sqrt()) @ vectors.mT, float(S.trace())
 
 
 def frechet_statistic(x: Tensor, mean: Tensor, root: Tensor, trace: float) -> Statistic:
@@ -88,10 +94,7 @@ class FrechetDistance(Distance):
 
     def _prepare(self, x: Tensor) -> Statistic:
         if self._exact is None:
-            mean, S = self.reference.moments()
-            values, vectors = torch.linalg.eigh(S)
-            root = (vectors * values.clamp_min(0).sqrt()) @ vectors.mT
-            self._exact = mean, root, float(S.trace())
+            self._exact = normal_moments(*self.reference.moments())
         return frechet_statistic(x, *self._exact)
 
 

@@ -19,8 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from image_exps.distances.base import centred_interval, resamples
 from image_exps.distances.features import picture_features
-from image_exps.distances.frechet import frechet_statistic
+from image_exps.distances.frechet import frechet_statistic, normal_moments
 from image_exps.evaluation.folder import Generated
 from image_exps.pixels import pixels
 
@@ -104,9 +105,8 @@ def frechet(
     statistic = _against(real)(samples)
     value = statistic(torch.ones(n, dtype=torch.float64))
     generator = torch.Generator().manual_seed(seed)
-    rows = (torch.randint(n, (n,), generator=generator) for _ in range(repeats))
-    draws = np.array([statistic(torch.bincount(r, minlength=n).double()) for r in rows])
-    low, high = np.quantile(draws - draws.mean(), ((1 - level) / 2, (1 + level) / 2))
+    draws = np.array([statistic(w) for w in resamples(n, repeats, generator)])
+    interval = centred_interval(value, draws, level)
     remarks = [f"{n} pictures against {len(real)}"]
     if n <= k:
         remarks.append(f"fewer pictures than the {k} features: biased, compare at equal n")
@@ -116,11 +116,9 @@ def frechet(
         half, other = real[order[size : 2 * size]], real[order[:size]]
         exact = _against(half)(other)(torch.ones(size, dtype=torch.float64))
         remarks.append(f"real against real at {size}: {exact:.4g}")
-    return FrechetResult(value, value - float(high), value - float(low), "; ".join(remarks))
+    return FrechetResult(*interval, "; ".join(remarks))
 
 
 def _against(real: Tensor) -> Callable[[Tensor], Callable[[Tensor], float]]:
-    S = torch.cov(real.T).reshape(real.shape[1], -1)
-    values, vectors = torch.linalg.eigh(S)
-    root = (vectors * values.clamp_min(0).sqrt()) @ vectors.mT
-    return lambda samples: frechet_statistic(samples, real.mean(0), root, float(S.trace()))
+    moments = normal_moments(real.mean(0), torch.cov(real.T).reshape(real.shape[1], -1))
+    return lambda samples: frechet_statistic(samples, *moments)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from theory_checks.records import atomic
+from toy.atomic import atomic
 
 __all__ = ["Result", "add_results", "read_results", "write_results"]
 

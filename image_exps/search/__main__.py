@@ -23,7 +23,7 @@ from image_exps.search.trials import (
     leave_one_out,
     plain_trials,
 )
-from theory_checks.records import atomic
+from toy.atomic import atomic
 
 
 def _record(folder: Path, name: str, rows: list[dict[str, Any]], found: Learned | None = None) -> None:

@@ -27,8 +27,8 @@ from image_exps.search.trials import EVALUATIONS, RESULTS
 from image_exps.seeds import starting_noise
 from image_exps.targets import TIMES, Target, target
 from lml.samplers import SAMPLERS, sample
-from theory_checks.records import atomic
 from theory_checks.statistics import mean_interval
+from toy.atomic import atomic
 
 __all__ = ["EXACT", "measure"]
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from image_exps.networks.files import UNet
-from theory_checks.records import atomic
+from toy.atomic import atomic
 
 __all__ = ["Origin", "Run", "begin", "load", "save"]
 

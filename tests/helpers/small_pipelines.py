@@ -96,7 +96,8 @@ def _unet(**options: Any) -> Any:
     ).eval()
 
 
-def _pixels(folder: Path) -> tuple[Any, dict[str, Any]]:
+def pixel_pipeline(**options: Any) -> Any:
+    """Return an unconditional pipeline of 8x8 pictures; ``options`` go to its network."""
     unet = diffusers.UNet2DModel(
         block_out_channels=(8, 16),
         layers_per_block=1,
@@ -105,8 +106,13 @@ def _pixels(folder: Path) -> tuple[Any, dict[str, Any]]:
         down_block_types=("DownBlock2D", "AttnDownBlock2D"),
         up_block_types=("AttnUpBlock2D", "UpBlock2D"),
         attention_head_dim=4,
+        **options,
     )
-    return diffusers.DDPMPipeline(unet.eval(), diffusers.DDIMScheduler()), {**CALL, "batch_size": 2}
+    return diffusers.DDPMPipeline(unet.eval(), diffusers.DDIMScheduler())
+
+
+def _pixels(folder: Path) -> tuple[Any, dict[str, Any]]:
+    return pixel_pipeline(), {**CALL, "batch_size": 2}
 
 
 def _latents(folder: Path) -> tuple[Any, dict[str, Any]]:

@@ -15,7 +15,7 @@ from image_exps.distances import (
     SlicedW2,
     bootstrap,
 )
-from image_exps.distances.base import _centred
+from image_exps.distances.base import centred_interval
 from toy import GaussianMixture
 
 SIMULATIONS, REPEATS = 200, 100
@@ -32,7 +32,7 @@ def coverage(distance, law, scale, n):
     hits = np.zeros(2)
     for _ in range(SIMULATIONS):
         (value,), drawn = bootstrap(distance, [scale * law.sample(n, generator=g)], repeats=REPEATS, generator=g)
-        centred = _centred(value, drawn[:, 0], 0.95)
+        centred = centred_interval(value, drawn[:, 0], 0.95)
         low, high = np.quantile(drawn[:, 0], (0.025, 0.975))
         hits += centred.low <= truth <= centred.high, low <= truth <= high
     return hits / SIMULATIONS

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers_warnings import NUMPY_2
+from small_pipelines import pixel_pipeline
 
 from image_exps.rendering import Renderer, to_bytes
 from image_exps.samplers import Sampler, make_scheduler
@@ -18,17 +19,7 @@ CLASSES = ("cat", "dog", "bird")
 
 def pipe_with(classes=None):
     torch.manual_seed(0)
-    unet = diffusers.UNet2DModel(
-        block_out_channels=(8, 16),
-        layers_per_block=1,
-        norm_num_groups=4,
-        sample_size=8,
-        down_block_types=("DownBlock2D", "AttnDownBlock2D"),
-        up_block_types=("AttnUpBlock2D", "UpBlock2D"),
-        attention_head_dim=4,
-        num_class_embeds=classes,
-    )
-    return diffusers.DDPMPipeline(unet.eval(), diffusers.DDIMScheduler())
+    return pixel_pipeline(num_class_embeds=classes)
 
 
 LABELS = len(CLASSES) + 1

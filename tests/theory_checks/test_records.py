@@ -8,7 +8,8 @@ import torch
 
 from theory_checks import records
 from theory_checks.ledger import Claim, Finding, Measured, Settings, Verdict
-from theory_checks.records import Record, atomic, fingerprint, load, save
+from theory_checks.records import Record, fingerprint, load, save
+from toy.atomic import atomic
 
 
 def check(settings: Settings) -> Finding:
