@@ -57,4 +57,6 @@ nb_execution_mode = "off"
 myst_enable_extensions = ["dollarmath", "colon_fence", "attrs_inline"]
 myst_heading_anchors = 3
 # The README's links to files of the repository, which are no pages of this site.
-suppress_warnings = ["myst.xref_missing", "misc.highlighting_failure"]
+smartquotes = False  # captions hold commands: --seed stays --seed
+# Short names in signatures that several modules have (Sampler, x, low): Sphinx links one of them and says so.
+suppress_warnings = ["myst.xref_missing", "misc.highlighting_failure", "ref.python"]
