@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from image_exps.commands._options import plain_errors
+from image_exps.standings import standings_table
 from image_exps.sweep_store import read_results
 from image_exps.tables import ablation, quality_table
 
@@ -21,6 +22,9 @@ from image_exps.tables import ablation, quality_table
     "--ablation", "parameter", type=click.Choice(["damping", "mixing"]), help="Figures 9 and 10 of the paper."
 )
 @click.option("--base", default="ddim", show_default=True, help="Base solver of an ablation.")
+@click.option(
+    "--standings", is_flag=True, help="All targets in one table: over the best sampler that carries no correction."
+)
 @plain_errors
 def command(
     results: Path,
@@ -30,6 +34,7 @@ def command(
     style: str,
     parameter: str | None,
     base: str,
+    standings: bool,
 ) -> None:
     """Write the tables of RESULTS, a Parquet file or the folder of a sweep, finished or not, to standard output."""
     rows = read_results(results)
@@ -41,6 +46,16 @@ def command(
             raise ValueError(f"{column} must be one of {known} in these results, got {name!r}")
         if name is not None:
             found = found[found[column] == name]
+    if standings:
+        if target is not None or parameter is not None or style != "markdown":
+            raise ValueError("standings are of all targets, in Markdown, without --target, --ablation and --format")
+        over_targets = rows[~rows["higher_is_better"]].groupby(["model", "distance"])["target"].nunique()
+        for which in found[["model", "distance"]].drop_duplicates().itertuples(index=False):
+            if over_targets.get((which.model, which.distance), 0) < 2:
+                continue  # one target has no standings: its own table says more
+            click.echo(f"{which.distance}, {which.model} model\n")
+            click.echo(standings_table(rows, distance=which.distance, model=which.model) + "\n")
+        return
     for which in found.itertuples(index=False):
         names = {"target": which.target, "model": which.model, "distance": which.distance}
         made = ablation(rows, parameter, base=base, **names) if parameter else quality_table(rows, **names)  # type: ignore[arg-type]

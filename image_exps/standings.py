@@ -1,0 +1,112 @@
+r"""Which sampler, over all targets at once: how each stands to the best that there is without a correction.
+
+On every target the distance of an arm is divided by that of the best baseline, the least of all samplers that carry no
+correction and have the same kind of levels. Below one it beats every one of them there. Over the targets an entry has::
+
+    geometric mean of the ratios (least to largest)
+
+The intervals of the single figures stand in `image_exps.tables`; the range over targets is wider than they are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from image_exps.table_text import markdown_table
+
+__all__ = ["Standing", "standing", "standings_table"]
+
+
+class Standing(NamedTuple):
+    """Ratios to the best baseline over the targets: their geometric mean, the least and the largest."""
+
+    mean: float
+    least: float
+    largest: float
+    targets: int
+
+    def __str__(self) -> str:
+        return f"{_short(self.mean)} ({_short(self.least)} to {_short(self.largest)})"
+
+
+def standing(
+    results: pd.DataFrame, arm: str, evaluations: int, *, distance: str, model: str = "exact"
+) -> Standing | None:
+    """Return how an arm stands at so many evaluations; ``None`` unless it and a baseline have figures on every target.
+
+    Args:
+        results: rows of a sweep, see `image_exps.sweep_store.read_results`.
+        arm: by name.
+        evaluations: of the network, or of the exact score.
+        distance: by name; one of which the least is the best.
+        model: by name.
+
+    Raises:
+        ValueError: for a distance that the results do not have with this model, or of which the largest is the best.
+    """
+    rows = _choose(results, distance, model)
+    targets = set(rows["target"])
+    rows = rows[rows["evaluations"] == evaluations]
+    value = rows.groupby(["arm", "target"])["value"].mean().unstack("target")
+    if arm not in value.index or not targets <= set(value.columns):
+        return None
+    # Levels of an arm's own (`ddim@tuned`) make it another sampler than the baselines that are compared.
+    plain = rows.loc[(rows["correction"] == "none") & (rows["base"] == rows["arm"]), "arm"].unique()
+    ratio = (value.loc[arm] / value.loc[plain].min()).to_numpy()
+    if not np.isfinite(ratio).all():
+        return None
+    return Standing(math.exp(np.log(ratio).mean()), float(ratio.min()), float(ratio.max()), len(ratio))
+
+
+def standings_table(
+    results: pd.DataFrame,
+    *,
+    distance: str,
+    model: str = "exact",
+    arms: Sequence[str] | None = None,
+    evaluations: Sequence[int] | None = None,
+) -> str:
+    """Return the standings as a table in Markdown, the least mean of a column bold.
+
+    Args:
+        results: rows of a sweep.
+        distance: as of `standing`, which has the errors too.
+        model: by name.
+        arms: rows of the table; all that have an entry, if not given.
+        evaluations: columns of the table; all that have an entry, if not given.
+    """
+    rows = _choose(results, distance, model)
+    asked = list(arms if arms is not None else dict.fromkeys(rows["arm"]))
+    columns = list(evaluations if evaluations is not None else sorted(set(rows["evaluations"])))
+    found = {(a, n): standing(results, a, n, distance=distance, model=model) for a in asked for n in columns}
+    if evaluations is None:
+        columns = [n for n in columns if any(found[a, n] for a in asked)]
+    if arms is None:
+        asked = [a for a in asked if any(found[a, n] for n in columns)]
+    best = {n: min((s.mean for a in asked if (s := found[a, n])), default=math.nan) for n in columns}
+
+    def text(arm: str, n: int) -> str:
+        entry = found[arm, n]
+        if entry is None:
+            return ""
+        return f"**{entry}**" if entry.mean == best[n] else str(entry)
+
+    return markdown_table(["evaluations", *map(str, columns)], [[a, *(text(a, n) for n in columns)] for a in asked])
+
+
+def _choose(results: pd.DataFrame, distance: str, model: str) -> pd.DataFrame:
+    falling = results[(results["model"] == model) & ~results["higher_is_better"]]
+    known = sorted(set(falling["distance"]))
+    if distance not in known:
+        raise ValueError(f"distance must be one of {', '.join(known)} with model {model!r}, got {distance!r}")
+    return falling[falling["distance"] == distance]
+
+
+def _short(ratio: float) -> str:
+    """Return two digits after the point below ten, and three digits in all above."""
+    return f"{ratio:.2f}" if ratio < 10 else f"{ratio:.3g}"

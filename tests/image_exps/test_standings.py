@@ -1,0 +1,73 @@
+"""Standings: an arm over the best sampler without a correction, target by target, in one number and its range."""
+
+import math
+
+import pandas as pd
+import pytest
+
+from image_exps.standings import standing, standings_table
+
+
+def row(target, arm, value, evaluations=5, **others):
+    base, _, correction = arm.partition("/")
+    return {
+        "target": target, "model": "exact", "distance": "endpoint-rmse", "arm": arm, "base": base.partition("@")[0],
+        "correction": correction or "none", "evaluations": evaluations, "value": value, "higher_is_better": False,
+    } | others  # fmt: skip
+
+
+ROWS = [
+    row("digits", "ddim", 4.0),
+    row("digits", "unipc", 2.0),
+    row("digits", "ddim/lml", 1.0),
+    row("digits", "ddim@tuned", 0.5),
+    row("ring", "ddim", 3.0),
+    row("ring", "unipc", 6.0),
+    row("ring", "ddim/lml", 24.0),
+    row("ring", "ddim@tuned", 3.0),
+]
+
+
+def at(rows, arm, evaluations=5):
+    return standing(pd.DataFrame(rows), arm, evaluations, distance="endpoint-rmse")
+
+
+def test_an_arm_is_divided_by_the_best_baseline_of_each_target():
+    found = at(ROWS, "ddim/lml")  # 1/2 on digits, where UniPC is best, and 24/3 on ring, where DDIM is
+    assert (found.least, found.largest, found.targets) == (0.5, 8.0, 2)
+    assert found.mean == pytest.approx(2.0, rel=1e-15)  # the geometric mean
+    assert str(found) == "2.00 (0.50 to 8.00)"
+
+
+def test_neither_a_corrected_arm_nor_one_with_levels_of_its_own_is_a_baseline():
+    better = [{**r, "value": 1e-3} if r["arm"] in ("ddim/lml", "ddim@tuned") else r for r in ROWS]
+    assert at(better, "unipc") == at(ROWS, "unipc")
+    assert at(ROWS, "unipc").least == 1.0
+
+
+def test_there_is_none_unless_every_target_has_a_figure():
+    assert at(ROWS, "pndm") is None
+    assert at(ROWS, "ddim", 10) is None
+    assert at([*ROWS, row("digits", "pndm", 1.0)], "pndm") is None
+    assert at([*ROWS, row("third", "ddim", 1.0, 10)], "ddim") is None  # a target that lacks these evaluations
+    assert at([r if r["arm"] != "ddim/lml" else {**r, "value": math.nan} for r in ROWS], "ddim/lml") is None
+
+
+def test_the_table_has_the_best_mean_bold_and_leaves_out_what_has_no_entry():
+    rows = pd.DataFrame([*ROWS, row("digits", "pndm", 9.0), row("digits", "ddim", 1.0, 10)])
+    assert standings_table(rows, distance="endpoint-rmse").splitlines() == [
+        "| evaluations | 5 |",
+        "| --- | ---: |",
+        "| ddim | 1.41 (1.00 to 2.00) |",
+        "| unipc | 1.41 (1.00 to 2.00) |",
+        "| ddim/lml | 2.00 (0.50 to 8.00) |",
+        "| ddim@tuned | **0.50 (0.25 to 1.00)** |",
+    ]
+    chosen = standings_table(rows, distance="endpoint-rmse", arms=["unipc", "pndm"], evaluations=[5, 10])
+    assert chosen.splitlines()[2:] == ["| unipc | **1.41 (1.00 to 2.00)** |  |", "| pndm |  |  |"]
+
+
+def test_a_distance_of_which_the_largest_is_the_best_is_refused():
+    rows = pd.DataFrame([*ROWS, row("digits", "ddim", 1.0, distance="recall", higher_is_better=True)])
+    with pytest.raises(ValueError, match="distance must be one of endpoint-rmse with model 'exact', got 'recall'"):
+        standings_table(rows, distance="recall")
