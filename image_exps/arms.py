@@ -20,9 +20,8 @@ from typing import NamedTuple
 
 import torch
 
-import toy
 from image_exps.seeds import sample_generators
-from image_exps.targets import TIMES
+from image_exps.targets import level_of, levels
 from lml.controls import ElementNoise, Extrapolation, MatchedNoise, NormOnly, RandomTurn
 from lml.correction import LML, Correction, NoCorrection, ReleasedLML
 from lml.samplers import SAMPLERS, Level, Sampler
@@ -94,10 +93,8 @@ class Plan(NamedTuple):
     dtype: torch.dtype | None
 
 
-def _inner(schedule: toy.NoiseSchedule, now: Level, after: Level, share: float) -> Level:
-    log_snr = 2 * (now.half_log_snr + share * (after.half_log_snr - now.half_log_snr))
-    time = float(schedule.time(log_snr))
-    return Level(float(schedule.alpha(time)), float(schedule.sigma(time)), time)
+def _inner(now: Level, after: Level, share: float) -> Level:
+    return level_of(now.half_log_snr + share * (after.half_log_snr - now.half_log_snr))
 
 
 def _plain(name: str, evaluations: int) -> tuple[Sampler, int]:
@@ -111,7 +108,7 @@ def _plain(name: str, evaluations: int) -> tuple[Sampler, int]:
 
 def _singlestep(evaluations: int) -> tuple[Sampler, int]:
     orders = singlestep_orders(evaluations)
-    return dpm_solver_singlestep(orders, partial(_inner, toy.noise_schedule("vp-linear"))), len(orders)
+    return dpm_solver_singlestep(orders, _inner), len(orders)
 
 
 # The schedulers' defaults: eta0 = 1/2 where the base is of first order, 1/10 where it extrapolates by itself.
@@ -244,10 +241,10 @@ class Arm:
         """
         base = BASES[self.base]
         sampler, steps = base.sampler(evaluations)
-        levels = toy.noise_levels(toy.noise_schedule("vp-linear"), steps, spacing=self.spacing, times=TIMES)
         setting = Setting(base, evaluations, dim, seed, first, count)
         correction = CORRECTIONS[self.correction](setting, **dict(self.parameters))
-        return Plan(sampler, levels, correction, torch.float32 if self.correction in _FLOAT32 else None)
+        dtype = torch.float32 if self.correction in _FLOAT32 else None
+        return Plan(sampler, levels(steps, self.spacing), correction, dtype)
 
 
 _NAME = re.compile(r"(?P<base>[^@/(]+)(@(?P<spacing>[^/(]+))?(/(?P<correction>.+))?")

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 import toy
-from image_exps.targets import TIMES, final_level
+from image_exps.targets import final_level, levels
 from lml.controls import ElementNoise, Extrapolation, NormOnly, RandomTurn
 from lml.correction import LML, Correction, NoCorrection
 from lml.samplers import SAMPLERS, NoiseModel, sample
@@ -30,6 +30,7 @@ __all__ = [
     "compared_corrections",
     "digits_laboratory",
     "flow_endpoints",
+    "reference",
     "rms",
 ]
 
@@ -91,8 +92,7 @@ class Laboratory:
 def _run(
     model: NoiseModel, x: Tensor, base: str, spacing: Spacing, steps: int, correction: Correction | None = None
 ) -> Tensor:
-    levels = toy.noise_levels(toy.noise_schedule("vp-linear"), steps, spacing=spacing, times=TIMES)
-    return sample(SAMPLERS[base], model, x, levels, correction)
+    return sample(SAMPLERS[base], model, x, levels(steps, spacing), correction)
 
 
 def reference(model: NoiseModel, x: Tensor, steps: int = _REFERENCE_STEPS) -> Tensor:
@@ -145,7 +145,7 @@ def _digits_laboratory(count: int, seed: int, steps: int) -> Laboratory:
     x = torch.randn((count, target.dim), dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     exact = reference(model, x, steps)
     few = x[:_CHECKED]
-    start, end = toy.noise_levels(toy.noise_schedule("vp-linear"), 1, times=TIMES)
+    start, end = levels(1)
     truth = toy.probability_flow(target, few, start, end, rtol=1e-9, atol=1e-10)
     return Laboratory(
         target,

@@ -27,13 +27,12 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-import toy
 from image_exps.comparisons import LEVEL, compare, family, share
 from image_exps.endpoints import Laboratory, digits_laboratory, flow_endpoints, rms
 from image_exps.imperfect import Imperfect, Kind
 from image_exps.networks import network_model
 from image_exps.seeds import starting_noise
-from image_exps.targets import TIMES
+from image_exps.targets import levels
 from lml.controls import extrapolation_coefficient
 from lml.correction import LML, NoCorrection
 from lml.samplers import SAMPLERS, NoiseModel, sample, trajectory
@@ -132,9 +131,8 @@ def network_errors(model: NoiseModel, shape: tuple[int, ...], count: int, seed: 
     """
     x = starting_noise(seed, 0, count, shape).float()
     ends = flow_endpoints(model, x, _REFERENCE_STEPS)
-    levels = toy.noise_levels(toy.noise_schedule("vp-linear"), STEPS, spacing="log-snr", times=TIMES)
     base, lml = (
-        rms((sample(SAMPLERS["ddim"], model, x, levels, arm).double() - ends.exact.double()).flatten(1)).numpy()
+        rms((sample(SAMPLERS["ddim"], model, x, levels(STEPS), arm).double() - ends.exact.double()).flatten(1)).numpy()
         for arm in (NoCorrection(), _LML)
     )
     return _Case("network", math.nan, "own", base, lml), float(ends.refinement.mean())
@@ -157,10 +155,9 @@ class _Growth(NamedTuple):
 def _growth(lab: Laboratory) -> _Growth:
     """Measure how small white errors grow, turn by turn and at the end."""
     spoiled = _spoiled(lab.model, "white", _SMALL)
-    levels = toy.noise_levels(toy.noise_schedule("vp-linear"), STEPS, spacing="log-snr", times=TIMES)
-    here, seen = lab.x, []
-    for i, (state, info) in enumerate(trajectory(SAMPLERS["ddim"], lab.model, lab.x, levels)):
-        seen.append((info.evaluations[0].raw, spoiled(here, levels[i])))
+    steps, here, seen = levels(STEPS), lab.x, []
+    for i, (state, info) in enumerate(trajectory(SAMPLERS["ddim"], lab.model, lab.x, steps)):
+        seen.append((info.evaluations[0].raw, spoiled(here, steps[i])))
         here = state.x
     measured, predicted = [], []
     for (p, p_off), (e, e_off) in pairwise(seen):

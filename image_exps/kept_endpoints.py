@@ -12,11 +12,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-import toy
 from image_exps.endpoints import Endpoints, flow_endpoints
 from image_exps.seeds import starting_noise
 from image_exps.sweep_models import World
-from image_exps.targets import TIMES
+from image_exps.targets import TIMES, levels
 from toy.atomic import atomic
 
 __all__ = ["BLOCK", "kept_endpoints"]
@@ -39,7 +38,7 @@ def kept_endpoints(made: World, seed: int, block: int, folder: Path) -> Endpoint
     """
     x = starting_noise(seed, BLOCK * block, BLOCK, made.shape).to(made.dtype)
     steps = _STEPS_OF_PICTURES if made.dim >= _PICTURES_FROM else _STEPS
-    middle = toy.noise_levels(toy.noise_schedule("vp-linear"), 2, times=TIMES)[1]
+    middle = levels(2)[1]
     digest = hashlib.sha256(repr((made.name, made.shape, str(made.dtype), steps, TIMES, torch.__version__)).encode())
     # Six digits of the answers: enough to tell two fits, and blind to the order of a sum.
     digest.update(np.char.mod("%.5e", made.flow(x[:2], middle).double().numpy()).tobytes())

@@ -21,13 +21,17 @@ import torch
 import toy
 from lml.samplers import Level, NoiseModel
 from toy import DataMixture, ExactTarget, LowRankFit, Pictures
+from toy.levels import Spacing, level_at
 
-__all__ = ["TARGETS", "TAU", "TIMES", "Target", "final_level", "target"]
+__all__ = ["SCHEDULE", "TARGETS", "TAU", "TIMES", "Target", "final_level", "level_of", "levels", "target"]
 
 #: Standard deviation of the smoothed data.
 TAU = 0.1
 
-#: First and last time of every trajectory, on the linear variance-preserving schedule.
+#: The schedule of every trajectory, the linear variance-preserving one.
+SCHEDULE = toy.noise_schedule("vp-linear")
+
+#: First and last time of every trajectory.
 TIMES = (1.0, 1e-3)
 
 # In this dimension and above results are in float32: along a trajectory eps is off by 2e-5 of itself at most,
@@ -70,9 +74,23 @@ class Target:
         return self.distribution.diffuse(level.alpha, level.sigma)
 
 
+def levels(steps: int, spacing: Spacing = "log-snr") -> list[Level]:
+    """Return the ``steps + 1`` levels of a trajectory, from `TIMES`' first to its last; see `toy.noise_levels`.
+
+    Raises:
+        ValueError: for fewer than one step, or a spacing that does not exist.
+    """
+    return toy.noise_levels(SCHEDULE, steps, spacing=spacing, times=TIMES)
+
+
+def level_of(half_log_snr: float) -> Level:
+    """Return the level of `SCHEDULE` whose ``log(alpha/sigma)`` this is."""
+    return level_at(SCHEDULE, float(SCHEDULE.time(2 * half_log_snr)))
+
+
 def final_level() -> Level:
     """Return the last noise level of every trajectory."""
-    return toy.noise_levels(toy.noise_schedule("vp-linear"), 1, times=TIMES)[-1]
+    return levels(1)[-1]
 
 
 def _dtype(dim: int) -> torch.dtype:

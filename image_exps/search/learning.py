@@ -10,32 +10,29 @@ so that the targets on which least is gained count most. One is a tie with the b
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-import toy
 from image_exps.arms import BASES, arm
-from image_exps.endpoints import rms
+from image_exps.endpoints import reference, rms
 from image_exps.search.differentiable import LevelNoise, level_noise, run
 from image_exps.seeds import starting_noise
-from image_exps.targets import TIMES
+from image_exps.targets import level_of, levels
 from lml.profile import Profile, multistep_weights
 from lml.samplers import Level, sample
-from lml.samplers.dpm_solver_pp import DPM_SOLVER_PP_3M
 from toy import ExactTarget
 from toy.levels import Spacing
 
-__all__ = ["BASELINES", "Case", "Learned", "Variant", "baseline_error", "case", "fit", "score", "to_levels"]
+__all__ = ["BASELINES", "Case", "Learned", "Variant", "baseline_error", "case", "fit", "score"]
 
 #: The five baselines in all their variants that spend one budget: the best of these in the better spacing is to beat.
 BASELINES = ("ddim", "pndm", "dpm-solver-3", "dpm-solver-3m", "dpm-solver++-2m", "dpm-solver++", "unipc-2", "unipc")
 
 _POWER = 4
-_REFERENCE_STEPS = 160
 
 # Adam's steps: weights are of order one, shares of the norm and shares of the grid less.
 _RATES = {"weights": 0.03, "grid": 0.02, "restored": 0.02}
@@ -65,9 +62,8 @@ def case(target: ExactTarget, *, count: int, seed: int) -> Case:
     """Return a tuning target with ``count`` noises; float32, whose error is far below that of few steps."""
     x = starting_noise(seed, 0, count, (target.dim,)).float()
     made = Case(target, level_noise(target, torch.float32), x, x)
-    levels = toy.noise_levels(toy.noise_schedule("vp-linear"), _REFERENCE_STEPS, times=TIMES)
     with torch.no_grad():
-        return replace(made, exact=sample(DPM_SOLVER_PP_3M, made.model, x, levels))
+        return replace(made, exact=reference(made.model, x))
 
 
 def baseline_error(at: Case, evaluations: int) -> dict[str, float]:
@@ -113,13 +109,6 @@ class Learned(NamedTuple):
         return Profile(rows, tuple(round(float(rho), digits) for rho in self.restored))
 
 
-def to_levels(half_log_snr: Sequence[float]) -> list[Level]:
-    """Return the levels of the linear schedule at these ``log(alpha/sigma)``."""
-    schedule = toy.noise_schedule("vp-linear")
-    times = [float(schedule.time(2 * torch.tensor(value, dtype=torch.float64))) for value in half_log_snr]
-    return [Level(float(schedule.alpha(t)), float(schedule.sigma(t)), t) for t in times]
-
-
 def score(cases: Mapping[str, Case], found: Learned) -> dict[str, float]:
     """Return the mean error on every case."""
     with torch.no_grad():
@@ -128,17 +117,15 @@ def score(cases: Mapping[str, Case], found: Learned) -> dict[str, float]:
 
 def _start(variant: Variant, steps: int, share: float) -> tuple[Tensor, Tensor]:
     """Return the first grid, ``share`` of the way from equal log-SNR to equal times, and the base's weights on it."""
-    schedule = toy.noise_schedule("vp-linear")
     names: tuple[Spacing, ...] = (variant.grid,) if variant.grid else ("log-snr", "time")
-    made = [toy.noise_levels(schedule, steps, spacing=name, times=TIMES) for name in names]
-    grids = [[level.half_log_snr for level in levels] for levels in made]
+    grids = [[level.half_log_snr for level in levels(steps, name)] for name in names]
     grid = torch.tensor(grids[0], dtype=torch.float64)
     if len(grids) == 2:
         grid = torch.lerp(grid, torch.tensor(grids[1], dtype=torch.float64), share)
-    levels = to_levels(grid.tolist())
+    made = [level_of(value) for value in grid.tolist()]
     weights = torch.zeros((steps, steps), dtype=torch.float64)
     if variant.base != "ddim":
-        for i, row in enumerate(multistep_weights(BASES[variant.base].sampler(steps)[0], levels)):
+        for i, row in enumerate(multistep_weights(BASES[variant.base].sampler(steps)[0], made)):
             weights[i, :i] = torch.tensor(row, dtype=torch.float64).flip(0)
     return grid, weights
 
@@ -191,8 +178,8 @@ def fit(
             group["lr"] = group["peak"] * 0.5 * (1 + math.cos(math.pi * k / iterations))
         value = loss()
         if found is None or value.item() < found.loss:
-            levels, eta, rho = (t.detach().clone() for t in current())
-            found = Learned(levels, eta, rho, value.item())
+            grid_now, eta, rho = (t.detach().clone() for t in current())
+            found = Learned(grid_now, eta, rho, value.item())
         adam.zero_grad()
         value.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(list(free.values()), 1.0)

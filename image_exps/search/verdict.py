@@ -17,16 +17,15 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-import toy
 from image_exps.arms import arm
 from image_exps.distances import distances
-from image_exps.endpoints import rms
+from image_exps.endpoints import reference, rms
 from image_exps.search.frozen import CONTROLS, TUNED
 from image_exps.search.learning import BASELINES
 from image_exps.search.trials import EVALUATIONS, RESULTS
 from image_exps.seeds import starting_noise
-from image_exps.targets import TIMES, Target, target
-from lml.samplers import SAMPLERS, sample
+from image_exps.targets import Target, target
+from lml.samplers import sample
 from theory_checks.statistics import mean_interval
 from toy.atomic import atomic
 
@@ -37,8 +36,6 @@ _PLAIN = ("ddim@log-snr/lml", "ddim@time/lml", "unipc-2@log-snr/lml", "unipc-2@t
 
 #: The row of the exact flow itself: its Frechet distance is what these very noises leave when nothing is wrong.
 EXACT = "exact flow"
-
-_REFERENCE_STEPS = 160
 
 
 def _ends(at: Target, x: Tensor, name: str, evaluations: int, seed: int) -> Tensor:
@@ -56,10 +53,7 @@ def measure(at: Target, *, count: int, seed: int, twice: bool = True) -> list[di
         twice: measure the baselines in twice the evaluations, too.
     """
     x = starting_noise(seed, 0, count, (at.dim,)).to(at.dtype)
-    schedule = toy.noise_schedule("vp-linear")
-    exact = sample(
-        SAMPLERS["dpm-solver++-3m"], at.model(), x, toy.noise_levels(schedule, _REFERENCE_STEPS, times=TIMES)
-    )
+    exact = reference(at.model(), x)
     which = "frechet" if at.dim <= count // 2 else "frechet-pca"
     frechet = distances(at, which=(which,))[which] if at.dim < 64 or count > 64 else None
     baselines = [f"{base}@{spacing}" for base in BASELINES for spacing in ("log-snr", "time")]

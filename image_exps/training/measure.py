@@ -11,8 +11,9 @@ from torch import Tensor
 
 from image_exps.distances import Estimate, distances, estimate
 from image_exps.seeds import starting_noise
+from image_exps.targets import SCHEDULE, levels
 from lml.samplers import SAMPLERS, Level, NoiseModel, sample
-from toy import Pictures, noise_levels, noise_schedule
+from toy import Pictures
 
 __all__ = ["EVALUATIONS", "SOLVER", "Measured", "draw", "measure", "noise_loss"]
 
@@ -53,7 +54,7 @@ def noise_loss(model: NoiseModel, pictures: Tensor, seed: int = 0) -> float:
     """
     if len(pictures) < _TIMESTEPS:
         raise ValueError(f"pictures must be at least {_TIMESTEPS}, got {len(pictures)}")
-    table = noise_schedule("vp-linear").discrete(1000)
+    table = SCHEDULE.discrete(1000)
     noise = starting_noise(seed, 0, len(pictures), tuple(pictures.shape[1:])).to(pictures)
     errors = []
     for k in range(_TIMESTEPS):
@@ -66,8 +67,7 @@ def noise_loss(model: NoiseModel, pictures: Tensor, seed: int = 0) -> float:
 
 def draw(model: NoiseModel, count: int, shape: tuple[int, ...], seed: int = 0) -> Tensor:
     """Return ``count`` samples of the shape, in 20 evaluations of DPM-Solver++."""
-    levels = noise_levels(noise_schedule("vp-linear"), EVALUATIONS, times=(1.0, 1e-3))
-    return sample(SAMPLERS[SOLVER], model, starting_noise(seed, 0, count, shape).float(), levels)
+    return sample(SAMPLERS[SOLVER], model, starting_noise(seed, 0, count, shape).float(), levels(EVALUATIONS))
 
 
 def measure(model: NoiseModel, sets: Mapping[str, Tensor], pictures: Pictures, count: int) -> Measured:

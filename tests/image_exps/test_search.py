@@ -9,9 +9,9 @@ from image_exps.arms import arm
 from image_exps.search import frozen
 from image_exps.search.__main__ import chosen
 from image_exps.search.differentiable import level_noise, run
-from image_exps.search.learning import Variant, case, fit, score, to_levels
+from image_exps.search.learning import Variant, case, fit, score
 from image_exps.search.trials import RESULTS, TUNING, _target
-from image_exps.targets import TARGETS
+from image_exps.targets import TARGETS, level_of
 from lml.profile import Profile
 from lml.samplers import SAMPLERS, sample
 from lml.tuned import TUNED_EVALUATIONS
@@ -24,7 +24,7 @@ def test_differentiable_noise_predictions_are_those_of_the_targets(name):
     target = _target(name)
     noise, x = level_noise(target, torch.float64), torch.randn(5, target.dim, dtype=torch.float64)
     for half_log_snr in (-5.0, 0.0, 4.0):
-        level = to_levels([half_log_snr])[0]
+        level = level_of(half_log_snr)
         found = noise(x, *(torch.tensor(t, dtype=torch.float64) for t in level[:2]))
         expected = target.diffuse(level.alpha, level.sigma).noise(x)
         # Logits reach (|x| + diameter)^2/v ~ 1e7 at the last level: their rounding is a relative error of 1e-9.
@@ -37,7 +37,7 @@ def test_what_is_learned_on_is_ddim_with_the_profile():
     x = torch.randn(6, 2, dtype=torch.float64, generator=generator)
     eta = torch.tril(torch.randn(STEPS, STEPS, dtype=torch.float64, generator=generator), -1)
     rho = (0.0, 1.0, 0.5, 0.2)
-    levels = to_levels([-5.0, -2.0, 0.0, 1.5, 4.5])
+    levels = [level_of(value) for value in (-5.0, -2.0, 0.0, 1.5, 4.5)]
     halves = [level.half_log_snr for level in levels]
     profile = Profile(tuple(tuple(row[:i].flip(0).tolist()) for i, row in enumerate(eta)), rho)
     ours = sample(SAMPLERS["ddim"], toy.noise_model(target), x, levels, profile)

@@ -9,6 +9,7 @@ import toy
 from image_exps import targets
 from image_exps.targets import TARGETS, TIMES, Target, target
 from lml.samplers import SAMPLERS, Level, sample
+from toy.levels import SPACINGS, Spacing
 
 REPORTED = (
     *("digits", "mnist", "emoji"),
@@ -52,6 +53,17 @@ def test_every_target_is_what_it_says(name: str) -> None:
     assert float(eps.square().mean()) <= 3
 
 
+@pytest.mark.parametrize("spacing", SPACINGS)
+def test_levels_run_over_the_times_and_have_their_half_log_snr(spacing: Spacing) -> None:
+    made = targets.levels(8, spacing)
+    assert (len(made), made[0].time, made[-1].time) == (9, *TIMES)
+    for level in made[1:-1]:
+        again = targets.level_of(level.half_log_snr)
+        # With l the log-SNR |dt/dl| = sigma^2/beta <= t, as beta rises: an error of l is no more relative to t. It is
+        # some roundings of numbers up to 10, 1e-14; and the inverse has some of its own.
+        assert again.time == pytest.approx(level.time, rel=1e-13)
+
+
 def test_data_are_smoothed_alike() -> None:
     for name in ("digits", "mnist", "photo-8", "photo-16"):
         q = target(name).distribution
@@ -67,7 +79,6 @@ def test_unknown_target_is_refused_with_the_names() -> None:
 def _single_error(name: str, steps: int) -> float:
     """Return the largest relative error of eps in float32, against float64, at any step of a trajectory."""
     exact = target(name).distribution.to(dtype=torch.float64)
-    levels = toy.noise_levels(toy.noise_schedule("vp-linear"), steps, times=TIMES)
     x = torch.randn((4, exact.dim), dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     single = toy.noise_model(exact.to(dtype=torch.float32))
     errors = []
@@ -77,7 +88,7 @@ def _single_error(name: str, steps: int) -> float:
         errors.append((single(y, level) - eps).norm(dim=1) / eps.norm(dim=1))
         return eps
 
-    sample(SAMPLERS["ddim"], both, x, levels)
+    sample(SAMPLERS["ddim"], both, x, targets.levels(steps))
     assert len(errors) == steps
     return float(torch.stack(errors).max())
 
