@@ -33,7 +33,7 @@ T2I-CompBench: prompts, pictures, layout, its own evaluation, scores read back:
 @click.argument("folder", type=_FOLDER, required=False)
 @click.option("--score", "names", multiple=True, metavar="NAME", help="A score of single pictures; can be repeated.")
 @click.option("--real", type=_FOLDER, help="Folder of real pictures: their Frechet distance is measured.")
-@click.option("--inception", type=_FILE, help="torch-fidelity's Inception weights: FID. Without: FD-EffNetLite0.")
+@click.option("--inception", type=_FILE, help="File of the Inception weights: FID. Without: FD-EffNetLite0.")
 @click.option("--clip-dir", type=_FOLDER, help="Local folder of a CLIP model: CLIP score of pictures and prompts.")
 @click.option("--compbench", type=click.Choice(["color", "shape", "texture"]), help="Category of T2I-CompBench.")
 @click.option("--compbench-dir", type=_FOLDER, help="Its folder: laid out if it is new, else its scores are read.")

@@ -1,19 +1,18 @@
-r"""FID with local Inception weights through torch-fidelity, else ``FD-EffNetLite0``, which is never called FID.
+r"""FID with local Inception weights, else ``FD-EffNetLite0``, which is never called FID.
 
-Both are Frechet distances of features: FID of the 2048 features of the Inception network of the original code, which
-cannot be had offline and is not shipped. Where it is given, torch-fidelity computes its features, so that the network
-and the resizing are its; the distance and its interval are those of `image_exps.distances`.
+Both are Frechet distances of features: FID of the 2048 features of the Inception network of the original code, whose
+weights cannot be had offline and are not shipped. Where their file is given, `image_exps.evaluation.inception` computes
+the features; the distance, of means and covariances divided by ``n - 1``, and its interval are those of
+`image_exps.distances`. Of other weights than the published ones the distance has another name.
 
-Source: Heusel et al. 2017; Obukhov et al., torch-fidelity, for the port of the network.
+Source: Heusel et al. 2017.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,6 +22,7 @@ from image_exps.distances.base import centred_interval, resamples
 from image_exps.distances.features import picture_features
 from image_exps.distances.frechet import frechet_statistic, normal_moments
 from image_exps.evaluation.folder import Generated
+from image_exps.evaluation.inception import SHA256, load_inception
 from image_exps.pixels import pixels
 
 __all__ = ["FeatureNetwork", "FrechetResult", "efficientnet_network", "frechet", "inception_network"]
@@ -53,31 +53,25 @@ def efficientnet_network() -> FeatureNetwork:
 
 
 def inception_network(weights: Path, device: str = "cpu") -> FeatureNetwork:
-    """Return the Inception network of FID.
+    """Return the Inception network of FID, or of ``FD-Inception-`` and a part of their SHA-256 for other weights.
 
     Args:
-        weights: ``weights-inception-2015-12-05-6726825d.pth`` of torch-fidelity's releases.
+        weights: the file of `image_exps.evaluation.inception.URL`.
         device: where it runs.
 
     Raises:
-        ValueError: if the file or torch-fidelity is not there, saying what to install.
+        ValueError: if the file is not there or is something else, saying what to fetch.
     """
-    if not weights.is_file():
-        raise ValueError(f"inception must be the weights of torch-fidelity's Inception network, {weights} is not there")
-    if find_spec("torch_fidelity") is None:
-        raise ValueError("FID needs torch-fidelity, which is not installed: pip install torch-fidelity")
-    module: Any = import_module("torch_fidelity.feature_extractor_inceptionv3")
-    extractor: Any = module.FeatureExtractorInceptionV3(
-        "inception-v3-compat", ["2048"], feature_extractor_weights_path=str(weights)
-    )
-    extractor = extractor.eval().to(device)
+    network, digest = load_inception(weights)
+    network.to(device)
 
     def features(pictures: Tensor) -> Tensor:
-        with torch.inference_mode():
-            (out,) = extractor(pixels(pictures).to(device))
-        return out.double().cpu()  # type: ignore[no-any-return]
+        # TF32 keeps ten bits of a float32 number.
+        with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
+            found: Tensor = network(pixels(pictures).to(device))
+        return found.double().cpu()
 
-    return FeatureNetwork("FID", features)
+    return FeatureNetwork("FID" if digest == SHA256 else f"FD-Inception-{digest[:8]}", features)
 
 
 def features_of(generated: Generated, network: FeatureNetwork, *, batch: int = 32) -> Tensor:

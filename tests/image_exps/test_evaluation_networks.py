@@ -1,10 +1,7 @@
-"""Scores that need networks: CLIP from a local folder, FID through a door, FD-EffNetLite0."""
+"""Scores that need networks: CLIP from a local folder, Frechet distances of features, FD-EffNetLite0."""
 
 import json
-import sys
-import types
 
-import numpy as np
 import pytest
 import torch
 from generated_folder import generated_folder, pixels
@@ -12,7 +9,7 @@ from PIL import Image
 
 from image_exps.evaluation import mean_score, open_generated
 from image_exps.evaluation.clip import ClipScore
-from image_exps.evaluation.fid import FeatureNetwork, efficientnet_network, features_of, frechet, inception_network
+from image_exps.evaluation.fid import efficientnet_network, features_of, frechet
 from image_exps.evaluation.scores import Score, values_of
 
 
@@ -122,44 +119,3 @@ def test_what_stands_in_for_inception_is_never_called_fid(tmp_path):
     assert features[0].shape == (4, 1280)
     found = frechet(*features, repeats=4)
     assert "fewer pictures than the 1280 features" in found.remark
-
-
-def test_fid_needs_weights_and_torch_fidelity(tmp_path, monkeypatch):
-    weights = tmp_path / "weights.pth"
-    with pytest.raises(ValueError, match="is not there"):
-        inception_network(weights)
-    weights.write_bytes(b"")
-    monkeypatch.setitem(sys.modules, "torch_fidelity", None)
-    with pytest.raises(ValueError, match="pip install torch-fidelity"):
-        inception_network(weights)
-
-
-class Extractor(torch.nn.Module):
-    """In the place of torch-fidelity's: same constructor, same input, a tuple of features."""
-
-    def __init__(self, name, features, feature_extractor_weights_path=None):
-        super().__init__()
-        assert (name, features) == ("inception-v3-compat", ["2048"])
-        self.path = feature_extractor_weights_path
-
-    def forward(self, x):
-        assert x.dtype is torch.uint8
-        assert x.shape[1] == 3
-        return (x.float().mean((2, 3)),)
-
-
-def test_fid_is_computed_from_the_features_of_torch_fidelity(tmp_path, monkeypatch):
-    module = types.ModuleType("torch_fidelity.feature_extractor_inceptionv3")
-    module.FeatureExtractorInceptionV3 = Extractor
-    package = types.ModuleType("torch_fidelity")
-    package.__spec__ = types.SimpleNamespace(name="torch_fidelity")
-    monkeypatch.setitem(sys.modules, "torch_fidelity", package)
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    (tmp_path / "weights.pth").write_bytes(b"")
-    network = inception_network(tmp_path / "weights.pth")
-    assert isinstance(network, FeatureNetwork)
-    assert network.distance == "FID"
-    run = open_generated(generated_folder(tmp_path / "run", 5))
-    expected = pixels(5).astype(np.float64).mean((1, 2))
-    # The means of 256 bytes in float32.
-    np.testing.assert_allclose(features_of(run, network, batch=2).numpy(), expected, rtol=1e-6)
