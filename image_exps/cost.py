@@ -25,8 +25,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from image_exps.full_size import FullSize, full_size, on_meta, predictor
+from image_exps.full_size import FullSize, full_size
 from image_exps.samplers import Sampler, make_scheduler
+from image_exps.timed_networks import on_meta, predictor
 from image_exps.timing import HostClock, interleaved, spread
 from lml.correction import LML, Correction, Memory
 from lml.samplers import Evaluation
@@ -54,7 +55,7 @@ _TENTH = FullSize(
     },
     0,
     (4, 64, 64),
-    (77, 64),
+    77,
     "SD 1.5's blocks at a tenth of the width",
 )
 

@@ -17,6 +17,7 @@ from image_exps.samplers import TIMESTEP_SPACINGS, Sampler, paper_options
 
 __all__ = [
     "device_or_best",
+    "echo_table",
     "lml_options",
     "load_options",
     "make_sampler",
@@ -216,3 +217,10 @@ def device_or_best(device: str | None) -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def echo_table(rows: Sequence[Sequence[str]]) -> None:
+    """Print rows of equally many cells in columns, the head first."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

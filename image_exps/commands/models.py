@@ -6,7 +6,7 @@ import json
 
 import click
 
-from image_exps.commands._options import plain_errors
+from image_exps.commands._options import echo_table, plain_errors
 from image_exps.models import Model, find_models
 
 
@@ -36,10 +36,8 @@ def command(as_json: bool) -> None:
         rows = [{**vars(entry), "damping": dict(entry.damping)} for entry in known.values()]
         click.echo(json.dumps(rows, indent=2))
         return
-    table = [("model", "pixels", "guidance", "paper's lambda", "licence", "hub id"), *map(_row, known.values())]
-    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
-    for row in table:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    head = ("model", "pixels", "guidance", "paper's lambda", "licence", "hub id")
+    echo_table([head, *map(_row, known.values())])
     click.echo()
     for entry in known.values():
         if entry.fetch:

@@ -88,8 +88,8 @@ def command(
         f"torch {facts['torch']}"
     )
     timed = time_samplers(network, start, own, base=base, evaluations=budgets, repetitions=repetitions)
-    head = ("evaluations", "sampler", "seconds [quartiles]", "network", "rest, ms", "ratio [95 %]")
-    rows, results = [head], []
+    rows = [("evaluations", "sampler", "seconds [quartiles]", "network", "rest, ms", "ratio [95 %]")]
+    results = []
     remark = f"{repetitions} repetitions, medians; {facts['device']}, {dtype}, batch {batch}"
     if size is not None:
         remark += ", random weights, no guidance"
@@ -108,9 +108,7 @@ def command(
         common = (label, with_lml.arm, with_lml.evaluations)
         results.append(Result(*common, "time ratio", *ratio, repetitions, remark=remark, source=label))
         results.append(Result(*common, "added share", *added, repetitions, remark=remark, source=label))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
-    for row in rows:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    shared.echo_table(rows)
     if out is not None:
         add_results(results, out)
         click.echo(f"Kept in {out}", err=True)
@@ -129,7 +127,8 @@ def _budgets(text: str) -> list[int]:
 def _full_size(size: str, device: Any, dtype: Any, batch: int, seed: int) -> tuple[Any, tuple[int, ...], Any]:
     import diffusers
 
-    from image_exps.full_size import full_size, predictor
+    from image_exps.full_size import full_size
+    from image_exps.timed_networks import predictor
 
     shape = full_size(size)
     own: Any = diffusers.DDIMScheduler
@@ -137,10 +136,9 @@ def _full_size(size: str, device: Any, dtype: Any, batch: int, seed: int) -> tup
 
 
 def _loaded(known: Model, folder: Path | None, device: Any, dtype: str, batch: int) -> tuple[Any, tuple[int, ...], Any]:
-    """Return the network of a model as a predictor with its condition, if it has one, fixed at random."""
-    import torch
-
+    """Return the network of a model as a predictor, the shape of a sample (C, H, W), and the model's scheduler."""
     from image_exps.loading import load_pipeline
+    from image_exps.timed_networks import conditioned
 
     if known.flow or known.controlnet is not None:
         usable = ", ".join(m.name for m in find_models().values() if not (m.flow or m.controlnet))
@@ -149,24 +147,4 @@ def _loaded(known: Model, folder: Path | None, device: Any, dtype: str, batch: i
     network = getattr(pipe, "unet", None) or pipe.transformer
     config = network.config
     side = config.sample_size if isinstance(config.sample_size, int) else config.sample_size[0]
-    width = config.get("cross_attention_dim") if config.get("caption_channels") is None else config.caption_channels
-    options: dict[str, Any] = {}
-    if width is not None:
-        text = torch.randn((batch, 77, width), generator=torch.Generator().manual_seed(0))
-        options["encoder_hidden_states"] = text.to(device, network.dtype)
-    if config.get("addition_embed_type") == "text_time":
-        pooled = config.projection_class_embeddings_input_dim - 6 * config.addition_time_embed_dim
-        options["added_cond_kwargs"] = {
-            "text_embeds": torch.zeros((batch, pooled), device=device, dtype=network.dtype),
-            "time_ids": torch.ones((batch, 6), device=device, dtype=network.dtype),
-        }
-    elif config.get("caption_channels") is not None:
-        options["added_cond_kwargs"] = {"resolution": None, "aspect_ratio": None}
-    if config.get("num_class_embeds"):
-        options["class_labels"] = torch.zeros(batch, dtype=torch.long, device=device)
-
-    def predict(x: Any, timestep: Any) -> Any:
-        t = torch.as_tensor(timestep, device=x.device).expand(len(x))
-        return network(x, timestep=t, return_dict=False, **options)[0].narrow(1, 0, x.shape[1])
-
-    return predict, (config.in_channels, side, side), pipe.scheduler
+    return conditioned(network, batch=batch), (config.in_channels, side, side), pipe.scheduler

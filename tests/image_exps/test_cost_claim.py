@@ -5,7 +5,8 @@ import torch
 
 from image_exps import cost, faults_cost
 from image_exps.cost import CLAIMS, bytes_moved, check_cost
-from image_exps.full_size import FULL_SIZE, full_size, on_meta
+from image_exps.full_size import FULL_SIZE, full_size
+from image_exps.timed_networks import on_meta
 from lml.correction import LML, Correction, NoCorrection
 from theory_checks.faults import Fault, seeded
 from theory_checks.ledger import Settings, Verdict

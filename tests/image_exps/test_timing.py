@@ -9,7 +9,8 @@ from click.testing import CliRunner
 from diffusers import DDIMScheduler
 
 from image_exps import timing
-from image_exps.full_size import FullSize, predictor
+from image_exps.full_size import FullSize
+from image_exps.timed_networks import predictor
 from image_exps.timing import (
     HostClock,
     clock_of,
@@ -111,7 +112,7 @@ SMALL = {
         {"sample_size": 8, "cross_attention_dim": 8, "block_out_channels": (8, 8), "norm_num_groups": 4,
          "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"), "attention_head_dim": 2,
          "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"), "layers_per_block": 1},
-        0, (4, 8, 8), (3, 8), "",
+        0, (4, 8, 8), 3, "",
     ),
     "xl": FullSize(
         "small-xl",
@@ -121,14 +122,21 @@ SMALL = {
          "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"), "layers_per_block": 1,
          "addition_embed_type": "text_time", "addition_time_embed_dim": 4,
          "projection_class_embeddings_input_dim": 6 * 4 + 16},
-        0, (4, 8, 8), (3, 8), "",
+        0, (4, 8, 8), 3, "",
     ),
     "pixart": FullSize(
         "small-pixart",
         "PixArtTransformer2DModel",
         {"sample_size": 8, "num_attention_heads": 2, "attention_head_dim": 8, "num_layers": 1,
          "cross_attention_dim": 16, "caption_channels": 8},
-        0, (4, 8, 8), (3, 8), "",
+        0, (4, 8, 8), 3, "",
+    ),
+    "pixart-1024": FullSize(
+        "small-pixart-1024",
+        "PixArtTransformer2DModel",
+        {"sample_size": 8, "num_attention_heads": 2, "attention_head_dim": 12, "num_layers": 1,
+         "cross_attention_dim": 24, "caption_channels": 8, "use_additional_conditions": True},
+        0, (4, 8, 8), 3, "",
     ),
 }  # fmt: skip
 
@@ -202,7 +210,7 @@ def test_the_network_of_a_loaded_model_is_timed_with_its_condition(name, monkeyp
     else:
         blocks = {"block_out_channels": (8,), "down_block_types": ("DownBlock2D",), "up_block_types": ("UpBlock2D",)}
         network = UNet2DModel(8, 1, 1, norm_num_groups=4, num_class_embeds=3, layers_per_block=1, **blocks)
-    part = "transformer" if name == "pixart" else "unet"
+    part = "transformer" if name.startswith("pixart") else "unet"
     monkeypatch.setattr(loading, "load_pipeline", load)
     predict, shape, _ = command._loaded(model("sd15"), None, torch.device("cpu"), "float32", 2)
     assert asked == {"name": "sd15", "folder": None, "dtype": "float32", "device": "cpu"}
