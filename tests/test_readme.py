@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from image_exps.standings import standings_table
 from image_exps.sweep_store import read_results
 from image_exps.tables import quality_table
 from theory_checks.ledger import Settings, Verdict, find_claims
@@ -27,23 +28,38 @@ def test_the_ledger_is_the_one_that_is_expected():
     assert {verdict for _, verdict in shown.values()} <= set(Verdict)
 
 
+def shown_tables(mark):
+    """Return the tables of arms against evaluations of which an entry has ``mark``: evaluations, lines of the arms."""
+    found = re.findall(r"^\| evaluations \|(.*)\|\n\| ---.*\n((?:\|.*\|\n)+)", README, re.M)
+    return [([int(n) for n in head.split("|")], rows.splitlines()) for head, rows in found if mark in rows]
+
+
 #: The tables of sweeps that are shown, in their order: sweep, target, model, distance.
 SHOWN = (("table1", "digits", "exact", "frechet"), ("networks", "fashion-mnist", "network", "endpoint-rmse"))
 
 
 def test_tables_of_sweeps_are_those_of_the_recorded_results():
-    shown = re.findall(r"(?:^\| [a-z@+/0-9-]+ \|.*\|\n)+", README, re.M)
-    tables = [text.splitlines() for text in shown if " ± " in text]
-    for rows, (sweep, target, model, distance) in zip(tables, SHOWN, strict=True):
+    for (evaluations, rows), (sweep, target, model, distance) in zip(shown_tables(" ± "), SHOWN, strict=True):
         results = read_results(ROOT / f"image_exps/results/{sweep}/results.parquet")
+        results = results[results["evaluations"].isin(evaluations)]
         made = quality_table(results, target=target, model=model, distance=distance).to_markdown().splitlines()
         assert len(rows) > 5
         assert set(rows) <= set(made)
 
 
+def test_the_standings_are_those_of_the_recorded_results():
+    ((evaluations, rows),) = shown_tables(" to ")
+    arms = [row.split("|")[1].strip() for row in rows]
+    results = read_results(ROOT / "image_exps/results/table1/results.parquet")
+    made = standings_table(results, distance="endpoint-rmse", arms=arms, evaluations=evaluations)
+    assert len(rows) > 5
+    assert made.splitlines()[2:] == rows
+
+
 @pytest.mark.filterwarnings(
     r"ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning:diffusers\.schedulers"
 )
+@pytest.mark.filterwarnings("ignore:`algorithm_types dpmsolver:FutureWarning")
 def test_the_pipeline_in_three_lines():
     pytest.importorskip("diffusers")
     names = {}
