@@ -7,9 +7,8 @@ from pathlib import Path
 
 import click
 
+from image_exps.benchmarks import COCO_CAPTIONS, COMPBENCH_CATEGORIES
 from image_exps.commands import _options as shared
-
-_COUNT = 30_000
 
 
 @click.command(
@@ -23,8 +22,8 @@ Examples:
 )
 @click.option("--coco", type=click.Path(dir_okay=False, path_type=Path), help="A local captions_val2014.json.")
 @click.option("--compbench", type=click.Path(file_okay=False, path_type=Path), help="A local clone of T2I-CompBench.")
-@click.option("--category", type=click.Choice(["color", "shape", "texture"]), help="Of T2I-CompBench.")
-@click.option("--count", type=int, help="Of captions.", show_default=f"{_COUNT}, as in the paper")
+@click.option("--category", type=click.Choice(COMPBENCH_CATEGORIES), help="Of T2I-CompBench.")
+@click.option("--count", type=int, help="Of captions.", show_default=f"{COCO_CAPTIONS}, as in the paper")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the selection of captions.")
 @click.option("--out", "-o", type=click.Path(dir_okay=False, path_type=Path), required=True, help="JSON list of texts.")
 @shared.plain_errors
@@ -43,7 +42,7 @@ def command(
     if coco is not None:
         from image_exps.evaluation.coco import coco_captions
 
-        found = coco_captions(coco, _COUNT if count is None else count, seed)
+        found = coco_captions(coco, COCO_CAPTIONS if count is None else count, seed)
     else:
         from image_exps.evaluation.compbench import compbench_prompts
 

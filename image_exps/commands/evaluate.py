@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from image_exps.benchmarks import COMPBENCH_CATEGORIES
 from image_exps.commands import _options as shared
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -35,7 +36,7 @@ T2I-CompBench: prompts, pictures, layout, its own evaluation, scores read back:
 @click.option("--real", type=_FOLDER, help="Folder of real pictures: their Frechet distance is measured.")
 @click.option("--inception", type=_FILE, help="File of the Inception weights: FID. Without: FD-EffNetLite0.")
 @click.option("--clip-dir", type=_FOLDER, help="Local folder of a CLIP model: CLIP score of pictures and prompts.")
-@click.option("--compbench", type=click.Choice(["color", "shape", "texture"]), help="Category of T2I-CompBench.")
+@click.option("--compbench", type=click.Choice(COMPBENCH_CATEGORIES), help="Category of T2I-CompBench.")
 @click.option("--compbench-dir", type=_FOLDER, help="Its folder: laid out if it is new, else its scores are read.")
 @click.option("--batch", type=click.IntRange(min=1), default=32, show_default=True, help="Pictures at a time.")
 @click.option("--repeats", type=click.IntRange(min=2), default=1000, show_default=True, help="Resamples of intervals.")

@@ -7,12 +7,8 @@ import sys
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from image_exps.commands._options import plain_errors
-from image_exps.sweep import run_sweep
-from image_exps.sweep_grid import find_grid, load_grid
-from image_exps.sweep_store import read_results
 
 
 @click.command(name="sweep")
@@ -52,6 +48,12 @@ def command(grid: str, out: Path | None, workers: int, scheduler: str | None, ca
     A finished cell is a file. A run that was stopped, in whatever way, is continued by the same command, with any
     number of workers, to the same figures. The exit status is 1 if cells failed: these are tried again.
     """  # noqa: D301
+    from rich.console import Console
+
+    from image_exps.sweep import run_sweep
+    from image_exps.sweep_grid import find_grid, load_grid
+    from image_exps.sweep_store import read_results
+
     chosen = load_grid(find_grid(grid))
     if list_only:
         for cell in chosen.cells:

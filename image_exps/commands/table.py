@@ -7,9 +7,6 @@ from pathlib import Path
 import click
 
 from image_exps.commands._options import plain_errors
-from image_exps.standings import standings_table
-from image_exps.sweep_store import read_results
-from image_exps.tables import ablation, quality_table
 
 
 @click.command(name="table")
@@ -37,6 +34,10 @@ def command(
     standings: bool,
 ) -> None:
     """Write the tables of RESULTS, a Parquet file or the folder of a sweep, finished or not, to standard output."""
+    from image_exps.standings import standings_table
+    from image_exps.sweep_store import read_results
+    from image_exps.tables import ablation, quality_table
+
     rows = read_results(results)
     found = rows[["target", "model", "distance"]].drop_duplicates()
     asked = {"target": target, "model": model, "distance": distance}

@@ -11,16 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["COUNT", "SEED", "coco_captions"]
+from image_exps.benchmarks import COCO_CAPTIONS
 
-#: The paper's selection size (Sec. 5.3.2).
-COUNT = 30_000
+__all__ = ["SEED", "coco_captions"]
 
 #: Of the selection, unless another is given.
 SEED = 0
 
 
-def coco_captions(annotations: Path, count: int = COUNT, seed: int = SEED) -> tuple[str, ...]:
+def coco_captions(annotations: Path, count: int = COCO_CAPTIONS, seed: int = SEED) -> tuple[str, ...]:
     """Return captions of ``count`` different pictures.
 
     Args:

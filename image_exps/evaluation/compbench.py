@@ -21,14 +21,12 @@ from pathlib import Path
 
 import numpy as np
 
+from image_exps.benchmarks import COMPBENCH_CATEGORIES
 from image_exps.evaluation.folder import Generated
 from image_exps.evaluation.results import Result
 from image_exps.evaluation.scores import mean_interval_of
 
-__all__ = ["CATEGORIES", "compbench_prompts", "file_name", "lay_out", "read_scores"]
-
-#: The categories of the paper's Table 4.
-CATEGORIES: tuple[str, ...] = ("color", "shape", "texture")
+__all__ = ["compbench_prompts", "file_name", "lay_out", "read_scores"]
 
 # What a file name cannot hold, or what the evaluation would cut a prompt at.
 _FORBIDDEN = frozenset('/\\_\0<>:"|?*\n\r\t')
@@ -43,8 +41,8 @@ def compbench_prompts(clone: Path, category: str) -> tuple[str, ...]:
     Raises:
         ValueError: for another category, or a folder that is no clone.
     """
-    if category not in CATEGORIES:
-        raise ValueError(f"category must be one of {', '.join(CATEGORIES)}, got {category!r}")
+    if category not in COMPBENCH_CATEGORIES:
+        raise ValueError(f"category must be one of {', '.join(COMPBENCH_CATEGORIES)}, got {category!r}")
     path = clone / "examples" / "dataset" / f"{category}_val.txt"
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -109,8 +107,8 @@ def read_scores(out: Path, category: str, generated: Generated) -> Result:
     Raises:
         ValueError: if there are no scores, or not one for each picture.
     """
-    if category not in CATEGORIES:
-        raise ValueError(f"category must be one of {', '.join(CATEGORIES)}, got {category!r}")
+    if category not in COMPBENCH_CATEGORIES:
+        raise ValueError(f"category must be one of {', '.join(COMPBENCH_CATEGORIES)}, got {category!r}")
     path = out / "annotation_blip" / "vqa_result.json"
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))
