@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from image_exps.commands import _options as shared
-from image_exps.models import Model
-from image_exps.samplers import LML_OPTIONS, SAMPLERS, Sampler
+from image_exps.commands import _drawing as drawing
+from image_exps.commands._drawing import Drawing
+from image_exps.commands._options import plain_errors
+from image_exps.samplers import SAMPLERS, Sampler
 
 
 @click.command(
@@ -22,7 +24,7 @@ Examples:
       --samplers ddim,pndm,dpm-solver-3m,dpm-solver++,unipc,lml-dpm-solver++ --out out/figure4.png
 """,
 )
-@shared.load_options
+@drawing.load_options
 @click.option(
     "--samplers",
     "-s",
@@ -31,31 +33,16 @@ Examples:
     metavar="NAMES",
     help="A row each, with commas; NAME:N for a budget of its own.",
 )
-@shared.run_options
+@drawing.run_options
 @click.option("--count", type=click.IntRange(1, 64), help="Columns.", show_default="as many as prompts, or 8")
-@click.option("--batch", type=int, default=1, show_default=True, help="Pictures at a time.")
-@shared.prompt_options
-@shared.lml_options
+@drawing.prompt_options
+@drawing.lml_options
 @click.option(
     "--out", "-o", type=click.Path(dir_okay=False, path_type=Path), required=True, help="PNG file; replaced if there."
 )
-@shared.plain_errors
-def command(
-    model: Model,
-    samplers: str,
-    evaluations: int,
-    seed: int,
-    count: int | None,
-    batch: int,
-    texts: tuple[str, ...],
-    file: Path | None,
-    tag: str | None,
-    controls: tuple[Path, ...],
-    spacing: str | None,
-    device: str | None,
-    out: Path,
-    **rest: Any,
-) -> None:
+@plain_errors
+@drawing.gathered
+def command(asked: Drawing, samplers: str, count: int | None, out: Path) -> None:
     """Draw the same seeds with several samplers, side by side, as one labelled picture.
 
     A column starts from the same noise in every row and has the same prompt, as in Figures 3, 4, 5 and 11 of the paper.
@@ -63,41 +50,29 @@ def command(
     """
     if out.suffix.lower() != ".png":
         raise ValueError(f"out must be a .png file, got {out}")
-    prompts = shared.read_prompts(texts, file, tag)
-    options = {name: rest.pop(name) for name in LML_OPTIONS}
-    chosen = [_sampler(model, text, evaluations, spacing, options) for text in samplers.split(",")]
+    chosen = [_sampler(asked, text) for text in samplers.split(",")]
 
     import numpy as np
 
-    from image_exps.generation import Request, open_session
+    from image_exps.generation import open_session
     from image_exps.picture_grid import compose
     from image_exps.processes import Process
     from image_exps.progress_bar import Bar
     from image_exps.rendering import to_bytes
     from toy.atomic import atomic
 
+    prompts, seed = asked.prompts, asked.seed
     columns = count if count is not None else len(prompts) or 8
-    request = Request(
-        model=model,
-        sampler=chosen[0],
-        count=columns,
-        seed=seed,
-        prompts=prompts,
-        batch=batch,
-        device=shared.device_or_best(device),
-        controls=shared.pictures_in(controls),
-        **rest,
-    )
-    session = open_session(request)
+    session = open_session(asked.request(chosen[0], columns))
     for sampler in chosen:
         session.renderer(sampler).check_prompts(prompts)  # all of them, before the first takes its time
     rows: list[list[np.ndarray[Any, Any] | None]] = []
-    with Bar(model.name, Process()) as bar:
+    with Bar(asked.model.name, Process()) as bar:
         for sampler in chosen:
             renderer = session.renderer(sampler)
             row: list[np.ndarray[Any, Any]] = []
-            for start in range(0, columns, batch):
-                row.extend(session.draw(renderer, range(start, min(start + batch, columns))))
+            for start in range(0, columns, asked.batch):
+                row.extend(session.draw(renderer, range(start, min(start + asked.batch, columns))))
                 bar(len(rows) * columns + len(row), len(chosen) * columns)
             rows.append([to_bytes(picture) for picture in row])
     labels = [f"{sampler.name}, {sampler.evaluations}" for sampler in chosen]
@@ -117,15 +92,18 @@ def command(
         click.echo(f"not finite, and crossed out: {'; '.join(bad)}", err=True)
 
 
-def _sampler(known: Model, text: str, evaluations: int, spacing: str | None, options: dict[str, Any]) -> Sampler:
+def _sampler(asked: Drawing, text: str) -> Sampler:
+    """Return the sampler of a row, ``NAME`` or ``NAME:N``; one without LML leaves LML's options to the others."""
     name, colon, budget = text.strip().partition(":")
     if name not in SAMPLERS:
         raise ValueError(f"samplers must be among {', '.join(SAMPLERS)}, got {name!r}")
     if colon:
         try:
-            evaluations = int(budget)
+            asked = replace(asked, evaluations=int(budget))
         except ValueError:
             raise ValueError(f"samplers: the budget of {name} must be a whole number, got {budget!r}") from None
+    if not name.startswith("lml-"):
+        asked = replace(asked, lml={})
     if name.removeprefix("lml-") == "dpm-solver-3":
-        spacing = None
-    return shared.make_sampler(known, name, evaluations, spacing, options, only_lml=True)
+        asked = replace(asked, spacing=None)
+    return asked.sampler(name)

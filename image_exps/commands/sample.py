@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
-from image_exps.commands import _options as shared
-from image_exps.models import Model
-from image_exps.samplers import LML_OPTIONS, SAMPLERS, SCHEDULER_BASES
+from image_exps.commands import _drawing as drawing
+from image_exps.commands._drawing import Drawing
+from image_exps.commands._options import plain_errors
+from image_exps.samplers import SAMPLERS, SCHEDULER_BASES
 
 _BASES = "\n".join(f"  {name:<14} {base.about}; {base.budget}" for name, base in SCHEDULER_BASES.items())
 
@@ -31,33 +31,18 @@ Examples:
       --sampler lml-dpm-solver-3m --damping paper --mixing 1e-7 --count 50000 --batch 500 --out out/cifar
 """,
 )
-@shared.load_options
+@drawing.load_options
 @click.option("--sampler", "-s", type=click.Choice(SAMPLERS), default="lml-ddim", show_default=True, metavar="NAME")
-@shared.run_options
+@drawing.run_options
 @click.option("--count", type=int, help="How many pictures.", show_default="as many as there are prompts, or 1")
-@click.option("--batch", type=int, default=1, show_default=True, help="Pictures at a time.")
-@shared.prompt_options
-@shared.lml_options
+@drawing.prompt_options
+@drawing.lml_options
 @click.option(
     "--out", "-o", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for the pictures."
 )
-@shared.plain_errors
-def command(
-    model: Model,
-    sampler: str,
-    evaluations: int,
-    seed: int,
-    count: int | None,
-    batch: int,
-    texts: tuple[str, ...],
-    file: Path | None,
-    tag: str | None,
-    controls: tuple[Path, ...],
-    spacing: str | None,
-    device: str | None,
-    out: Path,
-    **rest: Any,
-) -> None:
+@plain_errors
+@drawing.gathered
+def command(asked: Drawing, sampler: str, count: int | None, out: Path) -> None:
     """Draw pictures into a folder, any number of them, on any number of GPUs, and go on after an interruption.
 
     Picture i starts from the noise of seed --seed + i, as torch.Generator().manual_seed(seed) draws it, and has prompt
@@ -69,27 +54,15 @@ def command(
     settings is left alone. A picture that is not finite is recorded with its seed, not written, and makes the exit
     status 1.
     """
-    prompts = shared.read_prompts(texts, file, tag)
-    options = {name: rest.pop(name) for name in LML_OPTIONS}
-    chosen = shared.make_sampler(model, sampler, evaluations, spacing, options)
+    chosen = asked.sampler(sampler)
 
-    from image_exps.generation import Request, generate
+    from image_exps.generation import generate
     from image_exps.processes import Process
     from image_exps.progress_bar import Bar
 
     process = Process.from_environment()
-    request = Request(
-        model=model,
-        sampler=chosen,
-        count=count if count is not None else max(1, len(prompts)),
-        seed=seed,
-        prompts=prompts,
-        batch=batch,
-        device=process.device(shared.device_or_best(device)),
-        controls=shared.pictures_in(controls),
-        **rest,
-    )
-    with Bar(f"{model.name} {sampler}", process) as bar:
+    request = asked.request(chosen, max(1, len(asked.prompts)) if count is None else count, process.device)
+    with Bar(f"{asked.model.name} {sampler}", process) as bar:
         outcome = generate(request, out, process, bar)
     rate = f", {outcome.made / outcome.seconds:.2f} pictures/s" if outcome.made else ""
     before = f" ({outcome.kept} were there)" if outcome.kept else ""
