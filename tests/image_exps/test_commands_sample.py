@@ -15,7 +15,7 @@ from PIL import Image
 from small_pipelines import MAKERS
 
 from image_exps.__main__ import main
-from image_exps.commands import _options
+from image_exps.commands import _drawing
 from image_exps.picture_grid import compose
 from image_exps.shards import read_records, read_settings
 
@@ -134,16 +134,16 @@ def test_prompts_come_from_lines_or_from_json(tmp_path):
     lines.write_text("one\n\n  two \n")
     listed.write_text('["one", "two"]')
     nothing.write_text("\n")
-    assert _options.read_prompts((), lines, None) == _options.read_prompts((), listed, None) == ("one", "two")
-    assert len(_options.read_prompts((), None, "all")) == 944
+    assert _drawing.read_prompts((), lines, None) == _drawing.read_prompts((), listed, None) == ("one", "two")
+    assert len(_drawing.read_prompts((), None, "all")) == 944
     with pytest.raises(ValueError, match="holds none"):
-        _options.read_prompts((), nothing, None)
+        _drawing.read_prompts((), nothing, None)
     listed.write_text('{"a": 1}')
     with pytest.raises(ValueError, match="must hold a JSON list"):
-        _options.read_prompts((), listed, None)
+        _drawing.read_prompts((), listed, None)
     lines.write_bytes(b"\xff")
     with pytest.raises(ValueError, match="cannot be read as UTF-8"):
-        _options.read_prompts((), lines, None)
+        _drawing.read_prompts((), lines, None)
 
 
 def test_grid_shows_the_pictures_of_sample_side_by_side(folders, tmp_path):
