@@ -1,4 +1,4 @@
-"""Faults of the claims Q1 and Q2: a correction that is wrong, errors that are not paired, controls that are none."""
+"""Faults of the claims Q1, Q2 and, one, Q3: a wrong correction, errors that are not paired, controls that are none."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def turn_towards_the_previous_noise(original: Any) -> Any:
     return lambda noise, history, **options: original(noise, [2 * noise - p for p in history], **options)
 
 
-@fault("image_exps.endpoints:Laboratory.error", "Q1", "Q2")
+@fault("image_exps.endpoints:Laboratory.error", "Q1", "Q2", "Q3")
 def endpoints_of_other_noises(original: Any) -> Any:
     """A sample is compared with the endpoint of its neighbour's noise."""
 

@@ -1,13 +1,13 @@
-"""Faults of the claim Q3: an expression that does not round, a control of another size, errors that are not paired."""
+"""Faults of the claim Q3: an expression that does not round, mixing left on, a control of another size.
+
+Errors that are not paired are a fault of Q1, Q2 and Q3 alike, in `image_exps.faults_quality`.
+"""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import Any
 
-from torch import Tensor
-
-from image_exps.endpoints import Laboratory
 from image_exps.released_quality import check_released_quality
 from lml.correction import ReleasedLML
 from theory_checks.faults import fault
@@ -32,14 +32,3 @@ def mixing_left_on(original: Any) -> Any:
 def noise_of_a_tenth_of_the_size(original: Any) -> Any:
     """The control draws a tenth of the noise that rounding makes."""
     return lambda noise, damping: 0.1 * original(noise, damping)
-
-
-@fault("image_exps.endpoints:Laboratory.error", "Q3")
-def endpoints_of_other_noises(original: Any) -> Any:
-    """A sample is compared with the endpoint of its neighbour's noise."""
-
-    def error(self: Laboratory, ends: Tensor) -> Tensor:
-        result: Tensor = original(self, ends.roll(1, 0))
-        return result
-
-    return error
