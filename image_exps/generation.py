@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 
-from image_exps.loading import load_pipeline
+from image_exps.loading import find_source, load_pipeline
 from image_exps.models import Model
 from image_exps.processes import Process
 from image_exps.rendering import Renderer, to_bytes
@@ -52,6 +52,7 @@ class Request:
         threads: of torch on a CPU, which round sums in their own order; ``None`` leaves them as they are.
         model_dir, controlnet_dir: local folders.
         hub: whether weights may be fetched.
+        revision: commit, branch or tag there.
         controls: files of the pictures for a ControlNet; picture i has ``i % len(controls)``.
 
     Raises:
@@ -73,6 +74,7 @@ class Request:
     model_dir: Path | None = None
     controlnet_dir: Path | None = None
     hub: bool = False
+    revision: str | None = None
     controls: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
@@ -125,6 +127,7 @@ class Session:
         own: the scheduler that the model came with.
         controls: pictures for a ControlNet.
         weights: digest of the weights.
+        revision: commits of what came from the hub; empty for local folders.
         classes: of a class-conditional network, in their order.
     """
 
@@ -134,6 +137,7 @@ class Session:
     controls: tuple[Image.Image, ...] = ()
     weights: str = ""
     classes: tuple[str, ...] = ()
+    revision: str = ""
 
     def renderer(self, sampler: Sampler) -> Renderer:
         """Put a sampler into the pipeline and return what draws with it.
@@ -165,7 +169,12 @@ class Session:
             "guidance": asked.model.guidance if asked.guidance is None else asked.guidance,
             "device": torch.device(asked.device).type,
             "threads": torch.get_num_threads() if torch.device(asked.device).type == "cpu" else None,
-            "model": {"name": asked.model.name, "pipeline": asked.model.pipeline, "weights": self.weights},
+            "model": {
+                "name": asked.model.name,
+                "pipeline": asked.model.pipeline,
+                "weights": self.weights,
+                **({"revision": self.revision} if self.revision else {}),
+            },
             "sampler": {
                 "name": sampler.name,
                 "evaluations": sampler.evaluations,
@@ -193,15 +202,23 @@ def open_session(request: Request) -> Session:
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
     controls = tuple(_picture(path) for path in request.controls)
-    pipe = load_pipeline(
+    source = find_source(
         request.model,
         request.model_dir,
         controlnet_dir=request.controlnet_dir,
         hub=request.hub,
+        revision=request.revision,
+    )
+    pipe = load_pipeline(
+        request.model,
+        source.folder,
+        controlnet_dir=source.controlnet,
         dtype=request.dtype,
         device=request.device,
     )
-    return Session(request, pipe, pipe.scheduler, controls, _weights_digest(pipe), _classes(request.model))
+    return Session(
+        request, pipe, pipe.scheduler, controls, _weights_digest(pipe), _classes(request.model), source.revision
+    )
 
 
 def generate(request: Request, out: Path, process: Process | None = None, progress: Progress | None = None) -> Outcome:

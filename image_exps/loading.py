@@ -10,53 +10,96 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from image_exps.hub import PICKLES, fetch, in_half_precision
 from image_exps.models import Model
 
-__all__ = ["DTYPES", "folder_of", "inspect_folder", "load_pipeline"]
+__all__ = ["DTYPES", "Source", "find_source", "inspect_folder", "load_pipeline"]
 
 #: What the network may compute in.
 DTYPES: tuple[str, ...] = ("float32", "float16", "bfloat16")
 
-_PICKLES = frozenset({".bin", ".ckpt", ".pkl", ".pickle", ".pt", ".pth"})
 # Where the classes of a component may come from: installed packages, none of which is the folder itself.
 _LIBRARIES = frozenset({"diffusers", "transformers", "lml.schedulers"})
 # Pictures are judged as the network makes them, and as the paper's code makes them: not replaced by black ones.
 _WITHOUT = ("safety_checker", "feature_extractor", "image_encoder")
 
 
-def folder_of(known: Model, model_dir: Path | None, *, hub: bool) -> Path | str:
-    """Return where a model is loaded from: a folder, or its id on the hub.
+class Source(NamedTuple):
+    """Where a model comes from.
+
+    Attributes:
+        folder: of the pipeline.
+        controlnet: of the ControlNet, where the pipeline's folder holds none.
+        revision: commits of what was fetched from the hub; empty for local folders.
+    """
+
+    folder: Path
+    controlnet: Path | None = None
+    revision: str = ""
+
+
+def find_source(
+    known: Model,
+    model_dir: Path | None = None,
+    *,
+    controlnet_dir: Path | None = None,
+    hub: bool = False,
+    revision: str | None = None,
+) -> Source:
+    """Return where a model is loaded from, fetched from the hub if that was asked for, and found safe to load.
+
+    Args:
+        known: which model.
+        model_dir: local folder in the layout of diffusers; a shipped model needs none.
+        controlnet_dir: local folder of its ControlNet, unless the pipeline's folder holds one.
+        hub: whether what is not given may be fetched from the hub.
+        revision: commit, branch or tag of the pipeline's repository there.
 
     Raises:
-        ValueError: if it is nowhere to be had, saying what to fetch and where to put it.
+        ValueError: if it is nowhere to be had, saying what to fetch and where to put it, or must not be loaded.
     """
+    if revision is not None and (not hub or model_dir is not None or known.hub is None):
+        raise ValueError(f"revision belongs to a model that is fetched with --hub, got {revision!r}")
+    if controlnet_dir is not None and known.controlnet is None:
+        raise ValueError(f"controlnet_dir is for the ControlNet models, got it with {known.name}")
+    commits = []
     if model_dir is not None:
         if not model_dir.is_dir():
             raise ValueError(f"{model_dir} is {'a file' if model_dir.exists() else 'not there'}. {_advice(known)}")
-        return model_dir
-    if known.shipped:
+        folder = model_dir
+    elif known.shipped:
         from image_exps.networks import network_folder
 
-        return network_folder(known.name)
-    if hub and known.hub is not None:
-        return known.hub
-    raise ValueError(f"{known.name} does not come with this package. {_advice(known)}")
+        folder = network_folder(known.name)
+    elif hub and known.hub is not None:
+        folder, commit = fetch(known.hub, revision)
+        commits.append(commit)
+    else:
+        raise ValueError(f"{known.name} does not come with this package. {_advice(known)}")
+    held = inspect_folder(folder, known)
+    if known.controlnet is None or held == known.pipeline:
+        return Source(folder, None, " ".join(commits))
+    if controlnet_dir is None and hub:
+        controlnet_dir, commit = fetch(known.controlnet, pipeline=False)
+        commits.append(commit)
+    if controlnet_dir is None:
+        raise ValueError(f"{folder} holds no ControlNet: give its folder with --controlnet-dir. {_advice(known)}")
+    _inspect_component(controlnet_dir)
+    return Source(folder, controlnet_dir, " ".join(commits))
 
 
 def _advice(known: Model) -> str:
     if known.shipped:
         return f"{known.name} is shipped: leave --model-dir out."
-    if known.hub is None:
-        steps = f"Fetch it ({known.licence}) and give its folder with --model-dir: {known.fetch}."
-    else:
-        note = f" ({known.fetch})" if known.fetch else ""
-        steps = (
-            f"Fetch it ({known.licence}){note} and give its folder: "
-            f"hf download {known.hub} --local-dir models/{known.name}, then --model-dir models/{known.name}; "
-            "or let this command fetch it: --hub."
-        )
+    folder, converted = f"models/{known.name}", ""
+    if known.pickled:
+        converted = f", convert its weights, which are pickles there: python -m image_exps convert {folder}"
+    note = f" ({known.fetch})" if known.fetch else ""
+    how = f"{note} into {folder}" if known.hub is None else f"{note}: hf download {known.hub} --local-dir {folder}"
+    steps = f"Fetch it (licence: {known.licence}){how}{converted}, then give --model-dir {folder}"
+    steps += "." if known.hub is None or known.pickled else ", or let this command fetch it: --hub."
     if known.controlnet is not None:
         where = f"models/{known.controlnet.split('/')[-1]}"
         steps += (
@@ -77,23 +120,26 @@ def inspect_folder(folder: Path, known: Model) -> str:
     wanted = {known.pipeline}
     if known.controlnet is not None:
         wanted.add("StableDiffusionPipeline")  # the ControlNet comes from a folder of its own
-    if pipeline not in wanted:
+    if not isinstance(pipeline, str) or pipeline not in wanted:
         raise ValueError(f"{folder} holds {pipeline!r}, but {known.name} is {known.pipeline}")
-    code = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.py"))
-    if code:
-        raise ValueError(f"{folder} brings code ({', '.join(code[:3])}), which is never run: remove it to go on")
     for name, source in index.items():
-        if name.startswith("_") or not isinstance(source, list) or source[0] is None or name in _WITHOUT:
+        if name.startswith("_") or not isinstance(source, list) or source[:1] == [None] or name in _WITHOUT:
             continue
         if source[0] not in _LIBRARIES:
             raise ValueError(f"{folder} takes {name} from {source[0]!r}: only {', '.join(sorted(_LIBRARIES))} may be")
+        if "/" in name or "\\" in name or name in ("", ".", ".."):
+            raise ValueError(f"{folder} names a component {name!r}, which is no name of a folder")
         _inspect_component(folder / name)
     return str(pipeline)
 
 
 def _inspect_component(folder: Path) -> None:
     if not folder.is_dir():
-        raise ValueError(f"{folder} is missing, though model_index.json names it")
+        raise ValueError(f"{folder} is {'a file' if folder.exists() else 'missing'}, not the folder of a component")
+    # A script at the top, as some publishers leave one, is named by nothing; here it could be found by a loader.
+    code = sorted(path.name for path in folder.glob("*.py"))
+    if code:
+        raise ValueError(f"{folder} brings code ({', '.join(code[:3])}), which is never run: remove it to go on")
     config = folder / "config.json"
     if not config.exists():
         return  # a tokenizer or a scheduler: no weights
@@ -101,9 +147,13 @@ def _inspect_component(folder: Path) -> None:
         raise ValueError(f"{config} asks for code of its own (auto_map), which is never run")
     names = [path.name for path in folder.iterdir()]
     if not any(name.endswith(".safetensors") for name in names):
-        pickles = sorted(name for name in names if Path(name).suffix in _PICKLES)
-        found = f"only {', '.join(pickles)}" if pickles else "no weights at all"
-        raise ValueError(f"{folder} has {found}: pickles can run code and are refused, weights must be .safetensors")
+        pickles = sorted(name for name in names if Path(name).suffix in PICKLES)
+        if not pickles:
+            raise ValueError(f"{folder} has no weights: they must be .safetensors")
+        raise ValueError(
+            f"{folder} has only {', '.join(pickles)}: pickles can run code and are refused, weights must be "
+            f".safetensors. Convert them: python -m image_exps convert {folder.parent}"
+        )
 
 
 def _json(path: Path, absent: str) -> dict[str, Any]:
@@ -121,7 +171,7 @@ def _json(path: Path, absent: str) -> dict[str, Any]:
 def _variant(folder: Path) -> str | None:
     """Return ``fp16`` where the weights are there under that name alone."""
     weights = [path.name for path in folder.glob("*/*.safetensors")]
-    return "fp16" if weights and all(".fp16." in name for name in weights) else None
+    return "fp16" if weights and all(map(in_half_precision, weights)) else None
 
 
 def load_pipeline(
@@ -130,6 +180,7 @@ def load_pipeline(
     *,
     controlnet_dir: Path | None = None,
     hub: bool = False,
+    revision: str | None = None,
     dtype: str = "float32",
     device: str = "cpu",
 ) -> Any:
@@ -137,9 +188,10 @@ def load_pipeline(
 
     Args:
         known: which model.
-        model_dir: local folder in the layout of diffusers; a shipped model needs none.
-        controlnet_dir: local folder of its ControlNet, unless the pipeline's folder holds one.
-        hub: whether weights may be fetched from the hub.
+        model_dir: where it is, as for `find_source`.
+        controlnet_dir: likewise.
+        hub: likewise.
+        revision: likewise.
         dtype: one of `DTYPES`.
         device: as torch names it.
 
@@ -148,33 +200,26 @@ def load_pipeline(
     """
     if dtype not in DTYPES:
         raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
-    source = folder_of(known, model_dir, hub=hub)
-    options: dict[str, Any] = {"use_safetensors": True, "local_files_only": not hub}
-    held = inspect_folder(source, known) if isinstance(source, Path) else known.pipeline
-    beside = known.controlnet is not None and (held != known.pipeline or isinstance(source, str))
-    if beside and controlnet_dir is not None:
-        _inspect_component(controlnet_dir)
-    elif beside and not hub:
-        raise ValueError(f"{source} holds no ControlNet: give its folder with --controlnet-dir. {_advice(known)}")
-    if controlnet_dir is not None and known.controlnet is None:
-        raise ValueError(f"controlnet_dir is for the ControlNet models, got it with {known.name}")
+    source = find_source(known, model_dir, controlnet_dir=controlnet_dir, hub=hub, revision=revision)
+    # Whatever had to be fetched is there by now.
+    options: dict[str, Any] = {"use_safetensors": True, "local_files_only": True}
 
     import diffusers
     import torch
 
     with _quiet():
         options["torch_dtype"] = getattr(torch, dtype)
-        if beside:
-            weights = controlnet_dir or known.controlnet
+        if source.controlnet is not None:
             controlnet: Any = diffusers.ControlNetModel
-            options["controlnet"] = controlnet.from_pretrained(str(weights), **options)
-        if known.pipeline.startswith("StableDiffusion") and "XL" not in known.pipeline and "3" not in known.pipeline:
-            options |= {"safety_checker": None, "requires_safety_checker": False}
+            options["controlnet"] = controlnet.from_pretrained(str(source.controlnet), **options)
+        named = _json(source.folder / "model_index.json", "")
+        options |= {name: None for name in _WITHOUT if name in named}
+        if "safety_checker" in named:
+            options["requires_safety_checker"] = False
         if known.pipeline == "StableDiffusionXLPipeline":
             options["add_watermarker"] = False
-        if isinstance(source, Path):
-            options["variant"] = _variant(source)
-        pipe = _class(known).from_pretrained(str(source), **options)
+        options["variant"] = _variant(source.folder)
+        pipe = _class(known).from_pretrained(str(source.folder), **options)
         pipe.set_progress_bar_config(disable=True)
         return pipe.to(device)
 

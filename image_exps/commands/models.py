@@ -14,6 +14,8 @@ def _row(known: Model) -> tuple[str, ...]:
     guidance = "-" if known.guidance is None else f"{known.guidance:g}"
     source = "shipped" if known.shipped else known.hub or "see below"
     damping = "-"
+    if known.pickled and known.hub:
+        source += " (pickles: convert)"
     if known.damping:
         values = sorted(set(known.damping.values()))
         damping = f"{values[0]:g}" if len(values) == 1 else f"{values[0]:g} to {values[-1]:g}"

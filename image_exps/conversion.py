@@ -1,0 +1,69 @@
+"""Weights from pickles to safetensors, once, for publishers that have nothing else.
+
+A pickle is read by torch's loader for weights alone, which builds tensors and containers of them and runs nothing else;
+what it does not know it refuses. After that the pickles are not needed, and nothing else here reads one.
+"""
+
+from __future__ import annotations
+
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+from toy.atomic import atomic
+
+__all__ = ["convert_folder"]
+
+# As diffusers and transformers name them, and what they name the same weights as safetensors; shards are numbered.
+_NAMES = {"diffusion_pytorch_model": "diffusion_pytorch_model", "pytorch_model": "model"}
+_FILE = re.compile(r"(diffusion_pytorch_model|pytorch_model)(-\d{5}-of-\d{5})?\.bin")
+
+
+def convert_folder(folder: Path) -> list[Path]:
+    """Write the weights of each component of a pipeline's folder as safetensors; return the files written.
+
+    A component that has safetensors is left alone, and so are all pickles.
+
+    Args:
+        folder: in the layout of diffusers, or one component of it.
+
+    Raises:
+        ValueError: if there is nothing to convert, or a pickle holds something else than tensors.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"folder must be that of a model, {folder} is {'a file' if folder.exists() else 'not there'}")
+    parts = [part for part in (folder, *sorted(folder.iterdir())) if part.is_dir()]
+    found = []
+    for part in parts:
+        shards = [file for file in sorted(part.iterdir()) if _FILE.fullmatch(file.name)]
+        if shards and not any(part.glob("*.safetensors")):
+            found.append(_convert(part, shards))
+    if not found:
+        raise ValueError(
+            f"{folder} has no weights to convert: diffusion_pytorch_model.bin or pytorch_model.bin, without "
+            ".safetensors beside it"
+        )
+    return found
+
+
+def _convert(part: Path, shards: list[Path]) -> Path:
+    import torch
+    from safetensors.torch import save_file
+
+    tensors: dict[str, Any] = {}
+    for shard in shards:
+        try:
+            held = torch.load(shard, map_location="cpu", weights_only=True)
+        except (OSError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+            said = str(error).partition("\n")[0]
+            raise ValueError(f"{shard} holds something else than weights, and is not converted: {said}") from error
+        if not isinstance(held, dict) or not all(isinstance(value, torch.Tensor) for value in held.values()):
+            raise ValueError(f"{shard} must hold a dictionary of tensors, and is not converted")
+        # Tensors that share memory are written apart: what is loaded is the same.
+        tensors |= {name: value.contiguous().clone() for name, value in held.items()}
+    stem = _NAMES[_FILE.fullmatch(shards[0].name)[1]]  # type: ignore[index]
+    path = part / f"{stem}.safetensors"
+    with atomic(path) as partial:
+        save_file(tensors, partial, metadata={"format": "pt"})
+    return path
