@@ -39,7 +39,6 @@ __all__ = [
     "Setting",
     "arm",
     "parse_call",
-    "table_arms",
 ]
 
 Value = float | int | str | bool
@@ -283,12 +282,6 @@ def parse_call(text: str) -> tuple[str, dict[str, Value]]:
             raise ValueError(f"parameters must have the form name=value, once each, got {part!r} in {text!r}")
         parameters[key] = _value(value)
     return found["name"].strip(), parameters
-
-
-def table_arms(*, controls: bool = True) -> list[str]:
-    """Return the names of Table 1: the baselines, LML on each, and the controls beside it."""
-    corrections = ("lml", "lml-paper", *CONTROLS) if controls else ("lml",)
-    return [*TABLE_BASES, *(f"{base}/{correction}" for base in TABLE_BASES for correction in corrections)]
 
 
 def _value(text: str) -> Value:

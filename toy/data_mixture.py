@@ -324,16 +324,6 @@ class DataMixture(ExactTarget):
 
         return self._in_chunks(self._row_numbers + 2 * d * d, (d, d), chunk, x)
 
-    def posterior_trace(self, x: Tensor) -> Tensor:
-        """Return ``tr Cov(y | x)``, shape (B,), without forming the matrix."""
-        x = self._check_batch(x)
-        ratio = self.sigma**2 / self.variance
-
-        def chunk(y: Tensor) -> Tensor:
-            return ratio**2 * self._weighted_trace(self._moments(y)) + self.tau**2 * ratio * self.dim
-
-        return self._in_chunks(self._row_numbers, (), chunk, x)
-
     def mean(self) -> Tensor:
         return self.alpha * self._centre
 

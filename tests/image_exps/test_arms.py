@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import toy
-from image_exps.arms import BASES, CORRECTIONS, TABLE_BASES, Arm, arm, table_arms
+from image_exps.arms import BASES, CONTROLS, CORRECTIONS, TABLE_BASES, Arm, arm
 from image_exps.seeds import sample_generators, starting_noise
 from lml.controls import Extrapolation, MatchedNoise
 from lml.correction import LML, ReleasedLML
@@ -17,6 +17,7 @@ from theory_checks.annealing import observed_order
 
 EVALUATIONS = (5, 6, 7, 8, 9, 10, 12, 15, 20, 30, 50, 100)
 TARGET = toy.target("cross-2d")
+OF_THE_TABLE = [f"{base}/{correction}" for base in TABLE_BASES for correction in ("lml", "lml-paper", *CONTROLS)]
 
 
 class Counting:
@@ -35,7 +36,7 @@ def run(name, evaluations, *, seed=0, first=0, count=3):
     return sample(plan.sampler, counting, x, plan.levels, plan.correction), counting.levels
 
 
-@pytest.mark.parametrize("name", [*table_arms(), "dpm-solver++-2m", "unipc-2"])
+@pytest.mark.parametrize("name", [*TABLE_BASES, *OF_THE_TABLE, "dpm-solver++-2m", "unipc-2"])
 def test_an_arm_of_the_table_spends_exactly_the_evaluations_that_it_is_asked_for(name):
     for evaluations in EVALUATIONS:
         ends, levels = run(name, evaluations, count=1)

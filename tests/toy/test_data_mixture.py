@@ -33,7 +33,7 @@ def test_spread_points_are_a_mixture_of_isotropic_gaussians(log_snr: float) -> N
 @pytest.mark.parametrize("tau", [0.0, 0.3])
 @pytest.mark.parametrize("sigma", [1e-3, 0.05, 0.5, 5.0, 1e3])
 @pytest.mark.parametrize("direct", [768, 0])
-def test_norm_and_trace_without_a_matrix_are_those_of_the_matrix(
+def test_norm_without_a_matrix_is_that_of_the_matrix(
     tau: float, sigma: float, direct: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys.modules["toy.data_mixture"], "_DIRECT", direct)
@@ -47,9 +47,6 @@ def test_norm_and_trace_without_a_matrix_are_those_of_the_matrix(
     squared = (H * H).sum((1, 2))
     error = (q.hessian_squared_norm(x) - squared).abs()
     assert bool((error <= 100 * U * (squared + (1 + cancelled) / q.variance**2)).all())
-    trace = q.posterior_covariance(x).diagonal(dim1=1, dim2=2).sum(1)
-    spread = float(q.posterior_covariance(x).abs().max()) + (sigma**2 / q.variance) ** 2 * 20
-    assert float((q.posterior_trace(x) - trace).abs().max()) <= 100 * U * spread
 
 
 @pytest.mark.parametrize("sigma", [1e-1, 1e-2, 1e-3, 1e-4])
@@ -145,7 +142,6 @@ def test_points_without_noise_have_no_density_but_can_be_drawn() -> None:
         "laplacian",
         "posterior_mean",
         "posterior_covariance",
-        "posterior_trace",
     ):
         with pytest.raises(ValueError, match="no density at tau = 0 and sigma = 0: call diffuse first"):
             getattr(q, method)(x)
