@@ -66,7 +66,7 @@ def command(
     Scores of other packages come through the entry-point group "lml.scores".
     """
     from image_exps.evaluation.folder import open_generated
-    from image_exps.evaluation.results import Result, add_results
+    from image_exps.evaluation.results import Result, add_results, check_parquet
     from image_exps.evaluation.scores import Score, chosen, find_scores, mean_score
 
     scores = find_scores()
@@ -74,6 +74,8 @@ def command(
         for score in scores.values():
             click.echo(f"{score.name}  ({'more' if score.higher_is_better else 'less'} is better)")
         return
+    if out is not None:
+        check_parquet(out)
     if folder is None:
         raise ValueError("FOLDER must be given: the folder of pictures to be scored")
     if inception is not None and real is None:
@@ -127,7 +129,7 @@ def command(
     if compbench is not None and compbench_dir is not None:
         from image_exps.evaluation.compbench import lay_out, read_scores
 
-        if (compbench_dir / "samples").is_dir():
+        if any((compbench_dir / "samples").glob("*")):
             read = read_scores(compbench_dir, compbench, generated)
             keep(read.metric, read.value, read.low, read.high, higher=True, remark=read.remark)
         else:

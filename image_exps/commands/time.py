@@ -69,9 +69,11 @@ def command(
 
     import torch
 
-    from image_exps.evaluation.results import Result, add_results
+    from image_exps.evaluation.results import Result, add_results, check_parquet
     from image_exps.timing import machine, median_ratio, spread, time_samplers
 
+    if out is not None:
+        check_parquet(out)
     where = torch.device(shared.device_or_best(device))
     number = getattr(torch, dtype)
     if size is not None:

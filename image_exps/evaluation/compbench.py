@@ -16,7 +16,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +32,9 @@ __all__ = ["compbench_prompts", "file_name", "lay_out", "read_scores"]
 
 # What a file name cannot hold, or what the evaluation would cut a prompt at.
 _FORBIDDEN = frozenset('/\\_\0<>:"|?*\n\r\t')
+
+# Names that Windows keeps for devices, whatever follows a dot.
+_DEVICES = frozenset({"con", "prn", "aux", "nul", *(f"{kind}{i}" for kind in ("com", "lpt") for i in range(10))})
 
 # Longest name that file systems take, less the number and the suffix.
 _LONGEST = 255 - len("_000000.png")
@@ -59,13 +64,18 @@ def compbench_prompts(clone: Path, category: str) -> tuple[str, ...]:
 def file_name(prompt: str, index: int) -> str:
     """Return the name of the picture of this index, from which the evaluation reads the prompt.
 
-    Characters that a name cannot hold, and underscores, become spaces; a long prompt is cut at a word.
+    Characters that a name cannot hold, and underscores, become spaces; a long prompt is cut at a word. What remains is
+    a name on Linux, macOS and Windows, and never leads out of its folder.
 
     Raises:
         ValueError: for a prompt of which nothing is left.
     """
-    text = "".join(" " if c in _FORBIDDEN or ord(c) < 32 else c for c in prompt)
+    # Categories C*: controls, formats (which can turn the direction of writing), surrogates, unassigned.
+    text = "".join(" " if c in _FORBIDDEN or unicodedata.category(c).startswith("C") else c for c in prompt)
     text = " ".join(text.split()).lstrip(". ")
+    first, dot, rest = text.partition(".")
+    if dot and first.strip().lower() in _DEVICES:
+        text = f"{first} {rest}"
     while len(text.encode()) > _LONGEST:
         shorter = text.rpartition(" ")[0]
         text = shorter or text[: len(text) // 2]
@@ -76,6 +86,8 @@ def file_name(prompt: str, index: int) -> str:
 
 def lay_out(generated: Generated, out: Path) -> int:
     """Copy the pictures of a folder to ``out/samples`` under the names that the evaluation reads; return how many.
+
+    The folder ``samples`` appears once all pictures are in it: an interrupted copy leaves none, and is begun again.
 
     Raises:
         ValueError: for pictures without prompts, or a folder ``samples`` that is not empty.
@@ -88,9 +100,14 @@ def lay_out(generated: Generated, out: Path) -> int:
         if prompt is None:
             raise ValueError(f"prompts must be known for T2I-CompBench, {generated.files[index]} has none")
         names.append(file_name(prompt, index))
-    samples.mkdir(parents=True, exist_ok=True)
+    partial = out / ".samples.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
     for file, name in zip(generated.files, names, strict=True):
-        shutil.copyfile(file, samples / name)
+        shutil.copyfile(file, partial / name)
+    if samples.exists():
+        samples.rmdir()  # it is empty
+    os.replace(partial, samples)
     return len(names)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from toy.atomic import atomic
 
-__all__ = ["Result", "add_results", "read_results", "write_results"]
+__all__ = ["Result", "add_results", "check_parquet", "read_results", "write_results"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,18 @@ class Result:
     guidance: float = math.nan
     remark: str = ""
     source: str = ""
+
+
+def check_parquet(out: Path) -> None:
+    """Refuse a file of results that is not named as Parquet.
+
+    Raises:
+        ValueError: saying what makes tables of it.
+    """
+    if out.suffix != ".parquet":
+        raise ValueError(
+            f"out must be a .parquet file, got {out}; Markdown, LaTeX and HTML are made of such files by report"
+        )
 
 
 def write_results(results: Sequence[Result], path: Path) -> None:

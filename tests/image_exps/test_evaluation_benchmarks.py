@@ -1,11 +1,16 @@
 """Outside benchmarks: T2I-CompBench, MS-COCO, and the guidance sweep."""
 
 import json
+import shutil
+from pathlib import Path, PureWindowsPath
+from types import SimpleNamespace
 
 import pytest
 from generated_folder import generated_folder
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from image_exps.evaluation import Result, open_generated
+from image_exps.evaluation import Result, compbench, open_generated
 from image_exps.evaluation.coco import coco_captions
 from image_exps.evaluation.compbench import compbench_prompts, file_name, lay_out, read_scores
 from image_exps.evaluation.guidance_sweep import SCALES, Point, draw_pareto, pareto_front, sweep_points
@@ -42,6 +47,13 @@ def as_the_evaluation_reads(name):
         ("../../etc/passwd", "etc passwd"),
         ("what: a\n'cube'?", "what a 'cube'"),
         ("ein Würfel", "ein Würfel"),
+        ("C:\\Windows\\cube", "C Windows cube"),
+        ("\x00a\x00cube\x85", "a cube"),
+        ("nul.a cube", "nul a cube"),
+        ("CON", "CON"),
+        (". . .hidden", "hidden"),
+        ("a \u202egnp.exe", "a gnp.exe"),
+        ("lone \ud800 half", "lone half"),
     ],
 )
 def test_the_evaluation_reads_prompt_and_place_from_the_name(prompt, read):
@@ -84,6 +96,47 @@ def test_pictures_are_laid_out_and_scores_come_back(tmp_path):
     path.write_text(json.dumps([{"question_id": i, "answer": "1.5"} for i in range(6)]))
     with pytest.raises(ValueError, match=r"answers in \[0, 1\]"):
         read_scores(out, "color", generated)
+
+
+def test_an_interrupted_layout_leaves_nothing_and_is_begun_again(tmp_path, monkeypatch):
+    generated = open_generated(generated_folder(tmp_path / "run", 6))
+    out, copied = tmp_path / "bench", []
+
+    def copy(source, target):
+        if len(copied) == 3:
+            raise KeyboardInterrupt
+        copied.append(shutil.copyfile(source, target))
+
+    monkeypatch.setattr(compbench, "shutil", SimpleNamespace(copyfile=copy, rmtree=shutil.rmtree))
+    with pytest.raises(KeyboardInterrupt):
+        lay_out(generated, out)
+    assert len(copied) == 3
+    assert not (out / "samples").exists()
+    monkeypatch.undo()
+    (out / "samples").mkdir()
+    assert lay_out(generated, out) == len(list((out / "samples").iterdir())) == 6
+    assert [p.name for p in out.iterdir()] == ["samples"]
+
+
+NAMES = st.text(st.characters(codec=None), max_size=400)
+
+
+@given(prompt=NAMES, index=st.integers(0, 999_999))
+@example(prompt="../" * 200, index=0)
+@example(prompt="aux.h", index=3)
+def test_no_prompt_leaves_the_folder_and_every_name_is_one_on_every_system(prompt, index):
+    try:
+        name = file_name(prompt, index)
+    except ValueError:
+        return  # nothing that a name can hold
+    assert Path(name).name == PureWindowsPath(name).name == name
+    assert len(name.encode("utf-8")) <= 255
+    assert not set(name) & set('<>:"/\\|?*\0')
+    assert name[0] not in ". "
+    assert name.split(".")[0].strip().lower() not in {"con", "prn", "aux", "nul", "com1", "lpt9"}
+    shown, place = as_the_evaluation_reads(name)
+    assert shown
+    assert place == index
 
 
 def test_pictures_without_prompts_are_not_laid_out(tmp_path):

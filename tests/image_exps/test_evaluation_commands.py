@@ -84,6 +84,8 @@ def test_captions_are_written_for_sample(tmp_path):
         (("evaluate",), "FOLDER must be given"),
         (("report", "FOLDER"), "run evaluate or time first"),
         (("report", "FOLDER", "--out", "page.pdf"), "out must end in one of"),
+        (("evaluate", "FOLDER", "--out", "results"), "out must be a .parquet file, got results; Markdown, LaTeX"),
+        (("time", "--out", "table.tex"), "out must be a .parquet file, got table.tex"),
         (("captions", "--out", "x.json"), "give one of --coco and --compbench"),
         (("captions", "--coco", "none.json", "--out", "x.json"), "captions_val2014.json"),
         (("captions", "--compbench", "none", "--category", "color", "--out", "x.json"), "must be a clone of"),
