@@ -16,6 +16,7 @@ from torch import Tensor
 import toy
 from image_exps.endpoints import EVALUATIONS, Laboratory, reference
 from image_exps.pixels import pixels
+from image_exps.seeds import starting_noise
 from lml.correction import Correction, Memory
 from theory_checks.plotting import panels
 from toy import DataMixture
@@ -37,8 +38,7 @@ def emoji_laboratory(count: int, seed: int) -> Laboratory:
     """
     target = DataMixture(toy.dataset("emoji").images, 0.05, dtype=_DTYPE)
     model = toy.noise_model(target)
-    generator = torch.Generator().manual_seed(seed)
-    x = torch.randn((count, target.dim), dtype=torch.float64, generator=generator).to(_DTYPE)
+    x = starting_noise(seed, 0, count, (target.dim,)).to(_DTYPE)
     exact = reference(model, x, 50)
     return Laboratory(target, model, x, exact, refinement=float("nan"), disagreement=float("nan"))
 

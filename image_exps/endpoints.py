@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 import toy
+from image_exps.seeds import sample_generators, starting_noise
 from image_exps.targets import final_level, levels
 from lml.controls import ElementNoise, Extrapolation, NormOnly, RandomTurn
 from lml.correction import LML, Correction, NoCorrection
@@ -142,7 +143,7 @@ def digits_laboratory(count: int, seed: int) -> Laboratory:
 def _digits_laboratory(count: int, seed: int, steps: int) -> Laboratory:
     target = DataMixture(toy.dataset("digits").images, 0.1)
     model = toy.noise_model(target)
-    x = torch.randn((count, target.dim), dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    x = starting_noise(seed, 0, count, (target.dim,))
     exact = reference(model, x, steps)
     few = x[:_CHECKED]
     start, end = levels(1)
@@ -160,17 +161,18 @@ def _digits_laboratory(count: int, seed: int, steps: int) -> Laboratory:
 def compared_corrections(lml: LML, count: int, seed: int) -> dict[str, Correction]:
     """Return the base, LML and the controls of claim Q2 by name.
 
-    Where noise is drawn there is a generator for each of ``count`` samples: the corrections serve one run.
+    Where noise is drawn there is a generator for each of ``count`` samples: the corrections serve one run. The controls
+    draw from the same seeds, as the arms of a sweep do.
     """
 
-    def generators(stream: int) -> list[torch.Generator]:
-        return [torch.Generator().manual_seed(seed * 1_000_003 + 10_007 * stream + i) for i in range(count)]
+    def generators() -> list[torch.Generator]:
+        return sample_generators(seed, 0, count, "correction")
 
     return {
         "base": NoCorrection(),
         "LML": lml,
         "extrapolation": Extrapolation(lml),
         "norm only": NormOnly(lml),
-        "random turn": RandomTurn(lml, generators(0)),
-        **{f"element noise {size:.0%}": ElementNoise(size, generators(k)) for k, size in enumerate(NOISES, 1)},
+        "random turn": RandomTurn(lml, generators()),
+        **{f"element noise {size:.0%}": ElementNoise(size, generators()) for size in NOISES},
     }

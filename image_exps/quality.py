@@ -169,7 +169,7 @@ def check_attribution(settings: Settings, *, count: int | None = None) -> Findin
         remark="Correction: extrapolation alone does not equal LML, it gains at least half as much. In 10 and 20 steps "
         "equal in log-SNR it ends nearer, and the restored norm takes a part away; in 5 and 10 steps equal in time it "
         "ends less near. The distance decides: in Frechet distance, which looks at the moments of all samples at once, "
-        "noise on every element gains most of what LML gains at 5 steps, while it takes single samples far from where "
+        "noise on every element gains about as much as LML at 5 steps, while it takes single samples far from where "
         "the flow ends. A gain in such a distance alone does not show that a sampler solves its equation better.",
         data=_attribution_data(controls, gains, frechet, frechet_figures[1]),
     )

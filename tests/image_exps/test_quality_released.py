@@ -9,12 +9,12 @@ from image_exps import faults_quality_released
 from image_exps.released_quality import CLAIMS, RoundingNoise, draw_released_quality
 from image_exps.seeds import sample_generators
 from lml.correction import Memory
-from theory_checks.faults import Fault, seeded
+from theory_checks.faults import find_faults, seeded
 from theory_checks.ledger import Settings, Verdict, find_claims
 from theory_checks.plotting import drawn, to_svg
 from theory_checks.precision import predicted_deviation
 
-FAULTS = [value for value in vars(faults_quality_released).values() if isinstance(value, Fault)]
+FAULTS = [fault for fault in find_faults() if "Q3" in fault.kills]
 CHECK = faults_quality_released.REDUCED["Q3"]
 
 
