@@ -1,4 +1,4 @@
-"""LML for diffusers: every scheduler here is the one of its name in diffusers, with LML before it.
+"""LML for diffusers: every scheduler here is the one of its name in diffusers, with LML before it, but for one.
 
 ``pipe.scheduler = LMLDPMSolverMultistepScheduler.from_config(pipe.scheduler.config)``
 
@@ -7,6 +7,9 @@ its ``solver_order``: one half for bases of first order, which it makes second o
 (`lml.correction.LML`), and one tenth for bases that extrapolate by themselves or evaluate twice a step. To those a
 fixed strength adds an error of first order (claim A3): in 5 to 20 steps one half made DPM-Solver++ and UniPC worse, one
 tenth did not.
+
+`LMLTunedDDIMScheduler` is another thing: DDIM in 5, 6, 8 or 10 evaluations with learned levels and weights, for models
+with linear betas. It has none of these options, and is no entry of `SCHEDULERS`.
 
 A saved pipeline is loaded again after ``import lml.schedulers``.
 """
@@ -38,6 +41,7 @@ except ImportError as error:
 
 from lml.schedulers.coefficients import exploding, flow, preserving, table
 from lml.schedulers.mechanism import LMLSchedulerMixin
+from lml.schedulers.tuned import LMLTunedDDIMScheduler
 from lml.schedulers.update import ddim_direction, dpm_increment
 
 __all__ = [
@@ -54,6 +58,7 @@ __all__ = [
     "LMLLMSDiscreteScheduler",
     "LMLPNDMScheduler",
     "LMLSchedulerMixin",
+    "LMLTunedDDIMScheduler",
     "LMLUniPCMultistepScheduler",
     "SchedulerMixin",
 ]
@@ -120,7 +125,7 @@ class LMLFlowMatchHeunDiscreteScheduler(
     """Flow-matching Heun with LML, at both evaluations of a step."""
 
 
-#: Every LML scheduler, by the name of its base.
+#: Every scheduler with the options of LML, by the name of its base.
 SCHEDULERS: dict[str, type[LMLSchedulerMixin]] = {
     cls._base.__name__: cls
     for cls in (

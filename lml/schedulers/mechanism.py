@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -28,7 +28,7 @@ from lml.correction import Correction, Memory
 from lml.schedulers.coefficients import IDENTITY, Affine, Evaluation
 from lml.schedulers.options import DEFAULTS, correction_of, parameters_of
 
-__all__ = ["LMLSchedulerMixin"]
+__all__ = ["LMLSchedulerMixin", "constructor", "put_back"]
 
 
 class LMLSchedulerMixin:
@@ -84,9 +84,15 @@ class LMLSchedulerMixin:
         cls._update = staticmethod(update) if update else None
         # Pipelines read these signatures to know what a scheduler takes.
         made: Any = cls
-        made.__init__ = _constructor(base, {**DEFAULTS, "mixing": mixing})
+        made.__init__ = constructor(base, {**DEFAULTS, "mixing": mixing})
         made.step = _step(base)
         made.set_timesteps = _set_timesteps(base)
+
+    def _check(self, options: Mapping[str, Any]) -> None:
+        """Refuse, at construction, options that do not fit."""
+        if options["variant"] == "released" and self._update is None:
+            raise ValueError(f"variant must be 'algorithm1' for {type(self).__name__}, got {options['variant']!r}")
+        correction_of(options)
 
     @classmethod
     def _get_compatibles(cls) -> list[type]:
@@ -137,7 +143,7 @@ class LMLSchedulerMixin:
         return False
 
 
-def _put_back(m: Tensor, noise: Tensor, turned: Tensor, affine: Affine) -> Tensor:
+def put_back(m: Tensor, noise: Tensor, turned: Tensor, affine: Affine) -> Tensor:
     """Return the output in which the noise is ``turned``: ``m + (turned - noise)/b``, in the dtype of ``m``."""
     if affine is IDENTITY:
         m = m[:, : turned.shape[1]] if m.ndim > 1 else m
@@ -147,21 +153,25 @@ def _put_back(m: Tensor, noise: Tensor, turned: Tensor, affine: Affine) -> Tenso
     return (m.to(turned.dtype) + (turned - noise) * inverse).to(m.dtype)
 
 
-def _constructor(base: Any, defaults: dict[str, Any]) -> Callable[..., None]:
+def constructor(base: Any, defaults: Mapping[str, Any]) -> Any:
+    """Return the constructor of a base with more options: keywords, part of the config, refused by ``_check``.
+
+    Args:
+        base: a class of diffusers.
+        defaults: of the options, by name.
+    """
     undecorated = inspect.unwrap(base.__init__)
     signature = inspect.signature(undecorated)
 
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
         options = {name: kwargs.pop(name, default) for name, default in defaults.items()}
-        if options["variant"] == "released" and self._update is None:
-            raise ValueError(f"variant must be 'algorithm1' for {type(self).__name__}, got {options['variant']!r}")
-        correction_of(options)
         undecorated(self, *args, **kwargs)  # the config is registered once, by the decorator of this function
+        self._check(options)
 
     __init__.__signature__ = signature.replace(  # type: ignore[attr-defined]
         parameters=[*signature.parameters.values(), *parameters_of(defaults)]
     )
-    return register_to_config(__init__)  # type: ignore[no-any-return, no-untyped-call]
+    return register_to_config(__init__)  # type: ignore[no-untyped-call]
 
 
 def _set_timesteps(base: Any) -> Callable[..., None]:
@@ -202,7 +212,7 @@ def _step(base: Any) -> Callable[..., Any]:
             memory = self._remembered(noise, at.timestep)
             turned, memory = correction.correct(noise, memory, self._progress(at))
             if turned is not noise:
-                call["model_output"] = _put_back(call["model_output"], noise, turned, affine)
+                call["model_output"] = put_back(call["model_output"], noise, turned, affine)
         if not first:
             result = base.step(*bound.args, **bound.kwargs)
         self._lml_memory, self._lml_timestep = memory, at.timestep
