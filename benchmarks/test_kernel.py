@@ -2,12 +2,15 @@
 
 The floor of form K3 is 5/3 of it: two passes read ``noise`` and ``previous``, one writes: five streams against three.
 Times in brackets are multiples of the fastest of a group, which is the floor.
+
+On a GPU the floor is ``copy_``: 2 streams, against 3 of the kernel of short rows and 5 of the two of long ones. Printed
+is the share of the copy's bandwidth that each form reaches; the eager form moves more than the 5 that it is given here.
 """
 
 import pytest
 import torch
 
-from lml import lml_direction, lml_direction_textbook
+from lml import _rotation, lml_direction, lml_direction_textbook
 
 # Up to 16 MiB an array (float32), and the size for which the issue of speed was raised.
 SHAPES = [(1, 4, 64, 64), (16, 3, 32, 32), (4, 4, 128, 128), (64, 65536), (256, 65536)]
@@ -53,3 +56,32 @@ def test_lml_direction_compiled(benchmark, tensors):
 def test_textbook(benchmark, tensors):
     noise, previous = tensors
     benchmark(lambda: lml_direction_textbook(noise, previous, damping=DAMPING, mixing=MIXING))
+
+
+GPU_SHAPES = [(1, 4, 64, 64), (4, 4, 128, 128), (4096, 4096), (256, 65536), (4, 16, 21, 60, 104)]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("shape", GPU_SHAPES, ids=_name)
+def test_share_of_the_bandwidth_of_a_copy(benchmark, shape, dtype, capsys):
+    testing = pytest.importorskip("triton.testing", reason="Triton is not installed")
+    noise, previous = (t.to("cuda", dtype) for t in _inputs(shape))
+    out = torch.empty_like(noise)
+    inputs = [t.reshape(len(noise), -1) for t in (noise, previous)]
+    forms = {
+        "copy_": lambda: out.copy_(noise),
+        "lml_direction": lambda: lml_direction(noise, previous, damping=DAMPING, mixing=MIXING),
+        "two passes in eager PyTorch": lambda: _rotation._rotate_gram(inputs, DAMPING, MIXING),
+    }
+    # Medians of runs with the cache emptied between them, timed by events of the device.
+    times = {name: testing.do_bench(form, return_mode="median") for name, form in forms.items()}
+    streams = 3 if inputs[0].shape[1] <= 8192 else 5
+    with capsys.disabled():
+        print(f"\n{_name(shape)} {dtype} on {torch.cuda.get_device_name()}")
+        for name, time in times.items():
+            share = 1 if name == "copy_" else streams / 2 * times["copy_"] / time
+            print(f"  {name:28} {1e3 * time:9.1f} us  {share:6.1%} of the copy's bandwidth")
+    # The row of the table: one call and its end, as the host sees them.
+    benchmark.group = f"GPU {_name(shape)} {dtype}"
+    benchmark(lambda: (forms["lml_direction"](), torch.cuda.synchronize()))
