@@ -17,7 +17,7 @@ from image_exps.models import Model, model
 from image_exps.samplers import LML_OPTIONS, TIMESTEP_SPACINGS, Sampler, paper_options
 
 if TYPE_CHECKING:
-    from image_exps.generation import Request
+    from image_exps.session import Request
 
 __all__ = [
     "Drawing",
@@ -183,7 +183,7 @@ class Drawing:
             count: how many.
             to_device: from the device that was asked for, or the best there is, to that of this process.
         """
-        from image_exps.generation import Request
+        from image_exps.session import Request
 
         return Request(
             model=self.model,

@@ -54,11 +54,11 @@ def command(asked: Drawing, samplers: str, count: int | None, out: Path) -> None
 
     import numpy as np
 
-    from image_exps.generation import open_session
     from image_exps.picture_grid import compose
     from image_exps.processes import Process
     from image_exps.progress_bar import Bar
     from image_exps.rendering import to_bytes
+    from image_exps.session import open_session
     from toy.atomic import atomic
 
     prompts, seed = asked.prompts, asked.seed

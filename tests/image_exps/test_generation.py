@@ -17,11 +17,11 @@ import torch
 from diffusers_warnings import NUMPY_2
 from small_pipelines import MAKERS
 
-from image_exps import generation
-from image_exps.generation import Request, generate
+from image_exps.generation import generate
 from image_exps.models import model
 from image_exps.processes import Process
 from image_exps.samplers import Sampler
+from image_exps.session import Request, Session
 from image_exps.shards import read_records, read_settings
 
 pytestmark = pytest.mark.filterwarnings(*NUMPY_2)
@@ -117,7 +117,7 @@ def test_a_folder_of_other_settings_is_refused(ask, tmp_path, change):
 
 
 def test_a_picture_that_is_not_finite_is_told_by_its_seed_and_not_written(ask, tmp_path, monkeypatch):
-    draw = generation.Session.draw
+    draw = Session.draw
 
     def spoiled(self, renderer, indices):
         drawn = draw(self, renderer, indices)
@@ -126,7 +126,7 @@ def test_a_picture_that_is_not_finite_is_told_by_its_seed_and_not_written(ask, t
                 drawn[place, 0, 0, 0] = np.nan
         return drawn
 
-    monkeypatch.setattr(generation.Session, "draw", spoiled)
+    monkeypatch.setattr(Session, "draw", spoiled)
     outcome = generate(ask(), tmp_path)
     assert outcome.not_finite == (9,)
     assert outcome.complete

@@ -19,11 +19,12 @@ from fake_hub import FakeHub, serving
 from small_pipelines import MAKERS
 
 from image_exps.__main__ import main
-from image_exps.generation import Request, generate
+from image_exps.generation import generate
 from image_exps.hub import wanted_files
 from image_exps.loading import find_source, load_pipeline
 from image_exps.models import model
 from image_exps.samplers import Sampler
+from image_exps.session import Request
 from image_exps.shards import read_settings
 
 pytestmark = pytest.mark.filterwarnings(*NUMPY_2)
