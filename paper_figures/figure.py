@@ -32,6 +32,7 @@ NAMES = (
     "quality",
     "quality_networks",
     "ablations",
+    "guidance",
     "pareto",
     "samples",
     "samples_network",

@@ -1,4 +1,4 @@
-"""Two qualities at once along the strength of each correction, in the place of the paper's Figure 8."""
+"""Two qualities at once along the strength of each correction, without guidance."""
 
 from __future__ import annotations
 
@@ -107,14 +107,14 @@ def _inputs() -> tuple[Path, ...]:
 
 FIGURE = PaperFigure(
     name="pareto",
-    title="two qualities at once along each correction's strength (in the place of the paper's Figure 8)",
+    title="two qualities at once along each correction's strength, without guidance",
     compute=compute,
     draw=draw,
     facts=facts,
     inputs=_inputs,
-    caption="""Two qualities at once, in the place of the paper's Figure 8, whose models and CLIP scores cannot be had
-    here: Frechet distance, which sees the moments of all samples together, against the distance of each sample to where
-    the exact flow ends from its noise. Target {target}, exact score, base {base}; lines run along the strength (mixing
+    caption="""Two qualities at once along the strength of each correction, without guidance (figure guidance is the
+    paper's Figure 8): Frechet distance, which sees the moments of all samples together, against the distance of each
+    sample to where the exact flow ends from its noise. Target {target}, exact score, base {base}; lines run along the strength (mixing
     over damping) from {low} to {high}; noise and random turn are of the size of LML's own change at that strength.
     Better is below and to the left; grey: as many exact samples. n = {n} samples, seeds: {seeds}, {source}; bars:
     {level} bootstrap intervals. In {few} evaluations both distances are less than the base's at {lml} strengths of LML,
