@@ -55,7 +55,7 @@ def mobility_outside_of_the_derivative(original: Any) -> Any:
     return solve
 
 
-@fault("theory_checks.reverse_time:DampedOuterProduct.divergence", "A2")
+@fault("theory_checks.reverse_time:DampedOuterProduct.divergence", "A2", "A4")
 def repaired_sde_with_the_wrong_sign(original: Any) -> Any:
     """The repaired SDE subtracts the divergence that it must add."""
     return lambda self, hessian_vector, laplacian: -original(self, hessian_vector, laplacian)

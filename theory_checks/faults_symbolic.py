@@ -167,3 +167,25 @@ def pairs_counted_twice(original: Formula) -> Formula:
 def rate_without_the_slope_of_the_score(original: Formula) -> Formula:
     """``s'`` left out."""
     return lambda s, slope, p, p_slope: original(s, sympy.Integer(0), p, p_slope)
+
+
+@fault("theory_checks.proofs_annealing:repaired_drift", "A4")
+def repaired_drift_without_the_divergence(original: Formula) -> Formula:
+    """``f x - (g^2/2)(s + M s)``."""
+    return lambda x, s, M, div_M: original(x, s, M, 0 * div_M)
+
+
+@fault("theory_checks.proofs_annealing:reverse_change", "A4")
+def reverse_time_taken_for_time(original: Formula) -> Formula:
+    """``+ (g^2/2) sum_ij d_i d_j (M_ij rho)``: the noise of a forward equation."""
+
+    def change(rho: sympy.Expr, a: sympy.Matrix, M: sympy.Matrix, x: tuple[sympy.Symbol, ...]) -> Any:
+        return original(rho, a, -M, x)
+
+    return change
+
+
+@fault("theory_checks.proofs_annealing:claimed_excess", "A4")
+def excess_without_the_divergence(original: Formula) -> Formula:
+    """``(g^2/2) div(q (M - I) s)``."""
+    return lambda q, x, s, M, div_M: original(q, x, s, M, 0 * div_M)

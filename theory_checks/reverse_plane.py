@@ -5,6 +5,10 @@ In x and the time ``tau`` of `theory_checks.reverse_time`, with ``N = lambda M``
 
     ``Eq. 9:   d rho/dtau = -div((x + 2 N s - div N) rho - N grad rho)``,
     ``Eq. 10:  d log rho/dtau = -div(x + N s)`` along the path, ``div(N s) = <div N, s> + tr(N H)``.
+
+The repaired SDE of A4 has the drift ``x + s + N s + div N``, of which the divergence cancels in the flux:
+
+    ``d rho/dtau = -div((x + s + N s) rho - N grad rho)``.
 """
 
 from __future__ import annotations
@@ -47,8 +51,9 @@ class PlanarEnds(NamedTuple):
 
 
 class _Fields(NamedTuple):
-    """``N s``, ``div N`` (B, 2), ``div(N s)`` (B,) and ``N`` (B, 2, 2)."""
+    """``s``, ``N s``, ``div N`` (B, 2), ``div(N s)`` (B,) and ``N`` (B, 2, 2)."""
 
+    score: Tensor
     damped: Tensor
     divergence: Tensor
     spread: Tensor
@@ -59,11 +64,12 @@ def _fields(q: GaussianMixture, x: Tensor, damping: float) -> _Fields:
     at = fields(q, x)
     identity = torch.eye(2, dtype=torch.float64).expand(len(x), -1, -1)
     if math.isinf(damping):
-        return _Fields(at.s, torch.zeros_like(at.s), at.laplacian, identity)
+        return _Fields(at.s, at.s, torch.zeros_like(at.s), at.laplacian, identity)
     G = DampedOuterProduct(at.s, damping)
     total = damping + (at.s * at.s).sum(1)
     divergence = damping * G.divergence(at.Hs, at.laplacian)
     return _Fields(
+        at.s,
         damping * G.solve_vector(),
         divergence,
         (divergence * at.s).sum(1) + at.laplacian - (at.s * at.Hs).sum(1) / total,
@@ -81,7 +87,14 @@ def _times(start: float, steps: int) -> np.ndarray:
 
 
 def planar_ends(
-    data: GaussianMixture, damping: float, *, start: float, cells: int, steps: int, half_width: float
+    data: GaussianMixture,
+    damping: float,
+    *,
+    start: float,
+    cells: int,
+    steps: int,
+    half_width: float,
+    repaired: bool = False,
 ) -> PlanarEnds:
     """Return where Eqs. 9 and 10 end from the same ``q_start``, on a mesh of ``[-half_width, half_width]^2``.
 
@@ -92,6 +105,7 @@ def planar_ends(
         cells: mesh cells an axis, quadratic elements.
         steps: of the implicit midpoint rule, and of the Runge-Kutta rule along the characteristics.
         half_width: of the square.
+        repaired: take the SDE of A4 in the place of Eq. 9.
     """
     # Both flows throw mass far out: cells grow from the middle, by a factor of about 10.
     axis = half_width * np.sinh(_GRADING * np.linspace(-1, 1, cells + 1)) / math.sinh(_GRADING)
@@ -103,7 +117,8 @@ def planar_ends(
 
     def right_side(tau: float) -> scipy.sparse.csc_matrix:
         at = _fields(_level(data, tau), flat, damping)
-        carried = (flat + 2 * at.damped - at.divergence).numpy().T.reshape(2, *shape)
+        drift = at.score + at.damped if repaired else 2 * at.damped - at.divergence
+        carried = (flat + drift).numpy().T.reshape(2, *shape)
         N = np.moveaxis(at.mobility.numpy(), 0, -1).reshape(2, 2, *shape)
 
         def form(u: skfem.DiscreteField, v: skfem.DiscreteField, _: object) -> np.ndarray:

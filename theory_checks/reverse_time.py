@@ -20,7 +20,7 @@ For ``lambda = inf``, ``N = I``: the reverse SDE and the probability flow of Son
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +38,7 @@ __all__ = [
     "ReverseFlow",
     "cell_edges",
     "cumulative",
+    "fokker_planck",
     "implicit_midpoint",
     "particles",
     "probabilities_of",
@@ -157,6 +158,12 @@ def _followed(flow: ReverseFlow, edges: np.ndarray) -> np.ndarray:
 
 
 def _fokker_planck(flow: ReverseFlow, edges: np.ndarray, steps: int) -> np.ndarray:
+    *_, (_, p) = fokker_planck(flow, edges, steps)
+    return p
+
+
+def fokker_planck(flow: ReverseFlow, edges: np.ndarray, steps: int) -> Iterator[tuple[float, np.ndarray]]:
+    """Yield the time and the probabilities of the cells, (n,), after each of equal steps from ``q_t`` at the start."""
     # The centres are half-way between the edges in the variable in which the grid is uniform.
     grid = np.arcsinh(edges)
     centre = np.sinh(0.5 * (grid[:-1] + grid[1:]))
@@ -166,7 +173,7 @@ def _fokker_planck(flow: ReverseFlow, edges: np.ndarray, steps: int) -> np.ndarr
     for k in range(steps):
         b, D = flow.on_line(points, flow.start - (k + 0.5) * h)
         p = implicit_midpoint(p, b[len(centre) :], D[: len(centre)], edges, centre, h)
-    return p
+        yield flow.start * (steps - k - 1) / steps, p
 
 
 def implicit_midpoint(

@@ -40,7 +40,7 @@ def test_every_proof_fails_under_some_wrong_term(failing):
     assert broken == {proof.name for proof in PROOFS}
 
 
-@pytest.mark.parametrize("claim", ["K1", "K2", "K3", "H1", "H2", "S1", "S2", "S3", "C1", "C6"])
+@pytest.mark.parametrize("claim", ["K1", "K2", "K3", "H1", "H2", "S1", "S2", "S3", "C1", "C6", "A4"])
 def test_the_claim_has_a_proof(claim: str):
     assert proofs_of(claim)
 
