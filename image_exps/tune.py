@@ -20,7 +20,8 @@ from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
-__all__ = ["METHODS", "Method", "Trace", "paper_search", "scan_search", "tune_damping"]
+__all__ = ["METHODS", "Comparison", "Method", "Trace", "Trial", "compare", "paper_search", "scan_search",
+           "tune_damping"]  # fmt: skip
 
 Method = Literal["paper", "scan"]
 
@@ -56,26 +57,38 @@ class Trace(NamedTuple):
     noise: float
 
 
+class Comparison(NamedTuple):
+    """How much larger one damping's objective is than another's: the mean over seeds, and a 95 % interval."""
+
+    difference: float
+    low: float
+    high: float
+
+
 class _Recorded:
     """An objective in ``log lambda`` that keeps what it was asked; a value that is not finite is the worst."""
 
-    def __init__(self, objective: Objective, seeds: Sequence[int]) -> None:
-        self._objective, self._seeds = objective, seeds
+    def __init__(self, objective: Objective, seeds: Sequence[int], tell: Callable[[Trial], None] | None) -> None:
+        self._objective, self._seeds, self._tell = objective, seeds, tell
         self.asked: dict[float, np.ndarray] = {}
 
     def __call__(self, place: float) -> float:
         if place not in self.asked:
             values = np.array([self._objective(math.exp(place), seed) for seed in self._seeds], dtype=np.float64)
             self.asked[place] = np.where(np.isfinite(values), values, np.inf)
+            if self._tell is not None:
+                self._tell(self._trial(place))
         return float(self.asked[place].mean())
+
+    def _trial(self, place: float) -> Trial:
+        n, values = len(self._seeds), self.asked[place]
+        spread = values.std(ddof=1) / math.sqrt(n) if n > 1 and np.isfinite(values).all() else math.nan
+        return Trial(math.exp(place), float(values.mean()), float(spread))
 
     def trace(self) -> Trace:
         """Return all that was asked, and the best of it."""
         n = len(self._seeds)
-        trials = []
-        for place, values in self.asked.items():
-            spread = values.std(ddof=1) / math.sqrt(n) if n > 1 and np.isfinite(values).all() else math.nan
-            trials.append(Trial(math.exp(place), float(values.mean()), float(spread)))
+        trials = [self._trial(place) for place in self.asked]
         order = sorted(self.asked, key=lambda place: (float(self.asked[place].mean()), place))
         if not np.isfinite(self.asked[order[0]]).all():
             raise ValueError(f"objective must be finite somewhere in bounds, it is not at any of {len(order)} dampings")
@@ -137,6 +150,7 @@ def tune_damping(
     method: Method = "scan",
     iterations: int | None = None,
     seeds: Sequence[int] = (0,),
+    tell: Callable[[Trial], None] | None = None,
 ) -> Trace:
     """Return the damping with the least objective, with every evaluation on the way.
 
@@ -148,6 +162,7 @@ def tune_damping(
         method: ``paper`` or ``scan``.
         iterations: evaluations of the objective for each seed; 5 for ``paper`` and 12 for ``scan`` by default.
         seeds: at which the objective is averaged.
+        tell: told of every trial as it is done.
 
     Raises:
         ValueError: for an argument that does not fit, naming it; for an objective that is finite nowhere.
@@ -163,6 +178,24 @@ def tune_damping(
     iterations = default if iterations is None else iterations
     if isinstance(iterations, bool) or not isinstance(iterations, int) or iterations < least:
         raise ValueError(f"iterations must be an integer of at least {least} for {method}, got {iterations!r}")
-    recorded = _Recorded(objective, tuple(seeds))
+    recorded = _Recorded(objective, tuple(seeds), tell)
     search(recorded, math.log(low), math.log(high), iterations)
     return recorded.trace()
+
+
+def compare(one: Sequence[float], other: Sequence[float]) -> Comparison:
+    """Return the mean of ``one - other`` over seeds that both have met, with Student's interval; NaN ends for one seed.
+
+    Raises:
+        ValueError: for no seed, or another number of them.
+    """
+    if not one or len(one) != len(other):
+        raise ValueError(f"one and other must have the same seeds, at least one, got {len(one)} and {len(other)}")
+    from scipy.stats import t as student
+
+    differences = np.array(one, dtype=np.float64) - np.array(other, dtype=np.float64)
+    n, mean = len(differences), float(differences.mean())
+    if n == 1 or not np.isfinite(differences).all():
+        return Comparison(mean, math.nan, math.nan)
+    half = float(student.ppf(0.975, n - 1) * differences.std(ddof=1) / math.sqrt(n))
+    return Comparison(mean, mean - half, mean + half)

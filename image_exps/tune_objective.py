@@ -25,8 +25,10 @@ def arm_objective(
     count: int,
     cache: Path,
     model: str = "exact",
-) -> Callable[[float, int], float]:
+) -> Callable[[float | None, int], float]:
     """Return ``objective(damping, seed)``: smaller is better, NaN where samples are not finite.
+
+    For a damping of ``None`` the arm is as it was named.
 
     Args:
         target: by name.
@@ -44,8 +46,9 @@ def arm_objective(
             "count": count, "distances": [distance]}  # fmt: skip
     (cell,) = parse_grid({"name": "tune", "part": [part]}).cells
 
-    def objective(damping: float, seed: int) -> float:
-        at = Cell(**{**vars(cell), "arm": _with(arm(name), damping), "seed": seed})
+    def objective(damping: float | None, seed: int) -> float:
+        used = name if damping is None else _with(arm(name), damping)
+        at = Cell(**{**vars(cell), "arm": used, "seed": seed})
         with single_thread(), torch.inference_mode():
             x, _, _ = generate(at)
             if not bool(x.isfinite().all()):

@@ -7,7 +7,7 @@ import torch
 from click.testing import CliRunner
 
 from image_exps.commands.tune import command
-from image_exps.tune import paper_search, scan_search, tune_damping
+from image_exps.tune import compare, paper_search, scan_search, tune_damping
 from image_exps.tune_objective import arm_objective
 
 BOUNDS = (1e-4, 1.0)
@@ -114,8 +114,26 @@ def test_an_objective_of_an_arm_is_the_distance_of_its_samples_and_names_what_it
         arm_objective("ring-2d", "ddim/lml", 5, "fid", count=16, cache=tmp_path)
     done = CliRunner().invoke(command, ["ring-2d", "--count", "16", "--seeds", "2", "--cache", str(tmp_path)])
     assert done.exit_code == 0
-    assert done.output.count("endpoint-rmse") == 12
+    assert done.output.count("\ndamping ") == 12
     assert "Best damping: " in done.output
+    assert "On 3 other seeds: " in done.output
+
+
+def test_every_trial_is_told_as_it_is_done():
+    told = []
+    trace = tune_damping(valley(0.5), bounds=BOUNDS, seeds=(0, 1), tell=told.append)
+    assert tuple(told) == trace.trials
+
+
+def test_the_best_meets_the_untuned_in_pairs():
+    found = compare([1.0, 2.0, 3.0], [2.0, 2.5, 4.5])
+    # Differences -1, -1/2, -3/2: mean -1, deviation 1/2, and Student's 4.3027 at two degrees of freedom.
+    assert found.difference == -1
+    assert found.high - found.low == pytest.approx(2 * 4.302653 * 0.5 / 3**0.5, rel=1e-6)
+    assert math.isnan(compare([1.0], [2.0]).low)
+    assert math.isnan(compare([1.0, math.nan], [2.0, 1.0]).low)
+    with pytest.raises(ValueError, match="the same seeds, at least one, got 1 and 2"):
+        compare([1.0], [1.0, 2.0])
 
 
 @pytest.mark.slow
