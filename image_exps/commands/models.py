@@ -12,14 +12,19 @@ from image_exps.models import Model, find_models
 
 def _row(known: Model) -> tuple[str, ...]:
     guidance = "-" if known.guidance is None else f"{known.guidance:g}"
-    source = "shipped" if known.shipped else known.hub or "see below"
-    damping = "-"
-    if known.pickled and known.hub:
-        source += " (pickles: convert)"
-    if known.damping:
-        values = sorted(set(known.damping.values()))
-        damping = f"{values[0]:g}" if len(values) == 1 else f"{values[0]:g} to {values[-1]:g}"
-    return known.name, f"{known.resolution}", guidance, damping, known.licence, source
+    values = sorted(set(known.damping.values()))
+    damping = " to ".join(dict.fromkeys(f"{value:g}" for value in (values[0], values[-1]))) if values else "-"
+    return known.name, f"{known.resolution}", guidance, damping, known.licence
+
+
+def _origin(known: Model) -> tuple[str, str]:
+    where = "shipped" if known.shipped else known.hub or "not on the hub"
+    notes = [known.fetch] if known.fetch else []
+    if known.pickled:
+        notes.append("its weights are pickles: convert them")
+    if known.controlnet:
+        notes.append(f"ControlNet: {known.controlnet}")
+    return known.name, "; ".join([where, *notes])
 
 
 @click.command(name="models")
@@ -38,11 +43,6 @@ def command(as_json: bool) -> None:
         rows = [{**vars(entry), "damping": dict(entry.damping)} for entry in known.values()]
         click.echo(json.dumps(rows, indent=2))
         return
-    head = ("model", "pixels", "guidance", "paper's lambda", "licence", "hub id")
-    echo_table([head, *map(_row, known.values())])
+    echo_table([("model", "pixels", "guidance", "paper's lambda", "licence"), *map(_row, known.values())])
     click.echo()
-    for entry in known.values():
-        if entry.fetch:
-            click.echo(f"{entry.name}: {entry.fetch}")
-        if entry.controlnet:
-            click.echo(f"{entry.name}: its ControlNet is {entry.controlnet}")
+    echo_table([("model", "where it is on the hub"), *map(_origin, known.values())])

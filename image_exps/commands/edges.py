@@ -1,0 +1,43 @@
+"""Draw the edges of a picture, white on black, as the ControlNet of sd15-canny reads them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from image_exps.commands._options import plain_errors
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command(
+    name="edges",
+    epilog="""\b
+Example:
+  python -m image_exps edges photo.jpg --out edges.png
+  python -m image_exps sample -m sd15-canny --model-dir models/sd15 --controlnet-dir models/sd-controlnet-canny \\
+      --control edges.png -p "the mona lisa" --out out/edges
+""",
+)
+@click.argument("picture", type=_FILE)
+@click.option("--low", type=float, default=100.0, show_default=True, help="Gradient that a line may fall to.")
+@click.option("--high", type=float, default=200.0, show_default=True, help="Gradient that a line must have somewhere.")
+@click.option("--out", "-o", type=_FILE, required=True, help="PNG file; replaced if there.")
+@plain_errors
+def command(picture: Path, low: float, high: float, out: Path) -> None:
+    """Draw the edges of PICTURE, white on black, as the ControlNet of sd15-canny reads them.
+
+    It needs OpenCV: pip install opencv-python-headless. Maps of depth and of poses, for sd15-depth and sd15-pose, are
+    made by networks of their own, and are given to sample ready-made.
+    """
+    if out.suffix.lower() != ".png":
+        raise ValueError(f"out must be a .png file, got {out}")
+    from image_exps.edges import edges_of
+    from toy.atomic import atomic
+
+    found = edges_of(picture, low, high)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with atomic(out) as partial:
+        found.save(partial, format="PNG")
+    click.echo(f"{found.width} x {found.height} in {out}", err=True)
