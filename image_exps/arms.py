@@ -37,6 +37,7 @@ __all__ = [
     "Base",
     "Plan",
     "Setting",
+    "Value",
     "arm",
     "parse_call",
 ]

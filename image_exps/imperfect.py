@@ -24,7 +24,7 @@ from __future__ import annotations
 import hashlib
 import math
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, get_args
 
@@ -51,7 +51,7 @@ class Imperfect:
     """A noise model with a controlled error, itself a noise model. The module has the formulas.
 
     Results do not depend on the batch: the white error belongs to the sample's number, ``first`` plus its place in the
-    batch, so that whoever splits samples into batches says where each one starts, with `starting_at`.
+    batch, so that whoever splits samples into batches says where each one starts, with ``first``.
 
     Args:
         model: the noise prediction that is spoiled, usually exact.
@@ -83,10 +83,6 @@ class Imperfect:
                 raise ValueError(f"{name} must be an integer in [0, 2^63), got {value!r}")
         if len(self.shape) not in (1, 3) or min(self.shape) < 1 or (self.kind == "smooth" and self._dim < 2):
             raise ValueError(f"shape must be (C, H, W) or (d,), of at least 2 numbers if smooth, got {self.shape}")
-
-    def starting_at(self, first: int) -> Imperfect:
-        """Return the same error for a batch that starts with sample ``first``."""
-        return replace(self, first=first)
 
     def __call__(self, x: Tensor, level: Level) -> Tensor:
         """Return the spoiled noise prediction, shape (B, ...)."""

@@ -41,7 +41,7 @@ from theory_checks.plotting import COLOURS, panels
 from theory_checks.progress import track
 from theory_checks.statistics import Interval
 
-__all__ = ["CLAIMS", "STEPS", "check_imperfect", "draw_imperfect", "network_errors"]
+__all__ = ["CLAIMS", "SIZES", "STEPS", "check_imperfect", "draw_imperfect", "network_errors"]
 
 #: Steps of DDIM, equal in log-SNR.
 STEPS = 10

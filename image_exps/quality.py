@@ -27,7 +27,7 @@ from theory_checks.plotting import COLOURS, panels
 from theory_checks.progress import track
 from toy.levels import Spacing
 
-__all__ = ["CLAIMS", "check_attribution", "check_gain", "draw_attribution", "draw_pictures"]
+__all__ = ["CLAIMS", "MARGIN", "SOUGHT", "check_attribution", "check_gain", "draw_attribution", "draw_pictures"]
 
 _SPACINGS: tuple[Spacing, ...] = ("log-snr", "time")
 

@@ -36,7 +36,7 @@ from theory_checks.progress import track
 from theory_checks.statistics import Interval, mean_interval
 from toy import DataMixture
 
-__all__ = ["CLAIMS", "RoundingNoise", "check_released_quality", "draw_released_quality"]
+__all__ = ["BUDGETS", "CLAIMS", "MARGIN", "RoundingNoise", "check_released_quality", "draw_released_quality"]
 
 #: Evaluations of DDIM, steps equal in time as in the paper's tables, with the damping of its Table 6.
 BUDGETS = {10: 8e-4, 20: 5e-4}

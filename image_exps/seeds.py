@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["sample_generators", "starting_noise"]
+__all__ = ["STREAMS", "sample_generators", "starting_noise"]
 
 #: What draws are for: streams of one sample that are independent of each other.
 STREAMS = {"start": 0, "correction": 1, "model": 2}

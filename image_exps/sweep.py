@@ -24,7 +24,7 @@ from image_exps.sweep_grid import FLOW, Cell, Grid, load_plugins
 from image_exps.sweep_store import Store, source, versions
 from theory_checks.terminal import bar
 
-__all__ = ["Done", "in_order", "run_sweep"]
+__all__ = ["Done", "Pool", "in_order", "revision", "run_sweep"]
 
 # Seconds to wait for a cluster.
 _CONNECT = 15

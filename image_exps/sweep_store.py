@@ -20,7 +20,7 @@ import toy
 from image_exps.sweep_grid import Cell, Grid
 from toy.atomic import atomic
 
-__all__ = ["Store", "read_results", "source", "versions"]
+__all__ = ["FORMAT", "Store", "read_results", "source", "versions"]
 
 #: Of the columns and their meaning.
 FORMAT = 1

@@ -23,7 +23,7 @@ from lml.samplers import Level, NoiseModel
 from toy import DataMixture, ExactTarget, LowRankFit, Pictures
 from toy.levels import Spacing, level_at
 
-__all__ = ["SCHEDULE", "TARGETS", "TAU", "TIMES", "Target", "final_level", "level_of", "levels", "target"]
+__all__ = ["FITS", "SCHEDULE", "TARGETS", "TAU", "TIMES", "Target", "final_level", "level_of", "levels", "target"]
 
 #: Standard deviation of the smoothed data.
 TAU = 0.1

@@ -24,6 +24,7 @@ __all__ = [
     "Clock",
     "CudaClock",
     "HostClock",
+    "Predictor",
     "Spread",
     "Timing",
     "clock_of",

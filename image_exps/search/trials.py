@@ -22,13 +22,16 @@ __all__ = [
     "EVALUATIONS",
     "FINALISTS",
     "FROZEN",
+    "PLAIN",
     "RESULTS",
     "TUNING",
+    "VARIANTS",
     "Bench",
     "bench",
     "learned_trials",
     "leave_one_out",
     "plain_trials",
+    "rows",
 ]
 
 #: Evaluations for which settings are learned.

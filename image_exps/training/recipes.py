@@ -13,7 +13,7 @@ from image_exps.networks.files import UNet
 from toy import Pictures, dataset
 from toy.fashion_mnist import fashion_mnist
 
-__all__ = ["PREDICTIONS", "RECIPES", "Prediction", "Recipe", "recipe", "small_unet"]
+__all__ = ["PREDICTIONS", "RECIPES", "Prediction", "Recipe", "recipe", "small_unet", "start"]
 
 Prediction = Literal["epsilon", "v_prediction"]
 
