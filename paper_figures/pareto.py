@@ -114,10 +114,10 @@ FIGURE = PaperFigure(
     inputs=_inputs,
     caption="""Two qualities at once along the strength of each correction, without guidance (figure guidance is the
     paper's Figure 8): Frechet distance, which sees the moments of all samples together, against the distance of each
-    sample to where the exact flow ends from its noise. Target {target}, exact score, base {base}; lines run along the strength (mixing
-    over damping) from {low} to {high}; noise and random turn are of the size of LML's own change at that strength.
-    Better is below and to the left; grey: as many exact samples. n = {n} samples, seeds: {seeds}, {source}; bars:
-    {level} bootstrap intervals. In {few} evaluations both distances are less than the base's at {lml} strengths of LML,
-    {extrapolation} of extrapolation only, {turn} of the random turn and {noise} of the noise.""",
+    sample to where the exact flow ends from its noise. Target {target}, exact score, base {base}; lines run along the
+    strength (mixing over damping) from {low} to {high}; noise and random turn are of the size of LML's own change at
+    that strength. Better is below and to the left; grey: as many exact samples. n = {n} samples, seeds: {seeds},
+    {source}; bars: {level} bootstrap intervals. In {few} evaluations both distances are less than the base's at {lml}
+    strengths of LML, {extrapolation} of extrapolation only, {turn} of the random turn and {noise} of the noise.""",
     small={"evaluations": (5, 6), "count": 80, "use_shipped": False},
 )
