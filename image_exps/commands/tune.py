@@ -98,8 +98,9 @@ def command(
         change = compare(found[trace.best], found[None])
         interval = "" if math.isnan(change.low) else f" [{change.low:.2g}, {change.high:.2g}]"
         means = {d: sum(values) / held_out for d, values in found.items()}
+        others = f"{held_out} other seed{'s' if held_out > 1 else ''}"
         click.echo(
-            f"On {held_out} other seed{'s' if held_out > 1 else ''}: {means[trace.best]:.4g}, and {means[None]:.4g} without tuning; "
+            f"On {others}: {means[trace.best]:.4g}, and {means[None]:.4g} without tuning; "
             f"difference {change.difference:.2g}{interval}."
         )
 
