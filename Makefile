@@ -5,6 +5,7 @@
 # make test      the test suite; 10 minutes
 # make mutation  every seeded fault, and which check kills it; 7 minutes
 # make docs      the site: ledger, figures, notebooks and reference, in out/site; 2 minutes
+# make check-docs every page of it in Chromium: links, pictures, formulas, width on a desk and on a phone; 2 minutes
 # make mutation-general  mutants of every line of the mathematics of lml and toy, see tests/MUTATION.md; an hour
 PYTHON ?= python3
 # Extra flags for pip, e.g. the CPU build of PyTorch: PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"
@@ -15,7 +16,7 @@ INSTALLED := $(VENV)/.installed
 LEDGER := out/verify/.complete
 SOURCES := $(shell git ls-files -co --exclude-standard -- 'lml/*' 'toy/*' 'theory_checks/*' 'image_exps/*' 2>/dev/null)
 
-.PHONY: setup verify figures notebooks mutation mutation-general test test-slow lint bench docs clean
+.PHONY: setup verify figures notebooks mutation mutation-general test test-slow lint bench docs check-docs clean
 setup: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -68,8 +69,13 @@ bench: $(INSTALLED)
 # The pages of the ledger and of the figures show what `make verify` and `make figures` left.
 docs: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e '.[docs]'
+	@rm -rf out/site
 	$(BIN)/python -m sphinx --fresh-env --fail-on-warning --keep-going -q -b html docs out/site
 	@echo "out/site/index.html"
+
+# Chromium of the system, or of `python -m playwright install chromium`. External addresses: check_site.py --external
+check-docs: $(INSTALLED)
+	$(BIN)/python docs/check_site.py out/site
 
 clean:
 	rm -rf out mutants docs/ledger docs/figures docs/figures.md docs/notebooks

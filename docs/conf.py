@@ -18,15 +18,19 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
+    "attributes",
     "gallery",
     "ledger",
+    "mathml",
 ]
-exclude_patterns = ["_build", "**/README.md"]
+html_math_renderer = "mathml"
+# The lists of modules that apidoc writes repeat what the packages' own pages say.
+exclude_patterns = ["_build", "**/README.md", "api/*/modules.rst"]
 
 html_theme = "furo"
 html_title = "LML toolkit"
 html_static_path = ["_static"]
-html_css_files = ["ledger.css"]
+html_css_files = ["site.css", "ledger.css"]
 html_show_sphinx = False
 
 # Docstrings are Google's, with names of the code in single backticks.
@@ -38,7 +42,10 @@ napoleon_use_ivar = True
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
 # A name is described in the module that defines it, not again in the packages that gather it.
-autodoc_default_options = {"ignore-module-all": True}
+# A table of samplers is a page of addresses where it is printed: its type and its description are what a reader needs.
+autodoc_default_options = {"ignore-module-all": True, "no-value": True}
+# Else types that a module names, `Damping = float | ...`, get a link to the source of Python itself.
+viewcode_follow_imported_members = False
 apidoc_modules = [
     {
         "path": str(ROOT / package),
@@ -54,9 +61,9 @@ apidoc_modules = [
 
 # Notebooks are shown as they were run by `make notebooks`.
 nb_execution_mode = "off"
-myst_enable_extensions = ["dollarmath", "colon_fence", "attrs_inline"]
+myst_enable_extensions = ["dollarmath", "colon_fence", "attrs_inline", "deflist"]
 myst_heading_anchors = 3
 # The README's links to files of the repository, which are no pages of this site.
 smartquotes = False  # captions hold commands: --seed stays --seed
 # Short names in signatures that several modules have (Sampler, x, low): Sphinx links one of them and says so.
-suppress_warnings = ["myst.xref_missing", "misc.highlighting_failure", "ref.python"]
+suppress_warnings = ["misc.highlighting_failure", "ref.python"]

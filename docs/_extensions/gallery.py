@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 from pathlib import Path
 
+from docutils import nodes
+from ledger import prose
+from PIL import Image
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
 ROOT = Path(__file__).resolve().parents[2]
 FIGURES = ROOT / "out/figures"
 NOTEBOOKS = ROOT / "theory_checks/notebooks"
+#: CSS pixels an inch of a picture: letters of 8 points are 12 pixels high. Pictures that tell no dots have as many.
+SHOWN = 110
 
 logger = logging.getLogger(__name__)
 
@@ -24,13 +31,11 @@ def write_pages(app: Sphinx) -> None:
     folder = source / "figures"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    parts = ["# Figures\n\nEach is drawn by one command, which its caption names.\n"]
+    parts = ["# Figures\n\nEach is drawn by one command, which its caption names. A click shows the full size.\n"]
     for picture in pictures:
         shutil.copy(picture, folder)
-        caption = picture.with_suffix(".txt")
-        text = caption.read_text(encoding="utf-8").strip() if caption.exists() else ""
-        title = picture.stem.replace("_", " ")
-        parts.append(f"## {title}\n\n```{{figure}} figures/{picture.name}\n:alt: {title}\n\n{text}\n```\n")
+        shutil.copy(picture.with_suffix(".pdf"), folder)
+        parts.append(_figure(picture))
     (source / "figures.md").write_text("\n".join(parts), encoding="utf-8")
 
     copies = source / "notebooks"
@@ -38,14 +43,52 @@ def write_pages(app: Sphinx) -> None:
     copies.mkdir()
     names = sorted(path.name for path in NOTEBOOKS.glob("*.ipynb"))
     for name in names:
-        shutil.copy(NOTEBOOKS / name, copies)
+        (copies / name).write_text(_described((NOTEBOOKS / name).read_text(encoding="utf-8")), encoding="utf-8")
     entries = "\n".join(Path(name).stem for name in names)
     (copies / "index.md").write_text(
-        f"# Notebooks\n\n```{{toctree}}\n:maxdepth: 1\n\n{entries}\n```\n", encoding="utf-8"
+        f"{_NOTEBOOKS}\n\n```{{toctree}}\n:maxdepth: 1\n\n{entries}\n```\n", encoding="utf-8"
     )
+
+
+_NOTEBOOKS = """# Notebooks
+
+For readers who have not seen the paper, as they were last run. They are in `theory_checks/notebooks`; `make notebooks`
+runs them again."""
+
+
+def _figure(picture: Path) -> str:
+    title = picture.stem.replace("_", " ")
+    text = picture.with_suffix(".txt").read_text(encoding="utf-8").strip()
+    caption = re.sub(r"Command: (.*)$", r"Command: `\1`", text)
+    alt = text.split(". ")[0].replace("\n", " ")
+    return (
+        f"## {title[0].upper()}{title[1:]}\n\n```{{figure}} figures/{picture.name}\n:alt: {alt}\n\n"
+        f"{prose(caption)} [PDF](figures/{picture.stem}.pdf)\n```\n"
+    )
+
+
+def _described(notebook: str) -> str:
+    """Return a notebook whose pictures are told in their own words where they cannot be seen."""
+    content = json.loads(notebook)
+    for cell in content["cells"]:
+        for data in (output.get("data", {}) for output in cell.get("outputs", ())):
+            if "image/png" in data:
+                words = "".join(data["text/plain"]).removeprefix("Picture: ")
+                cell["metadata"].setdefault("mystnb", {})["image"] = {"alt": words}
+    return json.dumps(content)
+
+
+def size_pictures(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Show each picture as large as its letters ask, or as the window allows; its full size is behind a click."""
+    for node in doctree.findall(nodes.image):
+        path = Path(app.srcdir) / node["uri"]
+        if path.suffix == ".png" and path.is_file():
+            with Image.open(path) as image:
+                node["width"] = f"{round(image.width * SHOWN / image.info.get('dpi', (SHOWN,))[0])}px"
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register with Sphinx."""
     app.connect("builder-inited", write_pages)
+    app.connect("doctree-resolved", size_pictures)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
