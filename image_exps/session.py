@@ -74,6 +74,9 @@ class Request:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+        for prompt in (*self.prompts, self.negative_prompt or ""):
+            if any("\ud800" <= character <= "\udfff" for character in prompt):
+                raise ValueError(f"prompts must be Unicode text, got half of a character in {prompt!r}")
         if self.threads is not None and self.threads < 1:
             raise ValueError(f"threads must be an integer of at least 1, got {self.threads}")
         if self.size is not None and (self.size < 8 or self.size % 8):

@@ -240,7 +240,7 @@ def read_prompts(texts: Sequence[str], file: Path | None, tag: str | None) -> tu
 
 def _prompts_of(file: Path) -> tuple[str, ...]:
     try:
-        content = file.read_text(encoding="utf-8")
+        content = file.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
         found = json.loads(content) if file.suffix == ".json" else content.splitlines()
     except (OSError, ValueError) as error:
         raise ValueError(f"prompts: {file} cannot be read as UTF-8 text: {error}") from error
