@@ -1,1 +1,1 @@
-"""Quality in few steps, with exact scores: what LML gains, by which distance, and what else gains as much."""
+"""Pictures in few steps: what LML gains, by which distance, what else gains as much; models, commands, cost."""

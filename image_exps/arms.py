@@ -131,8 +131,8 @@ BASES: dict[str, Base] = {
        if not name.endswith("-flow") and name not in ("ddim", "pndm", "dpm-solver-1", "dpm-solver-3")},
 }  # fmt: skip
 
-#: The five baselines of the paper's Table 1. DPM-Solver-3 was published as a singlestep and as a multistep solver, and
-#: the better one at a budget is the one to beat.
+#: The five baselines of the paper's Table 1, by six names: DPM-Solver-3 was published as a singlestep and as a
+#: multistep solver, and the better one at a budget is the one to beat.
 TABLE_BASES = ("ddim", "pndm", "dpm-solver-3", "dpm-solver-3m", "dpm-solver++", "unipc")
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from image_exps.pixels import as_image
+
 __all__ = ["compose"]
 
 _GAP = 2
@@ -16,7 +18,9 @@ _MARGIN = 6
 _LEAST_SIDE = 64
 
 
-def compose(rows: Sequence[Sequence[np.ndarray[Any, Any] | None]], labels: Sequence[str], heads: Sequence[str]) -> Any:
+def compose(
+    rows: Sequence[Sequence[np.ndarray[Any, Any] | None]], labels: Sequence[str], heads: Sequence[str]
+) -> Image.Image:
     """Return one picture of all, labelled.
 
     Args:
@@ -54,7 +58,7 @@ def compose(rows: Sequence[Sequence[np.ndarray[Any, Any] | None]], labels: Seque
                 pen.rectangle(((x, y), corner), outline="red")
                 pen.line(((x, y), corner), fill="red")
             else:
-                picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).convert("RGB")
+                picture = as_image(pixels).convert("RGB")
                 sheet.paste(picture.resize((width, height), Image.Resampling.NEAREST), (x, y))
     return sheet
 

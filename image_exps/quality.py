@@ -5,7 +5,7 @@ samplers are compared noise by noise. The *gain* of a correction is the base's e
 one-sided tests are corrected by Holm at 5 %, for Student's t and for sign flips.
 
 Scope: a smoothed data set of 1797 digits, d = 64, whose exact score finds a picture of the data in the end; the base is
-DDIM. Trained networks, larger pictures and the paper's own table come later.
+DDIM. Imperfect scores and a trained network are claim Q4's; other targets, bases and budgets are those of sweeps.
 """
 
 from __future__ import annotations

@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image
 
+from image_exps.pixels import as_image
 from toy.atomic import atomic
 
 __all__ = ["SHARD", "PictureFolder", "picture_name", "read_records", "read_settings"]
@@ -197,7 +197,7 @@ class PictureFolder:
         for left in path.parent.glob(f".{path.name}.*"):  # by a process that was killed: this picture is ours alone
             left.unlink(missing_ok=True)
         data = io.BytesIO()
-        Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(data, format="PNG")
+        as_image(pixels).save(data, format="PNG")
         with atomic(path) as partial:
             partial.write_bytes(data.getvalue())
 

@@ -13,8 +13,8 @@
     count = 512
     distances = ["frechet", "endpoint-rmse"]
 
-In a name of an arm ``table`` stands for each of the five baselines, and ``|`` separates values of a parameter.
-``plugins`` lists modules to import first: they may add arms, targets and distances.
+In a name of an arm ``table`` stands for each of `image_exps.arms.TABLE_BASES`, and ``|`` separates values of a
+parameter. ``plugins`` lists modules to import first: they may add arms, targets and distances.
 """
 
 from __future__ import annotations

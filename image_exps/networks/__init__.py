@@ -6,7 +6,7 @@ the bias of the time embedding, and the differences ``e_c - e_null`` lie beside 
 So stock diffusers draws from all classes, without labels and without code from here, and `network_model` and
 `pipeline_class` put the classes back.
 
-Training: ``python -m image_exps.training``; the export: ``python -m image_exps.training.export``.
+Training: ``python -m image_exps.training``; the export, with its card: ``python -m image_exps.training.publish``.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def network_model(
     dtype: torch.dtype = torch.float32,
     batch: int = 128,
 ) -> NetworkModel:
-    """Return a shipped network as a noise model, for `lml.samplers.sample` and the door of all samplers.
+    """Return a shipped network as a noise model, for `lml.samplers.sample`.
 
     Args:
         name: one of `NETWORKS`.

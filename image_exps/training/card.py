@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from image_exps.networks import NetworkModel, load_network
-from image_exps.pixels import pixels
+from image_exps.pixels import as_image, pixels
 from image_exps.training.export import FACTS
 from image_exps.training.measure import EVALUATIONS, SOLVER, Measured, draw
 from toy import Pictures
@@ -95,8 +95,7 @@ def draw_samples(folder: Path, pictures: Pictures, samples: Tensor) -> None:
         real = pictures.images[[numbers[len(numbers) * k // 8] for numbers in held for k in range(8)]]
     left, right = _sheet(drawn), _sheet(real)
     gap = np.full((len(left), left.shape[1] // 16, left.shape[2]), 255, np.uint8)
-    sheet = np.concatenate((left, gap, right), 1)
-    image = Image.fromarray(sheet if sheet.shape[2] == 3 else sheet[..., 0])
+    image = as_image(np.concatenate((left, gap, right), 1))
     image = image.resize((2 * image.width, 2 * image.height), Image.Resampling.NEAREST)
     image.save(folder / "samples.png", optimize=True)
 

@@ -1,4 +1,6 @@
-r"""Training of a noise prediction, as Ho et al. 2020 do: ``min E |eps_theta(a_t y + s_t z, t) - z|^2``.
+r"""Training of a network, as Ho et al. 2020 do: ``min E |f_theta(a_t y + s_t z, t) - u|^2``.
+
+The target ``u`` is the recipe's prediction: the noise ``z``, or the velocity ``a_t z - s_t y`` (Salimans & Ho 2022).
 
 The table of ``a_t`` and ``s_t`` is theirs too: 1000 steps, ``beta`` linear from 1e-4 to 0.02 (``vp-linear``).
 Timesteps are stratified over a batch (Kingma et al. 2021), the learning rate rises linearly over the first steps and
