@@ -271,7 +271,7 @@ def check_data(settings: Settings, dampings: Sequence[float] = DAMPINGS, large_n
         "another thing: step 13 restores the norm, which undoes exactly this factor, so that its limit is the ordinary "
         "flow and ends at the data (A3). So it does not discretise Eq. 10, and Eq. 10 does not explain it. What does "
         "carry M to the data is dX = [f X - (g^2/2) (s + M s + div M)] dt + g M^{1/2} dB, the ordinary flow with "
-        "corrected LML dynamics at each level beside it: its marginals are q_t for every lambda.",
+        "corrected LML dynamics at each level beside it: its marginals are q_t for every lambda (A4).",
         counterexample={
             "target": toy.ZOO[_TARGET].description,
             "lambda": shown[0],
