@@ -22,7 +22,12 @@ _LIBRARIES = ("torch", "numpy", "scipy", "scikit-fem")
 _TOLD = ("draw", "facts", "missing", "FIGURE")
 
 # They hold how things look and how data are kept, not what they are.
-_LOOKS = ("paper_figures/style.py", "paper_figures/figure.py", "theory_checks/plotting.py")
+_LOOKS = (
+    "paper_figures/style.py",
+    "paper_figures/layout.py",
+    "paper_figures/figure.py",
+    "theory_checks/plotting.py",
+)
 
 
 def code_version(module: str) -> str:

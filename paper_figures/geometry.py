@@ -86,8 +86,8 @@ def draw(data: Data) -> Figure:
     for kappa, eta, dashes in zip(data["mixings"], data["eta"], _LINES, strict=True):
         seen = np.where(eta > 0, eta, np.nan)
         right.loglog(data["damping"], seen, dashes, color=blue, label=rf"$\kappa=10^{{{math.log10(kappa):.0f}}}$")
-        right.loglog(data["damping"], kappa * size / data["damping"], color=LIMIT, lw=0.6, zorder=0)
-    right.plot([], [], color=LIMIT, lw=0.6, label=r"$\eta_0=\kappa\,|\epsilon|^2/\lambda$")
+        right.loglog(data["damping"], kappa * size / data["damping"], "-.", color=LIMIT, lw=0.8, zorder=0)
+    right.plot([], [], "-.", color=LIMIT, lw=0.8, label=r"$\eta_0=\kappa\,|\epsilon|^2/\lambda$")
     right.set(xlabel=r"damping $\lambda$", ylabel=r"extrapolation $\eta$", ylim=(1e-5, 1e5))
     right.set_title("strength of the extrapolation")
     right.legend(loc="upper right", bbox_to_anchor=(1.04, 1.03))
@@ -148,8 +148,8 @@ FIGURE = PaperFigure(
     length of the noise). (b) Angle between the noise and its direction, d = {d}, previous noise at {turn} degrees: it
     grows with the mixing over the damping and stays below {right} degrees (largest: {most}); at damping {lam} it is
     {diagonal} degrees at mixing {at}. (c) The same turn as an extrapolation by eta times the last change (claim K3),
-    against the damping; grey: its scale-free strength, which holds as long as the mixture hardly differs from the
-    noise; a line ends where eta would change its sign, and only the restored length keeps the step finite. Nothing here
-    is random: no intervals.""",
+    against the damping; grey dash-dotted: its scale-free strength, which holds as long as the mixture hardly differs
+    from the noise; a line ends where eta would change its sign, and only the restored length keeps the step finite.
+    Nothing here is random: no intervals.""",
     small={"count": 9},
 )

@@ -94,7 +94,7 @@ def draw(data: Data) -> Figure:
             left.plot(strength[order], predicted[order], color=colour, lw=0.9, label="its prediction")
     line = np.geomspace(least, most, 100)
     for axis in axes:
-        axis.plot(line, line, color=LIMIT, lw=0.8, label=r"$u\,|\epsilon|^2/\lambda$" if axis is left else None)
+        axis.plot(line, line, "--", color=LIMIT, lw=0.8, label=r"$u\,|\epsilon|^2/\lambda$" if axis is left else None)
         axis.axhline(math.sqrt(2), color=LIMIT, lw=0.8, ls=":")
         axis.set(xscale="log", yscale="log", xlabel=r"$u\,d/\lambda$", ylim=(1e-17, 40))
         axis.minorticks_off()

@@ -1,4 +1,4 @@
-"""A figure's files: PDF, PNG and caption, the same bytes for the same data."""
+"""A figure's files: PDF and PNG for print, PNG for a phone, and caption, the same bytes for the same data."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from paper_figures.figure import Data, PaperFigure
+from paper_figures.layout import finish, on_a_phone
 from paper_figures.style import style
 from theory_checks.ledger import Settings
 from toy.atomic import atomic
@@ -26,18 +27,23 @@ class Files:
 
     pdf: Path
     png: Path
+    phone: Path
     caption: Path
 
 
 def render(figure: PaperFigure, data: Data, settings: Settings, folder: Path) -> Files:
-    """Draw a figure of its data, fill its caption, and write all three files below ``folder``."""
+    """Draw a figure of its data, fill its caption, and write NAME.pdf, NAME.png, NAME-phone.png and NAME.txt."""
     folder.mkdir(parents=True, exist_ok=True)
     with style():
         drawn = figure.draw(data)
         pdf, png = _bytes(drawn, "pdf", _PDF), _bytes(drawn, "png", _PNG)
+        with on_a_phone():
+            drawn = figure.draw(data)
+            finish(drawn)
+            phone = _bytes(drawn, "png", _PNG)
     caption = figure.filled(data, settings)
-    files = Files(*(folder / f"{figure.name}.{ending}" for ending in ("pdf", "png", "txt")))
-    for path, content in ((files.pdf, pdf), (files.png, png), (files.caption, caption.encode())):
+    files = Files(*(folder / f"{figure.name}{ending}" for ending in (".pdf", ".png", "-phone.png", ".txt")))
+    for path, content in zip(vars(files).values(), (pdf, png, phone, caption.encode()), strict=True):
         with atomic(path) as partial:
             partial.write_bytes(content)
     return files

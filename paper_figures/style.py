@@ -1,25 +1,25 @@
-"""The look of every figure: widths of the paper's columns, embedded fonts, and a fixed colour and marker for each role.
+"""The look of every figure: embedded fonts, and a fixed colour and marker for each role.
 
 The first seven colours are those of Okabe & Ito, the others the furthest from them: under normal vision and simulated
-protanopia, deuteranopia and tritanopia any two of the twelve are as far apart as Okabe and Ito's closest two. A test
-repeats the simulation.
+protanopia, deuteranopia and tritanopia any two of the thirteen are as far apart as Okabe and Ito's closest two. A test
+repeats the simulation, and another sees that in no panel two lines differ by colour alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from cycler import cycler
-from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
+
+from paper_figures.layout import ONE_COLUMN, TWO_COLUMNS, label_panels, panels, panels_by_name
 
 __all__ = [
     "LIMIT",
@@ -31,12 +31,11 @@ __all__ = [
     "label_panels",
     "panels",
     "panels_by_name",
+    "plain_log",
     "role",
     "style",
+    "tint",
 ]
-
-#: Widths in inches.
-ONE_COLUMN, TWO_COLUMNS = 3.25, 6.75
 
 #: Lines that nothing crosses, and what is only there to guide the eye.
 LIMIT = "#8c8c8c"
@@ -44,15 +43,20 @@ LIMIT = "#8c8c8c"
 
 @dataclass(frozen=True)
 class Role:
-    """How one sampler, correction or control looks, in every figure: a colour, a marker, and its name in a legend."""
+    """How one sampler, correction or control looks, in every figure: a colour, a marker, and its name in a legend.
+
+    A variant has the colour and the marker of what it is a variant of, hollow and with a dashed line.
+    """
 
     colour: str
     marker: str
     label: str
+    variant: bool = False
 
     def line(self, **options: Any) -> dict[str, Any]:
         """Return the arguments of a line with markers."""
-        return {"color": self.colour, "marker": self.marker, "label": self.label, **options}
+        look = {"mfc": "white", "ls": "--"} if self.variant else {}
+        return {"color": self.colour, "marker": self.marker, "label": self.label, **look, **options}
 
 
 #: Samplers, corrections and controls by name.
@@ -69,6 +73,11 @@ ROLES: dict[str, Role] = {
     "random turn": Role("#4b005a", ">", "random turn"),
     "element noise": Role("#692d00", "*", "element noise"),
     "released": Role("#3c2da5", "X", "released code, float32"),
+    "tuned": Role("#e1003c", "p", "tuned"),
+}
+ROLES |= {
+    "dpm-solver-3m": replace(ROLES["dpm-solver-3"], label="DPM-Solver-3 multistep", variant=True),
+    "tuned noise": replace(ROLES["tuned"], label="noise of the tuned size", variant=True),
 }
 
 #: The readings of the paper's dynamics, and yardsticks; two of them never share a panel with a sampler of their colour.
@@ -79,7 +88,7 @@ READINGS: dict[str, str] = {
     "langevin": ROLES["unipc"].colour,
     "outer": ROLES["LML"].colour,
     "zero": ROLES["pndm"].colour,
-    "best multiple": ROLES["dpm-solver++"].colour,
+    "best multiple": ROLES["random turn"].colour,
     "best with identity": ROLES["dpm-solver-3"].colour,
     "bound": ROLES["exact"].colour,
 }
@@ -113,7 +122,7 @@ _STYLE: Any = {
     "figure.constrained_layout.w_pad": 0.03,
     "savefig.bbox": None,
     "savefig.dpi": 300,
-    "axes.prop_cycle": cycler(color=[r.colour for r in ROLES.values()]),
+    "axes.prop_cycle": cycler(color=[r.colour for r in ROLES.values() if not r.variant]),
 }
 
 
@@ -143,23 +152,10 @@ def style() -> Iterator[None]:
         yield
 
 
-def panels(
-    rows: int, columns: int, *, width: float = TWO_COLUMNS, height: float, **options: Any
-) -> tuple[Figure, np.ndarray]:
-    """Return a figure of the full width and height in inches, and the array of its axes, shape (rows, columns)."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(rows, columns, squeeze=False, **options)
-    return figure, np.asarray(axes)
-
-
-def panels_by_name(
-    layout: Any, *, width: float = TWO_COLUMNS, height: float, **options: Any
-) -> tuple[Figure, dict[str, Axes]]:
-    """Return a figure of the full width and height in inches, and its axes by the names in the rows of ``layout``."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, dict(figure.subplot_mosaic(layout, **options))
+def tint(colour: str, share: float) -> str:
+    """Return a colour mixed with white, of which it keeps this share."""
+    red, green, blue = (1 - share * (1 - part) for part in to_rgb(colour))
+    return to_hex((red, green, blue))
 
 
 def plain_log(axis: Axis, values: np.ndarray) -> None:
@@ -169,9 +165,3 @@ def plain_log(axis: Axis, values: np.ndarray) -> None:
     axis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,)))
     axis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axis.set_minor_locator(NullLocator())
-
-
-def label_panels(axes: np.ndarray | list[Axes]) -> None:
-    """Put (a), (b), .. before the titles of the axes, in the order of reading."""
-    for letter, axis in zip("abcdefghijklmnop", np.asarray(axes).ravel(), strict=False):
-        axis.set_title(f"({letter}) {axis.get_title(loc='left')}", loc="left")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -28,7 +29,7 @@ _QUARTILES = (0.5, 0.25, 0.75)
 _SHARES = {
     "LML's share of a network's evaluation": "step minus base",
     "the same, the correction alone": "LML alone",
-    "bytes moved by LML over SD 1.5's weights": "bytes",
+    "bytes moved by LML over SD 1.5's weights": "bytes moved",
 }
 
 
@@ -71,12 +72,13 @@ def draw(data: Data) -> Figure:
     """Draw the time of a step, and the shares of an evaluation below their limit."""
     figure, (axes,) = panels(1, 2, width=TWO_COLUMNS, height=2.7)
     left, right = axes
-    looks = (("DDIM's step", ROLES["ddim"]), ("the step with LML", ROLES["LML"]), ("LML alone", ROLES["extrapolation"]))
+    alone = replace(ROLES["LML"], variant=True)
+    looks = (("DDIM's step", ROLES["ddim"]), ("the step with LML", ROLES["LML"]), ("LML alone", alone))
     for k, (label, look) in enumerate(looks):
         middle, low, high = data["microseconds"][:, k].T
-        left.errorbar(data["dims"], middle, yerr=(middle - low, high - middle), color=look.colour, marker=look.marker,
-                      label=label)  # fmt: skip
+        left.errorbar(data["dims"], middle, yerr=(middle - low, high - middle), **look.line(label=label))
     left.set(xscale="log", yscale="log", xlabel="dimension $d$", ylabel="microseconds, without a network")
+    left.minorticks_off()
     left.set_title("a step at batch 1")
     left.legend(loc="upper left")
     values = [100 * read(data, name)[0] for name in _SHARES]

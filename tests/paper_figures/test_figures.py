@@ -1,21 +1,27 @@
 """Every figure on small data: files, captions, cache, fonts, and the command."""
 
 import ast
+import math
 import re
 import string
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
+from matplotlib.container import ErrorbarContainer
+from matplotlib.lines import Line2D
 from PIL import Image
 
 from paper_figures import cache, code_version, sweeps
 from paper_figures.__main__ import main
 from paper_figures.figure import NAMES, PaperFigure, find, typed_numbers
+from paper_figures.layout import ONE_COLUMN, TWO_COLUMNS, on_a_phone
 from paper_figures.render import render
-from paper_figures.style import TWO_COLUMNS, panels, style
+from paper_figures.style import panels, style
 from theory_checks.ledger import Settings
 
 SETTINGS = Settings(seed=3)
@@ -52,15 +58,16 @@ def counting(figure, calls):
 def test_figure_has_print_screen_and_a_caption_of_its_data(name, small, tmp_path):
     figure, data = find(name), small(name)
     files = render(figure, data, SETTINGS, tmp_path)
-    with Image.open(files.png) as image:
-        width, height = image.size
-        dpi = image.info["dpi"][0]
-        pixels = np.asarray(image.convert("L"))
-    assert width / dpi == pytest.approx(TWO_COLUMNS, abs=0.01)
-    assert 1 < height / dpi < 9.5  # a page
-    assert pixels.std() > 5  # not blank
-    edge = np.concatenate((pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]))
-    assert edge.min() == 255  # nothing is cut
+    for path, wide, highest in ((files.png, TWO_COLUMNS, 9.5), (files.phone, ONE_COLUMN, math.inf)):  # a page; a scroll
+        with Image.open(path) as image:
+            width, height = image.size
+            dpi = image.info["dpi"][0]
+            pixels = np.asarray(image.convert("L"))
+        assert width / dpi == pytest.approx(wide, abs=0.01)
+        assert 1 < height / dpi < highest
+        assert pixels.std() > 5  # not blank
+        edge = np.concatenate((pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]))
+        assert edge.min() == 255  # nothing is cut
     caption = files.caption.read_text(encoding="utf-8")
     assert f"python -m paper_figures {name} --profile quick --seed 3" in caption
     assert "{" not in caption
@@ -98,7 +105,7 @@ def said(name, small, pattern):
 def test_schematic_says_the_medians_that_it_draws(small):
     data = small("schematic")
     at = list(data["counts"]).index(data["steps"])
-    assert said("schematic", small, r"LML (\S+ \[.*?\])\.") == pytest.approx(data["error: LML"][at, :3], abs=5e-4)
+    assert said("schematic", small, r"LML (\S+ \[.*?\]), DPM") == pytest.approx(data["error: LML"][at, :3], abs=5e-4)
     assert said("schematic", small, r"(n = \d+) noises") == [data["n"]] == [find("schematic").small["count"]]
 
 
@@ -147,11 +154,30 @@ def test_fonts_are_embedded_in_the_pdf(name, small, tmp_path):
 @pytest.mark.parametrize("name", DRAWN)
 def test_texts_are_seven_points_or_more_at_print_size(name, small):
     figure, data = find(name), small(name)
+    for layout, width in ((nullcontext, TWO_COLUMNS), (on_a_phone, ONE_COLUMN)):
+        with style(), layout():
+            drawn = figure.draw(data)
+            texts = [t for t in drawn.findobj(lambda o: hasattr(o, "get_fontsize")) if t.get_text().strip()]
+        assert min(t.get_fontsize() for t in texts) >= 7
+        assert drawn.get_size_inches()[0] == width
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_no_two_lines_of_a_panel_differ_by_colour_alone(name, small):
     with style():
-        drawn = figure.draw(data)
-        texts = [t for t in drawn.findobj(lambda o: hasattr(o, "get_fontsize")) if t.get_text().strip()]
-    assert min(t.get_fontsize() for t in texts) >= 7
-    assert drawn.get_size_inches()[0] == TWO_COLUMNS
+        drawn = find(name).draw(small(name))
+    for axis in drawn.axes:
+        looks = [_without_colour(handle) for handle in axis.get_legend_handles_labels()[0]]
+        looks = [look for look in looks if look is not None]
+        assert len(set(looks)) == len(looks), axis.get_title(loc="left")
+
+
+def _without_colour(handle):
+    line = handle.lines[0] if isinstance(handle, ErrorbarContainer) else handle
+    if not isinstance(line, Line2D):
+        return None  # a surface
+    filled = line.get_markerfacecolor() not in ("white", "none")
+    return line.get_marker(), str(line._unscaled_dash_pattern), line.get_linewidth() > 3, filled
 
 
 def test_second_run_computes_nothing(tmp_path):
@@ -222,7 +248,13 @@ def test_command_draws_and_then_only_draws(tmp_path):
     assert first.exit_code == second.exit_code == 0
     assert "data computed" in first.output
     assert "data kept from before" in second.output
-    assert {p.name for p in tmp_path.iterdir()} == {"geometry.pdf", "geometry.png", "geometry.txt", "data"}
+    assert {p.name for p in tmp_path.iterdir()} == {
+        "geometry.pdf",
+        "geometry.png",
+        "geometry-phone.png",
+        "geometry.txt",
+        "data",
+    }
 
 
 def test_a_figure_that_fails_does_not_take_the_others_with_it(tmp_path, monkeypatch):
@@ -270,6 +302,14 @@ def test_what_cannot_be_drawn_is_left_out_and_said(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(("name", "count"), [("quality", 2048), ("ablations", 2048), ("quality_networks", 256)])
+def test_sweeps_that_are_shipped_are_drawn(name, count):
+    figure = find(name)
+    data = figure.compute(Settings())
+    assert data.get("shipped", True)
+    assert set(data["rows: count"]) == {count}
+
+
 def test_shipped_rows_serve_where_they_are_complete(tmp_path, monkeypatch):
     grid = {
         "name": "t",
@@ -284,6 +324,9 @@ def test_shipped_rows_serve_where_they_are_complete(tmp_path, monkeypatch):
     frame.to_parquet(path)
     monkeypatch.setattr(sweeps, "shipped", lambda: (path,))
     assert sweeps.rows_of(grid)["rows: value"].tolist() == [7.0]
+    wider = frame.assign(evaluations=7.0)
+    pd.concat((frame, wider)).to_parquet(path)
+    assert sweeps.rows_of(grid)["rows: evaluations"].tolist() == [5]  # what was not asked for stays out
     grid["part"][0]["evaluations"] = [6]
     there = sweeps.rows_of(grid)
     assert not there["shipped"]

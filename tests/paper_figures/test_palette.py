@@ -7,6 +7,8 @@ import pytest
 
 from paper_figures.style import READINGS, ROLES, role
 
+FAMILIES = {name: r for name, r in ROLES.items() if not r.variant}
+
 # Linear RGB to linear RGB at full severity: Machado, Oliveira & Fernandes 2009, Table 1.
 VISION = {
     "normal": np.eye(3),
@@ -43,16 +45,20 @@ def least_distance(colours, vision):
 @pytest.mark.parametrize("vision", VISION)
 def test_colours_are_as_distinct_as_those_of_okabe_and_ito(vision):
     worst = min(least_distance(OKABE_ITO, v) for v in VISION)
-    assert least_distance([r.colour for r in ROLES.values()], vision) >= worst
+    assert least_distance([r.colour for r in FAMILIES.values()], vision) >= worst
 
 
 def test_two_colours_that_deuteranopes_confuse_are_found_close():
     assert least_distance(("#7f7f00", "#b26b00"), "normal") > 2 * least_distance(("#7f7f00", "#b26b00"), "deuteranopia")
 
 
-def test_no_two_roles_share_a_marker_or_a_colour():
-    assert len({r.marker for r in ROLES.values()}) == len(ROLES)
-    assert len({r.colour for r in ROLES.values()}) == len(ROLES)
+def test_no_two_roles_share_a_marker_or_a_colour_but_a_variant_is_its_family_hollow_and_dashed():
+    assert len({r.marker for r in FAMILIES.values()}) == len(FAMILIES)
+    assert len({r.colour for r in FAMILIES.values()}) == len(FAMILIES)
+    looks = {(r.colour, r.marker, r.variant) for r in ROLES.values()}
+    assert len(looks) == len(ROLES)
+    for r in ROLES.values():
+        assert (r.line().get("mfc"), r.line().get("ls")) == (("white", "--") if r.variant else (None, None))
 
 
 def test_readings_are_distinct_where_they_share_a_panel():
@@ -63,6 +69,7 @@ def test_readings_are_distinct_where_they_share_a_panel():
 
 def test_role_of_a_variant_is_that_of_its_family():
     assert role("dpm-solver++-2m") is ROLES["dpm-solver++"]
+    assert role("dpm-solver-3m") is ROLES["dpm-solver-3m"]
     assert role("lml") is ROLES["LML"]
     assert role("element noise 20%") is ROLES["element noise"]
     with pytest.raises(ValueError, match=r"name must begin with one of exact, LML, .*, got 'euler'"):

@@ -1,0 +1,186 @@
+"""How the panels of a figure are arranged: side by side in print, in one column on a phone.
+
+A figure asks for its panels by rows and columns and draws into them. In print they stand so. On a phone, whose width
+is that of a column of print, as many stand side by side as keep the width that they have in print: mostly one. A text
+of 8 points is then 13 pixels high on a screen that is 390 wide.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Literal
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.legend import Legend
+
+__all__ = ["ONE_COLUMN", "TWO_COLUMNS", "Page", "finish", "label_panels", "on_a_phone", "panels", "panels_by_name"]
+
+#: Widths in inches.
+ONE_COLUMN, TWO_COLUMNS = 3.25, 6.75
+
+Share = bool | Literal["none", "all", "row", "col"]
+
+# Of a panel that is stacked: no higher than this share of its width, or two would not fit on a screen.
+_HIGHEST = 0.85
+
+_phone: ContextVar[bool] = ContextVar("phone", default=False)
+
+
+class Page(Figure):
+    """A figure that knows which panels stand in a row and in a column in print.
+
+    Attributes:
+        printed: the axes of a grid, (rows, columns); empty for panels by name.
+        across: how many panels stand side by side now.
+    """
+
+    printed: np.ndarray
+    across: int
+
+    def legend(self, *args: Any, **options: Any) -> Legend:
+        """Return a legend of the whole figure; on a phone of no more columns than fit, and the figure higher by it."""
+        legend = super().legend(*args, **options)
+        if not _phone.get():
+            return legend
+        columns = options.pop("ncols", 1)
+        while (box := legend.get_window_extent()).width > self.bbox.width and columns > 1:
+            columns -= 1
+            legend.remove()
+            legend = super().legend(*args, ncols=columns, **options)
+        self.set_figheight(self.get_figheight() + float(box.height) / self.dpi)
+        return legend
+
+
+@contextmanager
+def on_a_phone() -> Iterator[None]:
+    """Arrange the panels of a block for a phone."""
+    token = _phone.set(True)
+    try:
+        yield
+    finally:
+        _phone.reset(token)
+
+
+def panels(
+    rows: int,
+    columns: int,
+    *,
+    width: float = TWO_COLUMNS,
+    height: float,
+    sharex: Share = False,
+    sharey: Share = False,
+    by_column: bool = False,
+    count: int | None = None,
+) -> tuple[Page, np.ndarray]:
+    """Return a figure and the array of its axes, (rows, columns), wherever they stand.
+
+    Args:
+        rows: in print.
+        columns: in print.
+        width: in inches, in print.
+        height: in inches, in print; on a phone it follows from the shape of a panel.
+        sharex: as of `matplotlib.figure.Figure.subplots`, of the rows and columns in print.
+        sharey: the same.
+        by_column: on a phone a column of print is read to its end before the next.
+        count: of panels, if they do not fill the last row; in the place of the others is None.
+    """
+    count = rows * columns if count is None else count
+    phone = _phone.get()
+    across = max(1, round(columns * ONE_COLUMN / width)) if phone else columns
+    down = math.ceil(count / across)
+    own = ONE_COLUMN / across
+    highest = min(height / rows * own / (width / columns), _HIGHEST * own)
+    figure = _page(ONE_COLUMN, down * highest) if phone else _page(width, height)
+    places = figure.subplots(down, across, squeeze=False).ravel()
+    for spare in places[count:]:
+        spare.remove()
+    flat = np.full(rows * columns, None, dtype=object)
+    flat[:count] = places[:count]
+    axes = flat.reshape(columns, rows).T if phone and by_column else flat.reshape(rows, columns)
+    _share(axes, sharex, "x")
+    _share(axes, sharey, "y")
+    figure.printed, figure.across = axes, across
+    if not phone:
+        _hide_inner(figure, sharex, sharey)
+    return figure, axes
+
+
+def panels_by_name(
+    layout: Sequence[Sequence[str]], *, width: float = TWO_COLUMNS, height: float
+) -> tuple[Page, dict[str, Axes]]:
+    """Return a figure and its axes by the names in the rows of ``layout``; on a phone they are stacked."""
+    if not _phone.get():
+        figure = _page(width, height)
+        axes = dict(figure.subplot_mosaic([list(row) for row in layout]))
+    else:
+        names = list(dict.fromkeys(name for row in layout for name in row))
+        figure = _page(ONE_COLUMN, len(names) * min(height / len(layout), _HIGHEST * ONE_COLUMN))
+        axes = dict(figure.subplot_mosaic([[name] for name in names]))
+    figure.printed, figure.across = np.empty((0, 0), dtype=object), 1
+    return figure, axes
+
+
+def label_panels(axes: np.ndarray | Sequence[Axes]) -> None:
+    """Put (a), (b), .. before the titles of the axes, in the order of reading."""
+    for letter, axis in zip("abcdefghijklmnopqrstuvwxyz", np.asarray(axes).ravel(), strict=False):
+        axis.set_title(f"({letter}) {axis.get_title(loc='left')}", loc="left")
+
+
+def finish(figure: Figure) -> None:
+    """Complete what was drawn for a phone: panels that share a label in print get their own."""
+    if isinstance(figure, Page) and _phone.get():
+        _label_axes(figure)
+
+
+def _page(width: float, height: float) -> Page:
+    figure = Page(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _share(axes: np.ndarray, share: Share, which: Literal["x", "y"]) -> None:
+    groups = {"row": list(axes), "col": list(axes.T), "all": [axes.ravel()], True: [axes.ravel()]}.get(share, [])
+    for first, *others in groups:
+        for axis in others:
+            if axis is not None:
+                getattr(axis, f"share{which}")(first)
+
+
+def _hide_inner(figure: Page, sharex: Share, sharey: Share) -> None:
+    """Leave the numbers of shared axes where the lowest panel of a column and the first of a row have them."""
+    for i, row in enumerate(figure.printed):
+        for j, axis in enumerate(row):
+            if axis is not None:
+                lowest = not any(below is not None for below in figure.printed[i + 1 :, j])
+                axis.tick_params(labelbottom=not sharex or lowest, labelleft=not sharey or j == 0)
+
+
+def _label_axes(figure: Page) -> None:
+    """Give each panel the label that its row or column shares in print; of several side by side, the outer ones."""
+    taken = {_place(axis) for axis in figure.printed.ravel() if axis is not None}
+    for row in figure.printed:
+        for j, axis in enumerate(row):
+            if axis is None or not axis.axison:
+                continue
+            place, alone = _place(axis), figure.across == 1
+            lowest = [other for other in figure.printed[:, j] if other is not None][-1]
+            if axis.get_shared_y_axes().joined(axis, row[0]):
+                outer = alone or place[1] == 0
+                axis.set_ylabel((axis.get_ylabel() or row[0].get_ylabel()) if outer else "")
+                axis.tick_params(labelleft=outer)
+            if axis.get_shared_x_axes().joined(axis, lowest):
+                outer = alone or (place[0] + 1, place[1]) not in taken
+                axis.set_xlabel((axis.get_xlabel() or lowest.get_xlabel()) if outer else "")
+                axis.tick_params(labelbottom=outer)
+
+
+def _place(axis: Axes) -> tuple[int, int]:
+    spec = axis.get_subplotspec()
+    assert spec is not None
+    return spec.rowspan.start, spec.colspan.start
