@@ -1,33 +1,46 @@
-"""Quality against evaluations: five baselines, LML on each and its controls, with intervals (the paper's Figure 6)."""
+"""Quality against evaluations: baselines, LML on each, its controls, and the tuned setting (the paper's Figure 6)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
 
 from image_exps.arms import TABLE_BASES
+from image_exps.search.frozen import TUNED
+from lml.tuned import TUNED_EVALUATIONS
 from paper_figures import sweeps
 from paper_figures.figure import Data, PaperFigure
-from paper_figures.style import LIMIT, ROLES, TWO_COLUMNS, Role, label_panels, panels, plain_log, role
+from paper_figures.style import LIMIT, ROLES, Role, label_panels, panels, plain_log, role
 from theory_checks.ledger import Settings
 
-_DISTANCES = {"frechet": "Frechet distance", "endpoint-rmse": "distance to the flow's end"}
-_COLUMNS = 3
+__all__ = ["ON_DDIM", "TUNED_ARMS"]
 
-# What is done to a base, in the order of drawing, and how it looks.
-ARMS: dict[str, Role] = {
-    "extrapolation": ROLES["extrapolation"],
-    "norm-only": ROLES["norm only"],
-    "noise": ROLES["element noise"],
-    "released-float32": ROLES["released"],
-    "lml": ROLES["LML"],
+_DISTANCES = {"frechet": "Frechet distance", "endpoint-rmse": "distance to the flow's end"}
+
+# The highest value of the panels of a distance: of DDIM's, and of the baselines', whose singlestep solver goes far.
+_TOPS = {"frechet": (2.5, 3.0), "endpoint-rmse": (0.4, 1.6)}
+
+#: What is done to DDIM, and how it looks; `image_exps.arms` has these arms.
+ON_DDIM: dict[str, Role] = {
+    "ddim": ROLES["ddim"],
+    "ddim/noise": ROLES["element noise"],
+    "ddim/released-float32": ROLES["released"],
+    "ddim/norm-only": ROLES["norm only"],
+    "ddim/extrapolation": ROLES["extrapolation"],
+    "ddim/lml": replace(ROLES["LML"], label="LML on DDIM"),
 }
+
+#: The setting that the search froze, and noise of the size of its change.
+TUNED_ARMS: dict[str, Role] = {f"{TUNED}-noise": ROLES["tuned noise"], TUNED: ROLES["tuned"]}
+
+# The arms of a panel at one budget stand side by side within this share of the way to the next.
+_SPREAD = 0.72
 
 
 def compute(
@@ -35,112 +48,136 @@ def compute(
     *,
     target: str = "digits",
     bases: Sequence[str] = TABLE_BASES,
-    evaluations: Sequence[int] = (5, 7, 10, 20, 50),
+    evaluations: Sequence[int] = (5, 6, 8, 10, 20, 50),
     count: int | None = None,
     use_shipped: bool = True,
 ) -> Data:
     """Return the rows of a small grid in the form of the paper's Table 1, or those that a large one left."""
-    part = {
+    shared = {
         "targets": [target],
-        "arms": [name if c is None else f"{name}/{c}" for name in bases for c in (None, *ARMS)],
-        "evaluations": list(evaluations),
         "seeds": [settings.seed],
         "count": count or settings.pick(512, 4096),
         "distances": list(_DISTANCES),
     }
-    grid = {"name": "quality", "repeats": settings.pick(100, 400), "part": [part]}
-    return {**sweeps.rows_of(grid, use_shipped=use_shipped), "bases": np.array(bases)}
+    arms = list(dict.fromkeys([*ON_DDIM, *bases, *(f"{name}/lml" for name in bases)]))
+    few = [n for n in evaluations if n in TUNED_EVALUATIONS]
+    part = [
+        {**shared, "arms": arms, "evaluations": list(evaluations)},
+        {**shared, "arms": list(TUNED_ARMS), "evaluations": few},
+    ]
+    grid = {"name": "quality", "repeats": settings.pick(100, 400), "part": part if few else part[:1]}
+    rows = sweeps.rows_of(grid, use_shipped=use_shipped)
+    return {**rows, "bases": np.array(bases)}
 
 
 def draw(data: Data) -> Figure:
-    """Draw a block of panels for each distance, a panel for each base; arms stand side by side at each budget."""
+    """Draw a column for each distance; rows: what is done to DDIM, all baselines, and LML on each over its base."""
     rows = sweeps.table(data)
-    blocks = [(label, rows[rows["distance"] == distance]) for distance, label in _DISTANCES.items()]
-    return draw_blocks(blocks, [str(name) for name in data["bases"]])
-
-
-def draw_blocks(blocks: Sequence[tuple[str, pd.DataFrame]], bases: Sequence[str]) -> Figure:
-    """Draw a block of panels for each label with its rows, a panel for each base."""
-    lines, count = -(-len(bases) // _COLUMNS), min(_COLUMNS, len(bases))
-    height = len(blocks) * lines * 1.65 + 0.6
-    figure, axes = panels(len(blocks) * lines, count, width=TWO_COLUMNS, height=height, sharex=True)
-    used = []
-    for block, (label, chosen) in enumerate(blocks):
-        for axis, base in zip(axes[block * lines : (block + 1) * lines].ravel(), bases, strict=False):
-            _draw_panel(axis, chosen[chosen["base"] == base], role(base))
-            axis.set_title(f"{role(base).label}{' multistep' if base.endswith('3m') else ''}")
-            used.append(axis)
-        for axis in axes[block * lines : (block + 1) * lines, 0]:
-            axis.set_ylabel(label)
-    for axis in axes[-1]:
+    bases = [str(name) for name in data["bases"]]
+    budgets = np.unique(rows["evaluations"])
+    baselines = {**{name: role(name) for name in bases}, "ddim/lml": ON_DDIM["ddim/lml"], **TUNED_ARMS}
+    figure, axes = panels(3, 2, height=6.6)
+    for j, (distance, label) in enumerate(_DISTANCES.items()):
+        own = rows[rows["distance"] == distance]
+        for axis, arms, title, top in (
+            (axes[0, j], ON_DDIM, "DDIM, LML and its controls", _TOPS[distance][0]),
+            (axes[1, j], baselines, "baselines, LML and tuned", _TOPS[distance][1]),
+        ):
+            curves = {name: sweeps.curve(own[own["arm"] == name]) for name in arms}
+            _draw_arms(axis, curves, arms, budgets, top=top)
+            _draw_floor(axis, own)
+            axis.set(ylabel=label)
+            axis.set_title(title)
+        _draw_ratios(axes[2, j], own, bases, budgets)
+        axes[2, j].set_ylabel(f"ratio of {'Frechet ' if distance == 'frechet' else ''}distances")
+        axes[2, j].set_title("LML over its base: below one it helps")
+    for axis in axes.ravel():
+        axis.set_xticks(range(len(budgets)), [f"{n:.0f}" for n in budgets])
         axis.set_xlabel("evaluations")
-    label_panels(used)
-    figure.legend(*used[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, columnspacing=1.2)
+    axes[0, 0].legend(loc="upper right", borderaxespad=0)
+    handles, labels = axes[1, 1].get_legend_handles_labels()
+    known = axes[0, 0].get_legend_handles_labels()[1]
+    new = [(h, text) for h, text in zip(handles, labels, strict=True) if text not in known]
+    axes[1, 1].legend(*zip(*new, strict=True), loc="lower left", borderaxespad=0)
+    axes[2, 1].legend(loc="upper left", borderaxespad=0)
+    label_panels(axes)
     return figure
 
 
-def _draw_panel(axis: Axes, rows: pd.DataFrame, base: Role) -> None:
-    """Draw one base, LML on it and the controls; the range is that of the first two, others may leave it."""
-    shown = rows[rows["correction"].isin(("none", "lml"))]
-    floor = rows["floor"].mean()
-    values = np.array([*shown["value"], *([floor] if np.isfinite(floor) else [])])
-    least, most = 0.6 * np.nanmin(values), 2.2 * np.nanmax(values)
-    for k, (correction, look) in enumerate((("none", base), *ARMS.items())):
-        own = rows[rows["correction"] == correction]
-        if own.empty:
-            continue
-        found = sweeps.curve(own)
-        x = found.x * _drawn_apart(rows["evaluations"]) ** (k - len(ARMS) / 2)
-        main = correction in ("none", "lml")
-        inside = ~(found.value > most)
-        low = np.maximum(found.low, 0.5 * least)  # below zero, a logarithmic axis has no end of a bar
+def _draw_arms(
+    axis: Axes, curves: Mapping[str, sweeps.Curve], looks: Mapping[str, Role], budgets: np.ndarray, *, top: float
+) -> None:
+    """Draw arms side by side at each budget; a value above ``top`` is written there."""
+    for k, (name, found) in enumerate(curves.items()):
+        x = _places(found.x, budgets, k, len(curves))
+        inside = found.value <= top
+        low = np.maximum(found.low, 0.3 * found.value)  # below zero, a logarithmic axis has no end of a bar
         bars = np.stack((found.value - low, found.high - found.value))
-        axis.errorbar(x[inside], found.value[inside], yerr=np.abs(bars[:, inside]), lw=1.2 if main else 0.7, ms=3,
-                      color=look.colour, marker=look.marker, zorder=3 if main else 2,
-                      label="base" if correction == "none" else look.label)  # fmt: skip
-        axis.plot(x[~inside], np.full((~inside).sum(), 0.88 * most), color=look.colour, marker=look.marker, ls="none",
-                  mfc="none", ms=4)  # fmt: skip
-    if np.isfinite(floor):
-        axis.axhspan(rows["floor_low"].mean(), rows["floor_high"].mean(), color=LIMIT, alpha=0.25, lw=0)
-        axis.axhline(floor, color=LIMIT, lw=0.8, ls=":", label="exact samples")
-    axis.set(xscale="log", yscale="log", ylim=(least, most))
-    ticks = sorted({int(n) for n in rows["evaluations"]} & {5, 10, 20, 50, 100})
-    axis.set_xticks(ticks, [str(n) for n in ticks])
-    axis.xaxis.set_minor_locator(NullLocator())
-    plain_log(axis.yaxis, np.array((least, most)))
+        axis.errorbar(x[inside], found.value[inside], yerr=bars[:, inside], elinewidth=0.8,
+                      **looks[name].line(lw=0.6, ms=3.5))  # fmt: skip
+        for place, value in zip(x[~inside], found.value[~inside], strict=True):
+            axis.annotate(f"{value:.2g}", (place, top), (0, -14), textcoords="offset points", ha="center", va="center",
+                          fontsize=7, color=looks[name].colour,
+                          arrowprops={"arrowstyle": "->", "color": looks[name].colour, "shrinkB": 0})  # fmt: skip
+    axis.set(yscale="log", ylim=(0.7 * min(found.value.min() for found in curves.values()), top))
+    plain_log(axis.yaxis, np.array(axis.get_ylim()))
 
 
-def _drawn_apart(evaluations: pd.Series) -> float:
-    """Return the ratio of neighbouring arms' places, which keeps the arms of neighbouring budgets apart."""
-    budgets = np.array(sorted(set(evaluations)))
-    nearest = float((budgets[1:] / budgets[:-1]).min()) if len(budgets) > 1 else 2.0
-    return min(1.035, float(nearest ** (1 / (len(ARMS) + 2))))
+def _draw_floor(axis: Axes, rows: pd.DataFrame) -> None:
+    axis.axhspan(rows["floor_low"].mean(), rows["floor_high"].mean(), color=LIMIT, alpha=0.25, lw=0)
+    axis.axhline(rows["floor"].mean(), color=LIMIT, lw=0.8, ls=":", label="exact samples")
+
+
+def _draw_ratios(axis: Axes, rows: pd.DataFrame, bases: Sequence[str], budgets: np.ndarray) -> None:
+    """Draw LML's value over its base's, with the interval of a quotient of independent figures."""
+    for k, name in enumerate(bases):
+        plain, turned = (sweeps.curve(rows[rows["arm"] == arm]) for arm in (name, f"{name}/lml"))
+        ratio = turned.value / plain.value
+        bars = [
+            ratio * np.hypot(above / turned.value, below / plain.value)
+            for above, below in ((turned.bars[0], plain.bars[1]), (turned.bars[1], plain.bars[0]))
+        ]
+        bars[0] = np.minimum(bars[0], 0.7 * ratio)
+        axis.errorbar(_places(plain.x, budgets, k, len(bases)), ratio, yerr=bars, elinewidth=0.8,
+                      **role(name).line(lw=0.6, ms=3.5))  # fmt: skip
+    axis.axhline(1, color=LIMIT, lw=0.8)
+    axis.set_yscale("log")
+    plain_log(axis.yaxis, np.array(axis.get_ylim()))
+
+
+def _places(evaluations: np.ndarray, budgets: np.ndarray, k: int, count: int) -> np.ndarray:
+    """Return where the k-th of ``count`` arms stands at its budgets, which are a unit apart."""
+    at = np.searchsorted(budgets, evaluations).astype(np.float64)
+    return np.asarray(at + _SPREAD * ((k + 0.5) / count - 0.5))
 
 
 def facts(data: Data) -> Mapping[str, str]:
     """Return what the caption says in numbers."""
     rows = sweeps.table(data)
     few = rows["evaluations"].min()
-    at = rows[(rows["evaluations"] == few) & (rows["base"] == rows["base"].iloc[0])]
 
-    def said(correction: str, distance: str) -> str:
-        one = at[(at["correction"] == correction) & (at["distance"] == distance)]
-        found = sweeps.curve(one)
+    def said(arm: str, distance: str) -> str:
+        at = (rows["arm"] == arm) & (rows["distance"] == distance) & (rows["evaluations"] == few)
+        if not at.any():
+            return "not known"
+        found = sweeps.curve(rows[at])
         return f"{found.value[0]:.3g} [{found.low[0]:.3g}, {found.high[0]:.3g}]"
 
-    names = {"none": "base", "lml": "lml", "noise": "noise"}
-    values = {f"{n}_{d[0]}": said(c, d) for c, n in names.items() for d in _DISTANCES}
+    against, tuned = TUNED_ARMS
+    names = {"ddim": "base", "ddim/lml": "lml", "ddim/noise": "noise", tuned: "tuned", against: "against"}
+    values = {f"{n}_{d[0]}": said(arm, d) for arm, n in names.items() for d in _DISTANCES}
     floor = rows[rows["distance"] == "frechet"]
+    ends = rows[rows["distance"] == "endpoint-rmse"]
     return {
         **values,
         "target": str(rows["target"].iloc[0]),
         "n": f"{rows['count'].iloc[0]:.0f}",
         "level": f"{sweeps.LEVEL:.0%}",
         "seeds": f"{rows['seed'].nunique()}",
-        "lost": f"{int((rows['value'].isna() & (rows['distance'] == 'frechet')).sum())}",
         "few": f"{few:.0f}",
-        "first": role(str(rows["base"].iloc[0])).label,
         "floor": f"{floor['floor'].mean():.3g} [{floor['floor_low'].mean():.3g}, {floor['floor_high'].mean():.3g}]",
+        "ends": f"{ends['floor'].mean():.1g}",
+        "budgets": ", ".join(str(n) for n in TUNED_EVALUATIONS),
         "source": "a sweep that is shipped" if bool(data["shipped"]) else "a small grid that this command ran",
     }
 
@@ -156,15 +193,18 @@ FIGURE = PaperFigure(
     draw=draw,
     facts=facts,
     inputs=_inputs,
-    caption="""Quality against evaluations of the network, in the place of the paper's Figure 6: on target {target} with
-    its exact score, every baseline as published, LML on it with the defaults of the schedulers, and the controls that
-    could have the same effect: extrapolation without the restored norm, its change of norm only, noise on every element
-    of the size of LML's own change, and the published code in float32 at mixing zero. Upper half: Frechet distance to
-    the exact moments; lower half: root mean square distance to where the exact flow ends from the same noise. n = {n}
-    samples, seeds: {seeds}, {source}; bars: {level} bootstrap intervals; hollow: beyond the panel; {lost} settings of
-    the published code with samples that are not finite are left out; grey: as many exact samples (Frechet distance
-    {floor}), in the lower half the error of the flow's ends themselves. {first} in {few} evaluations, Frechet distance:
-    base {base_f}, LML {lml_f}, noise {noise_f}; distance to the flow's end: base {base_e}, LML {lml_e}, noise
-    {noise_e}.""",
+    caption="""Quality against evaluations of the network, in the place of the paper's Figure 6: target {target}, exact
+    score. Left: Frechet distance to the exact moments; right: root mean square distance to where the exact flow ends
+    from the same noise. (a, b) DDIM, LML on it with the defaults of the scheduler, and the controls that could have the
+    same effect: noise on every element of the size of LML's own change, the published code in float32 at mixing zero,
+    LML's change of norm only, extrapolation without the restored norm. (c, d) The baselines as published, LML on DDIM,
+    and the tuned setting, a turn away from all past noises with weights and levels learned on other targets, with noise
+    of the size of its change; it exists for {budgets} evaluations. A number with an arrow: beyond the panel. (e, f) LML
+    with its defaults on each baseline, over that baseline. n = {n} samples, seeds: {seeds}, {source}; bars: {level}
+    bootstrap intervals, of the quotients as if both were independent; they share their noises. Grey: as many exact
+    samples (Frechet distance {floor}), right the error of the flow's ends themselves ({ends}). In {few} evaluations of
+    DDIM, Frechet distance: base {base_f}, LML {lml_f}, noise {noise_f}, tuned {tuned_f}, noise of its size {against_f};
+    distance to the flow's end: base {base_e}, LML {lml_e}, noise {noise_e}, tuned {tuned_e}, noise of its size
+    {against_e}.""",
     small={"bases": ("ddim",), "evaluations": (5, 6), "count": 80, "use_shipped": False},
 )

@@ -60,7 +60,7 @@ def rows_of(grid: Mapping[str, Any], *, use_shipped: bool = True) -> dict[str, n
     """Return rows for the cells of a grid, as arrays under ``rows: column``, and whether they were shipped.
 
     Shipped rows serve if they have every arm, distance and number of evaluations that the grid names of a target and
-    model, of whatever number of samples and seeds; all of them are then returned.
+    model, of whatever number of samples and seeds.
     """
     cells = parse_grid(grid).cells
     found = _from_shipped(cells) if use_shipped else None
@@ -96,14 +96,9 @@ def _from_shipped(cells: Sequence[Cell]) -> pd.DataFrame | None:
     if not frames:
         return None
     frame = pd.concat(frames, ignore_index=True)
-    worlds = {(c.target, c.model) for c in cells}
-    arms, distances = {c.arm for c in cells}, {d for c in cells for d in c.distances}
-    of_worlds = np.array([pair in worlds for pair in zip(frame["target"], frame["model"], strict=True)])
-    frame = frame[of_worlds & frame["arm"].isin(arms) & frame["distance"].isin(distances)]
-    frame = unique(frame)
-    there = set(zip(*(frame[c] for c in ("target", "model", "arm", "evaluations", "distance")), strict=True))
     wanted = {(c.target, c.model, c.arm, c.evaluations, d) for c in cells for d in c.distances}
-    return frame if wanted <= there else None
+    rows = list(zip(*(frame[c] for c in ("target", "model", "arm", "evaluations", "distance")), strict=True))
+    return unique(frame[[row in wanted for row in rows]]) if wanted <= set(rows) else None
 
 
 def unique(rows: pd.DataFrame) -> pd.DataFrame:
