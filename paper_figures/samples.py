@@ -11,24 +11,28 @@ from matplotlib.figure import Figure
 from image_exps.arms import arm
 from image_exps.endpoints import reference, rms
 from image_exps.pixels import pixels
+from image_exps.search.frozen import TUNED
 from image_exps.seeds import starting_noise
 from image_exps.sweep_models import world
 from lml.samplers import sample
 from paper_figures.figure import Data, PaperFigure
-from paper_figures.style import TWO_COLUMNS, panels
+from paper_figures.style import panels
 from theory_checks.ledger import Settings
 from theory_checks.progress import track
 
-#: Title and arm of each row, the exact flow last.
+#: Title and arm of each row; the first is the exact flow.
 _ROWS = {
     "DDIM": "ddim",
+    "element noise on DDIM": "ddim/noise",
     "LML on DDIM": "ddim/lml",
-    "extrapolation": "ddim/extrapolation",
-    "random turn": "ddim/random-turn",
-    "element noise": "ddim/noise",
+    "extrapolation only": "ddim/extrapolation",
+    "tuned": TUNED,
     "DPM-Solver++": "dpm-solver++",
-    "LML on it": "dpm-solver++/lml",
+    "LML on DPM-Solver++": "dpm-solver++/lml",
 }
+
+#: A column of strips: target, model and evaluations.
+Column = tuple[str, str, int]
 
 # Steps of third order to the end of the flow: its error is far below what a picture shows.
 _REFERENCE_STEPS = 50
@@ -37,34 +41,31 @@ _REFERENCE_STEPS = 50
 def compute(
     settings: Settings,
     *,
-    target: str = "emoji",
-    model: str = "exact",
+    columns: Sequence[Column] = (("emoji", "exact", 5), ("emoji", "exact", 10)),
     rows: Sequence[str] = tuple(_ROWS),
-    evaluations: Sequence[int] = (5, 10),
-    count: int = 6,
+    count: int = 7,
 ) -> Data:
-    """Return pictures (rows, budgets, count, height, width, channels) in bytes, and the error of each cell."""
-    made = world(target, model)
-    noise = made.model(settings.seed, 0, count)
-    x = starting_noise(settings.seed, 0, count, made.shape).to(made.dtype)
-    with torch.inference_mode():
-        exact = reference(made.flow, x, _REFERENCE_STEPS)
-        found, errors = [], []
-        for name, n in track([(name, n) for name in rows for n in evaluations], "pictures"):
-            plan = arm(_ROWS[name]).build(n, made.dim, seed=settings.seed, count=count)
-            ends = sample(plan.sampler, noise, x, plan.levels, plan.correction)
-            found.append(ends)
-            errors.append(float(rms((ends - exact).flatten(1)).mean()))
-    shape = (len(rows), len(evaluations), count, *made.shape)
+    """Return for the k-th column pictures (rows + 1, count, height, width, channels) in bytes, and errors (rows,)."""
+    data: dict[str, np.ndarray] = {}
+    dims = []
+    for k, (target, model, n) in enumerate(columns):
+        made = world(target, model)
+        noise = made.model(settings.seed, 0, count)
+        x = starting_noise(settings.seed, 0, count, made.shape).to(made.dtype)
+        with torch.inference_mode():
+            found = [reference(made.flow, x, _REFERENCE_STEPS)]
+            for name in track(list(rows), f"pictures of {target}, {model}"):
+                plan = arm(_ROWS[name]).build(n, made.dim, seed=settings.seed, count=count)
+                found.append(sample(plan.sampler, noise, x, plan.levels, plan.correction))
+        data[f"pictures {k}"] = np.stack([_bytes(ends) for ends in found])
+        data[f"errors {k}"] = np.array([float(rms((ends - found[0]).flatten(1)).mean()) for ends in found[1:]])
+        dims.append(made.dim)
     return {
-        "pictures": _bytes(torch.stack(found).view(shape)),
-        "exact": _bytes(exact),
-        "errors": np.array(errors).reshape(shape[:2]),
+        **data,
         "rows": np.array(rows),
-        "evaluations": np.array(evaluations),
-        "target": np.array(target),
-        "model": np.array(model),
-        "dim": np.array(made.dim),
+        "columns": np.array([f"{target}|{model}|{n}" for target, model, n in columns]),
+        "dims": np.array(dims),
+        "n": np.array(count),
         "steps": np.array(_REFERENCE_STEPS),
     }
 
@@ -74,42 +75,38 @@ def _bytes(x: torch.Tensor) -> np.ndarray:
     return np.asarray(pixels(x).movedim(-3, -1).numpy())
 
 
+def _columns(data: Data) -> list[Column]:
+    parts = (str(name).split("|") for name in data["columns"])
+    return [(target, model, int(n)) for target, model, n in parts]
+
+
 def draw(data: Data) -> Figure:
-    """Draw a strip of the same noises for each row and budget, with the strip's error beneath it."""
-    pictures, exact = data["pictures"], data["exact"]
-    rows, budgets, count, height, width, channels = pictures.shape
-    strip_width = 2.7
-    strip = strip_width * height / (count * width)
-    figure, axes = panels(rows + 1, budgets, width=TWO_COLUMNS, height=(rows + 1) * (strip + 0.17) + 0.3)
-    for i, name in enumerate((*data["rows"], "exact flow")):
-        for j, n in enumerate(data["evaluations"]):
-            axis = axes[i, j]
-            cells = exact if i == rows else pictures[i, j]
+    """Draw a strip of the same noises for each row and column, its arm and its error above it."""
+    columns = _columns(data)
+    lines = len(data["rows"]) + 1
+    strip = 3.3 / int(data["n"])  # inches, of square pictures over the width of a column
+    figure, axes = panels(lines, len(columns), height=lines * (strip + 0.2), by_column=True)
+    for k, (target, model, n) in enumerate(columns):
+        pictures = data[f"pictures {k}"]
+        titles = [
+            f"exact flow ({target}, {'exact score' if model == 'exact' else 'network'})",
+            *(f"{name}, {n} evaluations: {e:.3f}" for name, e in zip(data["rows"], data[f"errors {k}"], strict=True)),
+        ]
+        for axis, cells, title in zip(axes[:, k], pictures, titles, strict=True):
             image = np.concatenate(list(cells), axis=1)
-            axis.imshow(
-                image[..., 0] if channels == 1 else image, cmap="gray", vmin=0, vmax=255, interpolation="nearest"
-            )
-            axis.set(xticks=[], yticks=[])
-            axis.spines[:].set_visible(False)
-            if i < rows:
-                axis.set_xlabel(f"error {data['errors'][i, j]:.3f}", labelpad=1, fontsize=7, color="#555555")
-            if i == 0:
-                axis.set_title(f"{n} evaluations")
-            if j == 0:
-                axis.set_ylabel(str(name), rotation=0, ha="right", va="center", fontsize=7)
+            axis.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+            axis.set_axis_off()
+            axis.set_title(title, fontsize=7, pad=2)
     return figure
 
 
 def facts(data: Data) -> Mapping[str, str]:
     """Return what the caption says in numbers."""
-    return {
-        "target": str(data["target"]),
-        "score": "its exact score" if str(data["model"]) == "exact" else "the trained network of these pictures",
-        "d": f"{int(data['dim'])}",
-        "n": f"{data['pictures'].shape[2]}",
-        "steps": f"{int(data['steps'])}",
-        "budgets": " and ".join(str(n) for n in data["evaluations"]),
-    }
+    shown = []
+    for (target, model, n), d in zip(_columns(data), data["dims"], strict=True):
+        score = "its exact score" if model == "exact" else "the network that was trained on it"
+        shown.append(f"{target} (d = {d}) with {score}, {n} evaluations")
+    return {"shown": "; ".join(shown), "n": f"{int(data['n'])}", "steps": f"{int(data['steps'])}"}
 
 
 FIGURE = PaperFigure(
@@ -118,11 +115,11 @@ FIGURE = PaperFigure(
     compute=compute,
     draw=draw,
     facts=facts,
-    caption="""Pictures in {budgets} evaluations, in the place of the paper's Figures 3 to 5, 7 and 11: target {target}
-    (d = {d}) with {score}, the same n = {n} noises in every strip, the first of the seed, none chosen. The last row is
-    where the exact flow ends ({steps} steps of third order). Below a strip: mean over its pictures of the root mean
+    caption="""Pictures in the place of the paper's Figures 3 to 5, 7 and 11, by columns: {shown}. The same n = {n}
+    noises in every strip of a column, the first of the seed, none chosen. The first row is where the exact flow of the
+    same score or network ends ({steps} steps of third order). Above a strip: mean over its pictures of the root mean
     square distance to that, in units where a pixel runs from minus one to one. LML with the defaults of its schedulers;
-    random turn and element noise have the size of LML's own change. Few pictures say nothing of a mean: no intervals,
-    see the figure quality for these.""",
-    small={"target": "digits", "rows": ("DDIM", "LML on DDIM"), "evaluations": (5,), "count": 2},
+    element noise has the size of LML's own change; tuned: a turn away from all past noises, learned on other targets.
+    Few pictures say nothing of a mean: no intervals, see the figures quality and quality_networks for these.""",
+    small={"columns": (("digits", "exact", 5),), "rows": ("DDIM", "LML on DDIM"), "count": 2},
 )

@@ -1,4 +1,4 @@
-"""Grids of pictures of a trained network from the same noises (the paper's Figures 3 to 5, 7 and 11)."""
+"""Grids of pictures of the trained networks from the same noises (the paper's Figures 3 to 5, 7 and 11)."""
 
 from __future__ import annotations
 
@@ -9,27 +9,29 @@ from paper_figures import samples
 from paper_figures.figure import Data
 from theory_checks.ledger import Settings
 
-_NETWORK = "emoji"
+_NETWORKS = ("fashion-mnist", "emoji")
+_EVALUATIONS = 5
 
 
 def missing() -> str:
     """Return what is missing."""
     try:
-        network_folder(_NETWORK)
+        for name in _NETWORKS:
+            network_folder(name)
     except ValueError as error:
         return str(error)
     return ""
 
 
-def compute(settings: Settings, *, count: int = 6) -> Data:
-    """Return the pictures of `paper_figures.samples` with a network in the place of the exact score."""
-    return samples.compute(settings, target=_NETWORK, model="network", count=count)
+def compute(settings: Settings, *, count: int = 7) -> Data:
+    """Return the pictures of `paper_figures.samples` with networks in the place of the exact score."""
+    return samples.compute(settings, columns=[(name, "network", _EVALUATIONS) for name in _NETWORKS], count=count)
 
 
 FIGURE = replace(
     samples.FIGURE,
     name="samples_network",
-    title="pictures of a trained network from the same noises (the paper's Figures 3 to 5, 7 and 11)",
+    title="pictures of the trained networks from the same noises (the paper's Figures 3 to 5, 7 and 11)",
     compute=compute,
     missing=missing,
     small={"count": 4},

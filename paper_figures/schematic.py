@@ -14,7 +14,7 @@ from torch import Tensor
 import toy
 from lml.controls import Extrapolation, RandomTurn
 from lml.correction import LML, Correction, NoCorrection
-from lml.samplers import DDIM, sample, trajectory
+from lml.samplers import DDIM, SAMPLERS, sample, trajectory
 from paper_figures.figure import Data, PaperFigure
 from paper_figures.style import READINGS, TWO_COLUMNS, label_panels, panels, role
 from theory_checks.ledger import Settings
@@ -22,6 +22,7 @@ from theory_checks.statistics import Interval
 
 _TARGET = "cross-2d"
 _STEPS = 5
+_BASELINES = {"ddim": DDIM, "dpm-solver++": SAMPLERS["dpm-solver++-2m"], "unipc": SAMPLERS["unipc-2"]}
 _COUNTS = (3, 4, 5, 6, 8, 10, 15, 20, 30)
 _TIMES = (1.0, 1e-3)
 _FINE = 160  # points of the exact paths
@@ -55,7 +56,7 @@ def compute(settings: Settings, *, count: int = 512) -> Data:
     def arms() -> dict[str, Correction]:
         own = [torch.Generator().manual_seed(settings.seed * 1_000_003 + i) for i in range(count)]
         return {
-            "ddim": NoCorrection(),
+            **{name: NoCorrection() for name in _BASELINES},
             "LML": LML(),
             "extrapolation": Extrapolation(LML()),
             "random turn": RandomTurn(LML(), own),
@@ -66,7 +67,7 @@ def compute(settings: Settings, *, count: int = 512) -> Data:
         rows = []
         for steps in _COUNTS:
             levels = toy.noise_levels(schedule, steps, times=_TIMES)
-            errors = (sample(DDIM, model, x, levels, arms()[name]) - exact).norm(dim=1)
+            errors = (sample(_BASELINES.get(name, DDIM), model, x, levels, arms()[name]) - exact).norm(dim=1)
             rows.append((*median_interval(errors.numpy(), _LEVEL), float(errors.max())))
             if steps == _STEPS and name == "ddim":
                 ranks = errors.argsort()
@@ -107,11 +108,13 @@ def draw(data: Data) -> Figure:
     paths = data["path: exact"]
     left.plot(*paths.transpose(2, 0, 1), color=READINGS["target"], lw=1)
     left.plot([], [], color=READINGS["target"], lw=1, label="exact flow")
-    for name in ("ddim", "LML"):
+    # LML's marks lie upon DDIM's, which are larger and hollow; from the end of a path, what it misses.
+    for name, style in (("ddim", {"ms": 5.5, "mfc": "white", "ls": "--"}), ("LML", {"ms": 3.5})):
         look = role(name)
         steps = data[f"path: {name}"]
-        left.plot(*steps.transpose(2, 0, 1), color=look.colour, marker=look.marker, ms=3.5, lw=1)
-        left.plot([], [], **look.line(ms=3.5, lw=1))
+        left.plot(*steps.transpose(2, 0, 1), **look.line(lw=1, **style, label=None))
+        left.plot([], [], **look.line(lw=1, **style))
+        left.plot(*np.stack((steps[-1], paths[-1])).transpose(2, 0, 1), ":", color=look.colour, lw=0.9)
     left.plot(*paths[0].T, "o", color="white", mec=READINGS["target"], ms=5, zorder=5)
     left.plot(*paths[-1].T, "x", color=READINGS["target"], ms=6, mew=1.5, zorder=6)
     shown = np.concatenate([data[key].reshape(-1, 2) for key in data if key.startswith("path: ")])
@@ -120,10 +123,10 @@ def draw(data: Data) -> Figure:
     left.set(xlim=(middle[0] - half, middle[0] + half), ylim=(middle[1] - half, middle[1] + half))
     left.set_title(f"{int(data['steps'])} steps from noise (circle) to data")
     left.legend(loc="best")
-    for name in ("random turn", "ddim", "LML", "extrapolation"):
+    for name in ("random turn", "ddim", "LML", "extrapolation", "dpm-solver++", "unipc"):
         value, low, high, _ = data[f"error: {name}"].T
         look = role(name)
-        hollow = {"ms": 7, "mfc": "none"} if name == "random turn" else {}  # it lies on DDIM
+        hollow = {"ms": 7, "mfc": "none", "ls": "none"} if name == "random turn" else {}  # it lies on DDIM
         right.errorbar(data["counts"], value, yerr=(value - low, high - value), lw=1.1, **look.line(**hollow))
     right.set(xscale="log", yscale="log", xlabel="steps", ylabel="distance from the flow's endpoint")
     right.set_xticks(data["counts"][::2], [str(n) for n in data["counts"][::2]])
@@ -137,7 +140,8 @@ def draw(data: Data) -> Figure:
 def facts(data: Data) -> Mapping[str, str]:
     """Return what the caption says in numbers."""
     at = list(data["counts"]).index(int(data["steps"]))
-    ddim, lml = data["error: ddim"][at], data["error: LML"][at]
+    of = {name: data[f"error: {name}"][at] for name in ("ddim", "LML", "dpm-solver++", "unipc")}
+    said = {name: f"{value:.3f} [{least:.3f}, {most:.3f}]" for name, (value, least, most, _) in of.items()}
     low, middle, high = (f"{q:.0%}" for q in data["quantiles"])
     return {
         "n": f"{int(data['n'])}",
@@ -147,23 +151,25 @@ def facts(data: Data) -> Mapping[str, str]:
         "high": high,
         "level": f"{float(data['level']):.0%}",
         "worst": f"{data['error: extrapolation'][at, 3]:.0f}",
-        "ddim": f"{ddim[0]:.3f} [{ddim[1]:.3f}, {ddim[2]:.3f}]",
-        "lml": f"{lml[0]:.3f} [{lml[1]:.3f}, {lml[2]:.3f}]",
+        "ddim": said["ddim"],
+        "lml": said["LML"],
+        "pp": said["dpm-solver++"],
+        "unipc": said["unipc"],
     }
 
 
 FIGURE = PaperFigure(
     name="schematic",
-    title="LML and DDIM in few steps beside the exact flow, on a mixture in the plane",
+    title="LML against baselines in few steps, beside the exact flow, on a mixture in the plane",
     compute=compute,
     draw=draw,
     facts=facts,
-    caption="""LML against its base on a mixture of three Gaussians in the plane, with the exact score. (a) Paths of
+    caption="""LML against baselines on a mixture of three Gaussians in the plane, with the exact score. (a) Paths of
     DDIM and of LML on DDIM in {steps} steps equal in log-SNR, and the exact probability flow from the same three
-    noises; grey: density of the data. The noises are those from which DDIM's error is at the {low}, {middle} and {high}
-    quantiles. (b) Median distance between a sampler's end and the flow's, n = {n} noises, the same for each arm; bars:
-    {level} intervals by order statistics. In {steps} steps: DDIM {ddim}, LML {lml}. Controls: a turn by LML's angle in
-    a random direction, and extrapolation without the restored norm, of whose ends few lie far away (in {steps} steps up
-    to {worst}).""",
+    noises; dotted: what each misses; grey: density of the data. The noises are those from which DDIM's error is at the
+    {low}, {middle} and {high} quantiles. (b) Median distance between a sampler's end and the flow's, n = {n} noises,
+    the same for each arm; bars: {level} intervals by order statistics. In {steps} steps: DDIM {ddim}, LML {lml},
+    DPM-Solver++ {pp}, UniPC {unipc}. Controls: a turn by LML's angle in a random direction, and extrapolation without
+    the restored norm, of whose ends few lie far away (in {steps} steps up to {worst}).""",
     small={"count": 24},
 )
