@@ -1,8 +1,8 @@
-"""Samplers by name, as diffusers schedulers: the five baselines of the paper, two more bases, and LML on each.
+"""Samplers by name, as diffusers schedulers: the five baselines of the paper, two more bases, LML on each, and tuned.
 
-``ddim`` is the base and ``lml-ddim`` the same base with LML before it. A budget is counted in *evaluations of the
-network*, which is what a picture costs; how many "inference steps" of diffusers that is differs from base to base, and
-is checked against the schedule that the scheduler then makes.
+``ddim`` is the base and ``lml-ddim`` the same base with LML before it; ``tuned`` is the learned setting. A budget is
+counted in *evaluations of the network*, which is what a picture costs; how many "inference steps" of diffusers that is
+differs from base to base, and is checked against the schedule that the scheduler then makes.
 
 These are for pipelines, `image_exps.commands`. The comparisons on exact targets have the pure samplers of
 `lml.samplers` instead, by the names of `image_exps.arms`, and choose their levels themselves.
@@ -26,10 +26,12 @@ __all__ = [
     "SAMPLERS",
     "SCHEDULER_BASES",
     "TIMESTEP_SPACINGS",
+    "TUNED",
     "Sampler",
     "SchedulerBase",
     "make_scheduler",
     "paper_options",
+    "scheduler_base",
 ]
 
 #: What can be set of LML on the command line: the options of `lml.schedulers.LMLSchedulerMixin`.
@@ -55,6 +57,7 @@ class SchedulerBase:
         config: what is set besides the model's own config.
         steps: diffusers' inference steps for a number of evaluations; the result is checked.
         least: the least number of evaluations.
+        only: the numbers of evaluations that it has, where they are few.
         budget: which numbers of evaluations it can spend, in words.
         spaced: whether it lets one choose where its timesteps lie.
         flow: its class for models that predict a flow, ``None`` if it has none.
@@ -65,6 +68,7 @@ class SchedulerBase:
     config: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     steps: Callable[[int], int] = _same
     least: int = 1
+    only: tuple[int, ...] = ()
     budget: str = "any number"
     spaced: bool = True
     flow: str | None = None
@@ -119,8 +123,24 @@ SCHEDULER_BASES: Mapping[str, SchedulerBase] = MappingProxyType(
     }
 )
 
-#: Every sampler: the bases, then LML on each.
-SAMPLERS: tuple[str, ...] = (*SCHEDULER_BASES, *(_PREFIX + name for name in SCHEDULER_BASES))
+#: The learned setting of `lml.tuned`: DDIM with levels and weights of its own, for models with linear betas. LML is not
+#: put before it. It was learned without clipping, with which it ends further from the flow.
+TUNED = SchedulerBase(
+    "LMLTunedDDIMScheduler",
+    "DDIM with learned levels and weights, for linear betas",
+    {"clip_sample": False},
+    only=(5, 6, 8, 10),
+    budget="5, 6, 8 or 10",
+    spaced=False,
+)
+
+#: Every sampler: the bases, then LML on each, then the learned setting.
+SAMPLERS: tuple[str, ...] = (*SCHEDULER_BASES, *(_PREFIX + name for name in SCHEDULER_BASES), "tuned")
+
+
+def scheduler_base(name: str) -> SchedulerBase:
+    """Return the base solver of a sampler of this name, one of `SAMPLERS`."""
+    return TUNED if name == "tuned" else SCHEDULER_BASES[name.removeprefix(_PREFIX)]
 
 
 @dataclass(frozen=True)
@@ -147,7 +167,8 @@ class Sampler:
             raise ValueError(f"sampler must be one of {', '.join(SAMPLERS)}, got {self.name!r}")
         base = self.base
         steps = base.steps(self.evaluations)
-        if self.evaluations < base.least or (base.budget == "odd numbers" and self.evaluations % 2 == 0):
+        odd = base.budget != "odd numbers" or self.evaluations % 2 == 1
+        if self.evaluations < base.least or not odd or (base.only and self.evaluations not in base.only):
             raise ValueError(f"evaluations must be {base.budget} with {self.name}, got {self.evaluations}")
         if steps > 1000:
             raise ValueError(f"evaluations must be at most 1000, got {self.evaluations}")
@@ -155,8 +176,8 @@ class Sampler:
             if option not in LML_OPTIONS:
                 raise ValueError(f"options must be among {', '.join(LML_OPTIONS)}, got {option!r}")
         if self.options and not self.lml:
-            given = ", ".join(self.options)
-            raise ValueError(f"{given}: only of LML; use {_PREFIX}{self.name}, or leave out, got sampler {self.name}")
+            given, instead = ", ".join(self.options), "ddim" if self.base is TUNED else self.name
+            raise ValueError(f"{given}: only of LML; use {_PREFIX}{instead}, or leave out, got sampler {self.name}")
         if self.spacing is not None and self.spacing not in TIMESTEP_SPACINGS:
             raise ValueError(f"spacing must be one of {', '.join(TIMESTEP_SPACINGS)}, got {self.spacing!r}")
         if self.spacing is not None and not base.spaced:
@@ -170,7 +191,7 @@ class Sampler:
     @property
     def base(self) -> SchedulerBase:
         """The base solver."""
-        return SCHEDULER_BASES[self.name.removeprefix(_PREFIX)]
+        return scheduler_base(self.name)
 
     @property
     def steps(self) -> int:
@@ -206,8 +227,8 @@ def make_scheduler(sampler: Sampler, own: Any, *, latent: bool, pipeline: str = 
         pipeline: class of the pipeline, to refuse what it cannot drive.
 
     Raises:
-        ValueError: for a base that the model cannot use, an option out of range, or a schedule whose evaluations are
-            not those asked for.
+        ValueError: for a base that the model cannot use, or that is not for its range of noise levels, an option out of
+            range, or a schedule whose evaluations are not those asked for.
     """
     import diffusers
 
@@ -217,7 +238,8 @@ def make_scheduler(sampler: Sampler, own: Any, *, latent: bool, pipeline: str = 
     base = sampler.base
     name = base.flow if flow else base.scheduler
     if name is None:
-        usable = ", ".join(n for n in SAMPLERS if SCHEDULER_BASES[n.removeprefix(_PREFIX)].flow)
+        of_flows = [n for n, each in SCHEDULER_BASES.items() if each.flow]
+        usable = ", ".join([*of_flows, *(_PREFIX + n for n in of_flows)])
         raise ValueError(f"sampler must be one of {usable} for a model that predicts a flow, got {sampler.name!r}")
     if pipeline == "FluxPipeline" and name != "FlowMatchEulerDiscreteScheduler":
         raise ValueError(f"sampler must be euler or lml-euler: {pipeline} sets noise levels, got {sampler.name!r}")
@@ -229,9 +251,17 @@ def make_scheduler(sampler: Sampler, own: Any, *, latent: bool, pipeline: str = 
         settings |= base.config
     if sampler.spacing is not None:
         settings["timestep_spacing"] = sampler.spacing
-    cls: Any = ours.SCHEDULERS[name] if sampler.lml else getattr(diffusers, name)
+    if base is TUNED:
+        cls: Any = ours.LMLTunedDDIMScheduler
+    else:
+        cls = ours.SCHEDULERS[name] if sampler.lml else getattr(diffusers, name)
     accepted = cls._get_init_keys(cls) - set(LML_OPTIONS)
     settings = {key: value for key, value in settings.items() if key in accepted}
+    if base is TUNED:
+        try:
+            cls(**settings)
+        except ValueError as error:
+            raise ValueError(f"sampler tuned is not for this model, lml-dpm-solver-3m is: {error}") from error
     with warnings.catch_warnings():
         # The paper's base is kept in diffusers, and is deprecated there.
         warnings.filterwarnings("ignore", message=".*algorithm_types.*is deprecated", category=FutureWarning)

@@ -11,7 +11,7 @@ import click
 from image_exps.commands import _drawing as drawing
 from image_exps.commands._drawing import Drawing
 from image_exps.commands._options import plain_errors
-from image_exps.samplers import SAMPLERS, Sampler
+from image_exps.samplers import SAMPLERS, Sampler, scheduler_base
 
 
 @click.command(
@@ -19,7 +19,7 @@ from image_exps.samplers import SAMPLERS, Sampler
     epilog="""\b
 Examples:
   python -m image_exps grid -m fashion-mnist --samplers ddim,lml-ddim,unipc,lml-unipc -n 10 --count 8 --out out/grid.png
-  python -m image_exps grid -m fashion-mnist --samplers lml-ddim:5,lml-ddim:10,lml-ddim:20 --out out/budgets.png
+  python -m image_exps grid -m fashion-mnist --samplers lml-ddim:5,tuned:5,tuned:8,lml-ddim:20 --out out/budgets.png
   python -m image_exps grid -m sd15 --model-dir models/sd15 -p "a red fox" -p "a blue bird" \\
       --samplers ddim,pndm,dpm-solver-3m,dpm-solver++,unipc,lml-dpm-solver++ --out out/figure4.png
 """,
@@ -104,6 +104,6 @@ def _sampler(asked: Drawing, text: str) -> Sampler:
             raise ValueError(f"samplers: the budget of {name} must be a whole number, got {budget!r}") from None
     if not name.startswith("lml-"):
         asked = replace(asked, lml={})
-    if name.removeprefix("lml-") == "dpm-solver-3":
+    if not scheduler_base(name).spaced:
         asked = replace(asked, spacing=None)
     return asked.sampler(name)

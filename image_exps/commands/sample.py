@@ -10,15 +10,17 @@ import click
 from image_exps.commands import _drawing as drawing
 from image_exps.commands._drawing import Drawing
 from image_exps.commands._options import plain_errors
-from image_exps.samplers import SAMPLERS, SCHEDULER_BASES
+from image_exps.samplers import SAMPLERS, SCHEDULER_BASES, TUNED
 
-_BASES = "\n".join(f"  {name:<14} {base.about}; {base.budget}" for name, base in SCHEDULER_BASES.items())
+_BASES = "\n".join(
+    f"  {name:<14} {base.about}; {base.budget}" for name, base in [*SCHEDULER_BASES.items(), ("tuned", TUNED)]
+)
 
 
 @click.command(
     name="sample",
     epilog=f"""\b
-Samplers, and the numbers of evaluations that each can spend; lml-NAME is LML on that base:
+Samplers, and the numbers of evaluations that each can spend; lml-NAME is LML on that base, but for tuned:
 {_BASES}
 
 \b

@@ -9,7 +9,8 @@ from diffusers_warnings import NUMPY_2
 
 import lml.schedulers
 from image_exps.models import model
-from image_exps.samplers import SAMPLERS, SCHEDULER_BASES, Sampler, make_scheduler, paper_options
+from image_exps.samplers import SAMPLERS, SCHEDULER_BASES, TUNED, Sampler, make_scheduler, paper_options
+from lml.tuned import TUNED_EVALUATIONS
 
 pytestmark = pytest.mark.filterwarnings(*NUMPY_2)
 
@@ -41,11 +42,29 @@ def test_the_network_is_asked_exactly_as_often_as_was_said(name):
             with pytest.raises(ValueError, match="odd numbers"):
                 Sampler(name, budget)
             continue
+        if name == "tuned" and budget not in TUNED_EVALUATIONS:
+            with pytest.raises(ValueError, match=f"evaluations must be 5, 6, 8 or 10 with tuned, got {budget}"):
+                Sampler(name, budget)
+            continue
         sampler = Sampler(name, budget)
         assert evaluations_of(make_scheduler(sampler, DDPM, latent=False), sampler.steps) == budget
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+def test_tuned_has_the_learned_numbers_of_evaluations_and_its_own_class():
+    assert TUNED.only == TUNED_EVALUATIONS
+    scheduler = make_scheduler(Sampler("tuned", 8), DDPM, latent=False)
+    assert type(scheduler) is lml.schedulers.LMLTunedDDIMScheduler
+    assert DDPM.config.clip_sample is True
+    assert scheduler.config.clip_sample is False
+
+
+def test_tuned_refuses_a_model_of_another_range_and_says_what_to_use():
+    said = "sampler tuned is not for this model, lml-dpm-solver-3m is: .* got -2.68 to 3.53 .*'scaled_linear'"
+    with pytest.raises(ValueError, match=said):
+        make_scheduler(Sampler("tuned", 8), STABLE, latent=True)
+
+
+@pytest.mark.parametrize("name", [name for name in SAMPLERS if name != "tuned"])
 def test_a_name_with_lml_is_the_class_of_its_base_with_lml(name):
     scheduler = make_scheduler(Sampler(name, 9), STABLE, latent=True)
     base = SCHEDULER_BASES[name.removeprefix("lml-")].scheduler
@@ -77,6 +96,9 @@ def test_options_of_lml_reach_the_scheduler():
         ("lml-ddim", 5, {"kappa": 0.1}, None, "options must be among damping"),
         ("ddim", 5, {}, "even", "spacing must be one of leading"),
         ("dpm-solver-3", 5, {}, "leading", "spacing cannot be chosen with dpm-solver-3"),
+        ("tuned", 5, {}, "leading", "spacing cannot be chosen with tuned"),
+        ("tuned", 5, {"mixing": 0.1}, None, "mixing: only of LML; use lml-ddim"),
+        ("lml-tuned", 5, {}, None, "sampler must be one of ddim, pndm"),
     ],
 )
 def test_a_setting_that_cannot_be_is_refused_in_words(name, budget, options, spacing, message):
@@ -84,7 +106,7 @@ def test_a_setting_that_cannot_be_is_refused_in_words(name, budget, options, spa
         Sampler(name, budget, options, spacing)
 
 
-@pytest.mark.parametrize("name", ["ddim", "lml-unipc", "dpm-solver-3"])
+@pytest.mark.parametrize("name", ["ddim", "lml-unipc", "dpm-solver-3", "tuned"])
 def test_a_model_that_predicts_a_flow_refuses_what_is_not_for_flows(name):
     with pytest.raises(ValueError, match="one of euler, heun, lml-euler, lml-heun for a model that predicts a flow"):
         make_scheduler(Sampler(name, 5), FLOW, latent=True)
