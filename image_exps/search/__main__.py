@@ -25,6 +25,8 @@ from image_exps.search.trials import (
 )
 from toy.atomic import atomic
 
+__all__ = ["chosen", "main"]
+
 
 def _record(folder: Path, name: str, rows: list[dict[str, Any]], found: Learned | None = None) -> None:
     """Write the rows of one trial, and what was learned, each file at once."""

@@ -27,7 +27,7 @@ from lml.samplers import Level, sample
 from toy import ExactTarget
 from toy.levels import Spacing
 
-__all__ = ["BASELINES", "Case", "Learned", "Variant", "baseline_error", "case", "fit", "score"]
+__all__ = ["BASELINES", "Case", "Learned", "Variant", "arm_error", "baseline_error", "case", "fit", "score"]
 
 #: The five baselines in all their variants that spend one budget: the best of these in the better spacing is to beat.
 BASELINES = ("ddim", "pndm", "dpm-solver-3", "dpm-solver-3m", "dpm-solver++-2m", "dpm-solver++", "unipc-2", "unipc")
@@ -66,16 +66,18 @@ def case(target: ExactTarget, *, count: int, seed: int) -> Case:
         return replace(made, exact=reference(made.model, x))
 
 
+def arm_error(at: Case, name: str, evaluations: int) -> float:
+    """Return the mean error of an arm of `image_exps.arms`, its root mean square over the dimensions."""
+    plan = arm(name).build(evaluations, at.target.dim, seed=0, count=len(at.x))
+    with torch.no_grad():
+        ends = sample(plan.sampler, at.model, at.x, plan.levels, plan.correction)
+    return float(rms(ends - at.exact).mean())
+
+
 def baseline_error(at: Case, evaluations: int) -> dict[str, float]:
     """Return the mean error of every baseline in both spacings, by the name of its arm."""
-    errors = {}
-    for base in BASELINES:
-        for spacing in ("log-snr", "time"):
-            plan = arm(f"{base}@{spacing}").build(evaluations, at.target.dim, seed=0, count=len(at.x))
-            with torch.no_grad():
-                ends = sample(plan.sampler, at.model, at.x, plan.levels, plan.correction)
-            errors[f"{base}@{spacing}"] = float(rms(ends - at.exact).mean())
-    return errors
+    names = [f"{base}@{spacing}" for base in BASELINES for spacing in ("log-snr", "time")]
+    return {name: arm_error(at, name, evaluations) for name in names}
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch
-
 import toy
-from image_exps.arms import arm
-from image_exps.endpoints import rms
-from image_exps.search.learning import Case, Learned, Variant, baseline_error, case, fit, score
+from image_exps.search.learning import Case, Learned, Variant, arm_error, baseline_error, case, fit, score
 from image_exps.targets import target
-from lml.samplers import sample
 from toy import DataMixture, ExactTarget
 
 __all__ = [
@@ -137,12 +132,7 @@ def plain_trials(on: Bench, evaluations: int) -> Iterator[dict[str, Any]]:
         for base, error in baseline_error(at, 2 * evaluations).items():
             yield from rows(f"{base} in twice the evaluations", evaluations, {name: error}, best)
     for setting in PLAIN:
-        errors = {}
-        for name, at in on.validation.items():
-            plan = arm(setting).build(evaluations, at.target.dim, seed=0, count=len(at.x))
-            with torch.no_grad():
-                ends = sample(plan.sampler, at.model, at.x, plan.levels, plan.correction)
-            errors[name] = float(rms(ends - at.exact).mean())
+        errors = {name: arm_error(at, setting, evaluations) for name, at in on.validation.items()}
         yield from rows(setting, evaluations, errors, best)
 
 

@@ -11,6 +11,8 @@ import torch
 from image_exps.training.loop import Budget, train
 from image_exps.training.recipes import PREDICTIONS, RECIPES, Prediction, recipe
 
+__all__ = ["main"]
+
 
 @click.command(help=__doc__)
 @click.argument("name", type=click.Choice(tuple(RECIPES)))

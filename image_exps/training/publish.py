@@ -16,6 +16,8 @@ from image_exps.training.recipes import RECIPES, recipe
 from toy import Pictures
 from toy.fashion_mnist import fashion_mnist
 
+__all__ = ["main"]
+
 _NETWORKS = Path(__file__).parent.parent / "networks"
 
 
