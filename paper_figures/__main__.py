@@ -25,7 +25,7 @@ from theory_checks.progress import listen
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("out/figures"),
     show_default=True,
-    help="Folder for NAME.pdf, NAME.png and NAME.txt, the caption; the data are kept in its subfolder 'data'.",
+    help="Folder for NAME.pdf, NAME.png, NAME-phone.png and NAME.txt, the caption; its subfolder 'data' keeps the data.",
 )
 @click.option("--recompute", is_flag=True, help="Compute the data again, even if nothing that they rest on changed.")
 @click.option(
@@ -39,9 +39,10 @@ from theory_checks.progress import listen
 def main(names: tuple[str, ...], list_only: bool, out: Path, recompute: bool, profile: str, seed: int) -> None:
     r"""Draw the figures with these names, or all of them.
 
-    Each figure becomes a PDF for print, a PNG for the screen, and a caption that says what is shown, how many samples
-    it rests on, which intervals are drawn, and the command that makes it. The data are computed once: as long as the
-    code that they rest on stays as it is, another run only draws, in seconds.
+    Each figure becomes a PDF for print, a PNG for the screen and one for a phone, whose panels are stacked, and a
+    caption that says what is shown, how many samples it rests on, which intervals are drawn, and the command that makes
+    it. The data are computed once: as long as the code that they rest on stays as it is, another run only draws, in
+    seconds.
 
     Figures of trained networks are left out where networks or their results are not there yet.
 
