@@ -96,10 +96,17 @@ def _advice(known: Model) -> str:
     folder, converted = f"models/{known.name}", ""
     if known.pickled:
         converted = f", convert its weights, which are pickles there: python -m image_exps convert {folder}"
-    note = f" ({known.fetch})" if known.fetch else ""
-    how = f"{note} into {folder}" if known.hub is None else f"{note}: hf download {known.hub} --local-dir {folder}"
-    steps = f"Fetch it (licence: {known.licence}){how}{converted}, then give --model-dir {folder}"
-    steps += "." if known.hub is None or known.pickled else ", or let this command fetch it: --hub."
+    note = f"licence: {known.licence}" + (f"; {known.fetch}" if known.fetch else "")
+    if known.hub is None:
+        how = f"Put it into {folder} ({note})"
+    elif known.pickled:
+        how = f"Fetch it ({note}): hf download {known.hub} --local-dir {folder}"
+    else:
+        how = (
+            f"Let this command fetch what it needs of it: --hub ({note}). Or fetch all: hf download {known.hub} "
+            f"--local-dir {folder}"
+        )
+    steps = f"{how}{converted}, then give --model-dir {folder}."
     if known.controlnet is not None:
         where = f"models/{known.controlnet.split('/')[-1]}"
         steps += (

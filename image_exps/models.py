@@ -69,6 +69,7 @@ _DIFFUSERS = "default of its diffusers pipeline"
 _SD = "5 6 7 8 9 10 12 15"
 # Its symbol was lost in the text that we have. The size is that of the other lambdas, not of a "very small" kappa, and
 # the experiments on these models have 10 evaluations (Sections 5.2 and 5.3.3).
+# The README of the published code has 0.005 for CelebA-HQ, on DDIM; here stands what the paper says.
 _B2 = "Supp. B.2, at the 10 evaluations of its experiments"
 _SD15 = Model(
     name="sd15",

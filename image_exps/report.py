@@ -87,7 +87,7 @@ def write_report(folder: Path, path: Path, *, tables: Sequence[int] = (), pictur
     if path.suffix == ".tex":
         text = "\n".join(render_table(n, results, "latex") for n in numbers)
     elif path.suffix == ".md":
-        text = _markdown(folder, results, numbers, pictures)
+        text = _markdown(folder, results, numbers, pictures, path)
     else:
         text = _page(folder, results, numbers, pictures)
     with atomic(path) as partial:
@@ -130,11 +130,16 @@ def _ordered(results: Sequence[Result]) -> list[Result]:
     return sorted(results, key=lambda r: (r.model, r.metric, r.evaluations, r.sampler, r.guidance))
 
 
-def _markdown(folder: Path, results: Sequence[Result], numbers: Sequence[int], pictures: int) -> str:
+def _markdown(folder: Path, results: Sequence[Result], numbers: Sequence[int], pictures: int, path: Path) -> str:
+    """Return the page; its pictures are written to a folder beside it, for most that show Markdown want files."""
     rows = markdown_table(_HEAD, [_cells(r) for r in _ordered(results)], names=len(_HEAD))
     parts = [f"# {folder.name}", *(render_table(n, results) for n in numbers), "## Results", rows]
-    for name, sheet in _sheets(folder, pictures):
-        parts += [f"## {name}", f"![{name}]({_data(sheet)})"]
+    beside = path.with_name(f"{path.stem}-pictures")
+    for place, (name, sheet) in enumerate(_sheets(folder, pictures)):
+        beside.mkdir(exist_ok=True)
+        with atomic(beside / f"{place}.png") as partial:
+            sheet.save(partial, format="PNG")
+        parts += [f"## {name}", f"![{name}](<{beside.name}/{place}.png>)"]
     return "\n\n".join(parts) + "\n"
 
 

@@ -24,8 +24,9 @@ Examples:
   python -m image_exps evaluate out/captions --clip-dir models/clip-vit-large-patch14
 
 \b
-T2I-CompBench: prompts, pictures, layout, its own evaluation, scores read back:
-  python -m image_exps sample -m sd15 --model-dir models/sd15 --prompts T2I-CompBench/examples/dataset/color_val.txt ...
+T2I-CompBench: pictures (ten of each of 300 prompts), layout, its own evaluation, scores read back:
+  python -m image_exps sample -m sd15 --model-dir models/sd15 --count 3000 \\
+      --prompts T2I-CompBench/examples/dataset/color_val.txt --out out/color
   python -m image_exps evaluate out/color --compbench color --compbench-dir out/color-bench
   (cd T2I-CompBench/BLIPvqa_eval && python BLIP_vqa.py --out_dir=/absolute/path/to/out/color-bench)
   python -m image_exps evaluate out/color --compbench color --compbench-dir out/color-bench
@@ -34,7 +35,11 @@ T2I-CompBench: prompts, pictures, layout, its own evaluation, scores read back:
 @click.argument("folder", type=_FOLDER, required=False)
 @click.option("--score", "names", multiple=True, metavar="NAME", help="A score of single pictures; can be repeated.")
 @click.option("--real", type=_FOLDER, help="Folder of real pictures: their Frechet distance is measured.")
-@click.option("--inception", type=_FILE, help="File of the Inception weights: FID. Without: FD-EffNetLite0.")
+@click.option(
+    "--inception",
+    type=_FILE,
+    help="Inception weights, of torch-fidelity's release v0.2.0: FID. Without: FD-EffNetLite0.",
+)
 @click.option("--clip-dir", type=_FOLDER, help="Local folder of a CLIP model: CLIP score of pictures and prompts.")
 @click.option("--compbench", type=click.Choice(COMPBENCH_CATEGORIES), help="Category of T2I-CompBench.")
 @click.option("--compbench-dir", type=_FOLDER, help="Its folder: laid out if it is new, else its scores are read.")
@@ -127,15 +132,14 @@ def command(
         found = frechet(*features, repeats=repeats, seed=seed)
         keep(network.distance, found.value, found.low, found.high, higher=False, remark=found.remark)
     if compbench is not None and compbench_dir is not None:
-        from image_exps.evaluation.compbench import lay_out, read_scores
+        from image_exps.evaluation.compbench import evaluation_command, lay_out, read_scores
 
         if any((compbench_dir / "samples").glob("*")):
             read = read_scores(compbench_dir, compbench, generated)
             keep(read.metric, read.value, read.low, read.high, higher=True, remark=read.remark)
         else:
-            count = lay_out(generated, compbench_dir)
-            click.echo(f"{count} pictures in {compbench_dir / 'samples'}. Now run its evaluation, in the clone:")
-            click.echo(f"  cd BLIPvqa_eval && python BLIP_vqa.py --out_dir={compbench_dir.resolve()}")
+            count, command_line = lay_out(generated, compbench_dir), evaluation_command(compbench_dir)
+            click.echo(f"{count} pictures in {compbench_dir / 'samples'}. Now run its evaluation, {command_line},")
             click.echo("and then this command again.")
     if results:
         path = out or folder / "results.parquet"

@@ -1,7 +1,8 @@
 """Captions of MS-COCO from a local annotations file: the paper's 30,000, drawn with a stated seed.
 
-The paper draws 30,000 prompts at random and does not say which. Here: the captions in the order of their ids, shuffled
-by NumPy's PCG64 with the seed, the first caption of each picture that comes, no picture twice.
+The paper draws 30,000 prompts at random and does not say which; its published code reads them from a file, one caption
+for each number of a picture, that is not published. Here: the captions in the order of their ids, shuffled by NumPy's
+PCG64 with the seed, the first caption of each picture that comes, no picture twice.
 """
 
 from __future__ import annotations

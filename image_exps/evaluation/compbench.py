@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shlex
 import shutil
 import unicodedata
 from pathlib import Path
@@ -28,7 +29,7 @@ from image_exps.evaluation.folder import Generated
 from image_exps.evaluation.results import Result
 from image_exps.evaluation.scores import mean_interval_of
 
-__all__ = ["compbench_prompts", "file_name", "lay_out", "read_scores"]
+__all__ = ["compbench_prompts", "evaluation_command", "file_name", "lay_out", "read_scores"]
 
 # What a file name cannot hold, or what the evaluation would cut a prompt at.
 _FORBIDDEN = frozenset('/\\_\0<>:"|?*\n\r\t')
@@ -111,6 +112,11 @@ def lay_out(generated: Generated, out: Path) -> int:
     return len(names)
 
 
+def evaluation_command(out: Path) -> str:
+    """Return what is to be run between layout and scores; it needs a GPU and an environment of its own."""
+    return f"in the clone: cd BLIPvqa_eval && python BLIP_vqa.py --out_dir={shlex.quote(str(out.resolve()))}"
+
+
 def read_scores(out: Path, category: str, generated: Generated) -> Result:
     """Return the score that the evaluation left in a folder, with a bootstrap interval over prompts.
 
@@ -130,10 +136,10 @@ def read_scores(out: Path, category: str, generated: Generated) -> Result:
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))
         answers = {int(row["question_id"]): float(row["answer"]) for row in rows}
+    except FileNotFoundError:
+        raise ValueError(f"{path} is not there yet: run the evaluation, {evaluation_command(out)}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{path} cannot be read ({error}): run BLIPvqa_eval/BLIP_vqa.py --out_dir={out} in the clone first"
-        ) from error
+        raise ValueError(f"{path} cannot be read ({error}): run it again, {evaluation_command(out)}") from error
     if sorted(answers) != list(range(len(generated))):
         raise ValueError(f"{path} must have one answer for each of {len(generated)} pictures, it has {len(answers)}")
     values = np.array([answers[i] for i in range(len(generated))])

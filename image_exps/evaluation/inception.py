@@ -198,6 +198,8 @@ def load_inception(path: Path) -> tuple[Inception, str]:
         ValueError: for a file that is not there, is no such pickle, or holds other weights.
     """
     where = f"fetch {URL} (SHA-256 {SHA256})"
+    if not path.is_file():
+        raise ValueError(f"inception: {path} is not there: {where}")
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         held = torch.load(path, map_location="cpu", weights_only=True)

@@ -110,7 +110,9 @@ def test_a_controlnet_comes_from_a_folder_of_its_own_too(saved, tmp_path):
 def test_what_is_not_there_is_told_with_what_to_fetch_and_where_to_put_it(tmp_path):
     with pytest.raises(ValueError, match=r"hf download stable-diffusion-v1-5/\S+ --local-dir models/sd15"):
         find_source(model("sd15"))
-    with pytest.raises(ValueError, match=r"is not there. Fetch it \(.*Diff-Pruning"):
+    with pytest.raises(
+        ValueError, match=r"is not there. Put it into models/ddpm-ema-cifar10 \(.*Diff-Pruning\S+, convert"
+    ):
         find_source(model("ddpm-ema-cifar10"), tmp_path / "nowhere", hub=True)
     (tmp_path / "model.ckpt").write_bytes(b"")
     with pytest.raises(ValueError, match="is a file"):

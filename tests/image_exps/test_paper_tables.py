@@ -4,6 +4,7 @@ import re
 
 import pytest
 from generated_folder import generated_folder
+from PIL import Image
 
 from image_exps.evaluation import Result, write_results
 from image_exps.models import find_models
@@ -150,6 +151,11 @@ def test_a_page_has_tables_pictures_and_the_rest(folder):
     assert "<b>" not in page
     write_report(folder / "all", folder / "page.md", pictures=0)
     assert "**Table 1.**" in (folder / "page.md").read_text(encoding="utf-8")
+    assert not (folder / "page-pictures").exists()
+    write_report(folder / "all", folder / "page.md", pictures=2)
+    (shown,) = re.findall(r"!\[.*\]\(<(.*)>\)", (folder / "page.md").read_text(encoding="utf-8"))
+    with Image.open(folder / shown) as opened:
+        assert opened.size == (256, 128)
     write_report(folder / "all", folder / "page.tex", tables=(3,))
     assert (folder / "page.tex").read_text(encoding="utf-8").count(r"\begin{table}") == 1
 
