@@ -44,11 +44,11 @@ class LMLTunedDDIMScheduler(LMLSchedulerMixin, DDIMScheduler):
     r"""DDIM in 5, 6, 8 or 10 evaluations, on learned levels, with learned weights of all past noises (`lml.tuned`).
 
     ``pipe.scheduler = LMLTunedDDIMScheduler.from_config(pipe.scheduler.config, clip_sample=False)``. It has the options
-    of `diffusers.DDIMScheduler`, of which ``timestep_spacing`` and ``steps_offset`` mean nothing to it. Clipping acts on
-    the turned output, and the setting was learned without it: on the network for Fashion-MNIST, in 5, 8 and 10
-    evaluations, it ends 0.088, 0.032 and 0.021 from the flow, and with ``clip_sample=True``, which configs of pixel
-    models ask for, 0.088, 0.045 and 0.033. Nor was it learned with guidance: at a scale of 4 on the emoji network (16
-    pictures) UniPC-2 on equal steps of time ended nearer in 5 evaluations, 0.140 to 0.160.
+    of `diffusers.DDIMScheduler`, but ``timestep_spacing`` and ``steps_offset`` mean nothing to it. Clipping acts on the
+    turned output, and the setting was learned without it: on the network for Fashion-MNIST, in 5, 8 and 10 evaluations,
+    it ends 0.088, 0.032 and 0.021 from the flow, and with ``clip_sample=True``, which configs of pixel models ask for,
+    0.088, 0.045 and 0.033. Nor was it learned with guidance: at a scale of 4 on the emoji network (16 pictures) UniPC-2
+    on equal steps of time ended nearer in 5 evaluations, 0.140 to 0.160.
 
     **Where it ends.** With ``set_alpha_to_one=False`` at the level of timestep 0, as the pure sampler does: the sample
     ``x`` that is compared with the end of the flow, with noise of standard deviation 0.01 left in it. With ``True``,
@@ -67,9 +67,10 @@ class LMLTunedDDIMScheduler(LMLSchedulerMixin, DDIMScheduler):
         ValueError: at construction, for a table whose ``log(alpha/sigma)`` does not run from -5.03 to 4.56, either end
             to 0.25: the setting is of that range. On the exact scores of six targets with the betas of Stable Diffusion
             (-2.68 to 3.53) its error was 0.36 to 4.1 times the best baseline's, above one in 13 of 24 cases; with those
-            of latent diffusion (-4.43 to 3.25) 0.31 to 1.6 times, with cosine betas up to 4.9 times. From
-            ``set_timesteps``, for a number of steps that nothing was learned for. From ``step``, for a timestep that is
-            not on the schedule, and for ``eta > 0`` with the profile, which was learned for a deterministic path.
+            of latent diffusion (-4.43 to 3.25) 0.31 to 1.6 times, with cosine betas up to 4.9 times
+            (``python -m image_exps.search.ranges``). From ``set_timesteps``, for a number of steps that nothing was
+            learned for. From ``step``, for a timestep that is not on the schedule, and for ``eta > 0`` with the
+            profile, which was learned for a deterministic path.
     """
 
     # Where a saved pipeline looks for it, and where it finds the SchedulerMixin that diffusers asks for.

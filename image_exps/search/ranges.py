@@ -1,0 +1,109 @@
+r"""Where the learned setting stops: its error by the best baseline's on the noise tables of other models.
+
+A table of training timesteps is for an exact score the range of ``log(alpha/sigma)`` that it covers, and where a
+baseline's equal steps of time lie. ``python -m image_exps.search.ranges`` measures the setting as
+`lml.schedulers.LMLTunedDDIMScheduler` runs it, on the nearest timesteps, and writes ``ranges.csv``: the root mean
+square distance to where the flow ends over the table, and that of the best baseline in the better of two spacings,
+chosen on the very noises that it is judged by.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+import toy
+from image_exps.arms import BASES
+from image_exps.endpoints import rms
+from image_exps.search.trials import EVALUATIONS, RESULTS
+from image_exps.seeds import starting_noise
+from image_exps.targets import target
+from lml.samplers import SAMPLERS, Level, sample
+from lml.tuned import tuned_fractions, tuned_profile
+from toy.atomic import atomic
+from toy.schedule import VPScaledLinear
+
+__all__ = ["TABLES", "measure"]
+
+#: Tables by the models that have them: linear betas, those of Stable Diffusion and latent diffusion, cosine.
+TABLES: dict[str, toy.NoiseSchedule] = {
+    "linear": toy.noise_schedule("vp-linear"),
+    "stable-diffusion": toy.noise_schedule("vp-scaled-linear"),
+    "latent-diffusion": VPScaledLinear(1.5, 19.5),
+    "cosine": toy.noise_schedule("cosine"),
+}
+
+#: Small ones: a minute each on an idle core.
+TARGETS = ("digits", "digits-low-rank", "random-16d", "ring-2d")
+
+_REFERENCE, _REFERENCE_STEPS = "dpm-solver++-3m", 160
+_BASELINES = ("ddim", "pndm", "dpm-solver-3m", "dpm-solver++-2m", "dpm-solver++", "unipc-2", "unipc")
+
+
+def _levels(half_log_snr: np.ndarray) -> list[Level]:
+    """Return variance-preserving levels of these ``log(alpha/sigma)``."""
+    rising = torch.from_numpy(np.ascontiguousarray(half_log_snr))
+    pairs = torch.stack([torch.sigmoid(2 * rising), torch.sigmoid(-2 * rising)], 1).sqrt()
+    return [Level(alpha, sigma) for alpha, sigma in pairs.tolist()]
+
+
+def _spaced(table: np.ndarray, steps: int, spacing: str) -> list[Level]:
+    """Return the levels of a spacing over a table of falling ``log(alpha/sigma)``."""
+    if spacing == "time":
+        places = np.linspace(len(table) - 1, 0, steps + 1)
+        return _levels(np.interp(places, np.arange(len(table)), table))
+    if spacing == "log-snr":
+        return _levels(np.linspace(table[-1], table[0], steps + 1))
+    wanted = table[-1] + np.array(tuned_fractions(steps)) * (table[0] - table[-1])
+    return _levels(table[np.abs(table - wanted[:, None]).argmin(1)])
+
+
+@torch.inference_mode()
+def measure(on: str, name: str, *, count: int, seed: int = 0) -> list[dict[str, Any]]:
+    """Return a row for each number of evaluations, of one table of `TABLES` and one target."""
+    table = (TABLES[on].discrete(1000).log_snr / 2).numpy()
+    at = target(name)
+    x, model = starting_noise(seed, 0, count, (at.dim,)).to(at.dtype), at.model()
+    exact = sample(SAMPLERS[_REFERENCE], model, x, _spaced(table, _REFERENCE_STEPS, "log-snr"))
+
+    def error(ends: Tensor) -> float:
+        return float(rms((ends - exact).double()).mean())
+
+    rows = []
+    for n in EVALUATIONS:
+        errors = {}
+        for base, spacing in product(_BASELINES, ("log-snr", "time")):
+            sampler, steps = BASES[base].sampler(n)
+            errors[f"{base}@{spacing}"] = error(sample(sampler, model, x, _spaced(table, steps, spacing)))
+        best = min(errors, key=errors.__getitem__)
+        tuned = error(sample(SAMPLERS["ddim"], model, x, _spaced(table, n, "tuned"), tuned_profile(n)))
+        rows.append(
+            {"table": on, "first": table[-1], "last": table[0], "target": name, "evaluations": n, "count": count,
+             "seed": seed, "tuned": tuned, "best_baseline": best, "best": errors[best], "ratio": tuned / errors[best]}
+        )  # fmt: skip
+    return rows
+
+
+@click.command()
+@click.option("--target", "names", multiple=True, default=TARGETS, show_default=True)
+@click.option("--count", default=256, show_default=True, help="Noises.")
+@click.option("--folder", default=RESULTS / "ranges", type=click.Path(path_type=Path), show_default=True)
+def main(names: tuple[str, ...], count: int, folder: Path) -> None:
+    """Measure the learned setting on every table and target."""
+    torch.set_num_threads(1)
+    frame = pd.DataFrame([row for on, name in product(TABLES, names) for row in measure(on, name, count=count)])
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic(folder / "ranges.csv") as part:
+        frame.to_csv(part, index=False, float_format="%.4g")
+    click.echo(frame.pivot_table("ratio", ["table", "target"], "evaluations", sort=False).round(2).to_string())
+
+
+if __name__ == "__main__":
+    main()
