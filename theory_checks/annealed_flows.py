@@ -31,7 +31,7 @@ from theory_checks.statistics import Interval, mean_interval
 from theory_checks.worst import Worst
 from toy import GaussianMixture
 
-__all__ = ["CLAIMS", "DAMPINGS", "Ends", "ends"]
+__all__ = ["CLAIMS", "DAMPINGS", "Ends", "check_data", "check_marginals", "draw_data", "draw_marginals", "ends"]
 
 #: Dampings: the paper's, then up to the ordinary flows. At 1, ``lambda M = M``.
 DAMPINGS = (1e-3, 0.1, 1.0, 10.0, math.inf)

@@ -35,6 +35,19 @@ from theory_checks.plotting import COLOURS, panels
 from theory_checks.progress import track
 from toy import ExactTarget
 
+__all__ = [
+    "BASES",
+    "CLAIMS",
+    "ETA0",
+    "Order",
+    "check_order",
+    "draw_order",
+    "errors_of",
+    "first_order_constant",
+    "first_order_error",
+    "observed_order",
+]
+
 # Where the flow of every target turns most; later errors are those of the basin that a sample fell in.
 _LOG_SNR = (-3.0, 1.0)
 

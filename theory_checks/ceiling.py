@@ -34,7 +34,7 @@ from theory_checks.spectral import COARSE, spectral_gap
 from theory_checks.worst import Worst
 from toy import GaussianMixture
 
-__all__ = ["CLAIMS", "quotient_bound"]
+__all__ = ["CLAIMS", "check_ceiling", "draw_ceiling", "gaussian_quotient", "quotient_bound"]
 
 
 def quotient_bound(q: GaussianMixture, a: float, *, spacing: float) -> float:

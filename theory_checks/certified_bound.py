@@ -35,7 +35,16 @@ from theory_checks.progress import track
 from theory_checks.symbolic import with_proofs
 from toy import DataMixture
 
-__all__ = ["CLAIMS", "PointMixture"]
+__all__ = [
+    "BOXES",
+    "CLAIMS",
+    "Balls",
+    "PointMixture",
+    "check_certified_bound",
+    "claimed_bound",
+    "claimed_excess",
+    "draw_certified_bound",
+]
 
 Balls = Sequence[arb]
 

@@ -44,7 +44,19 @@ from theory_checks.symbolic import with_proofs
 from theory_checks.trials import Spline, eigenfunction, riccati_solution
 from toy import GaussianMixture
 
-__all__ = ["CLAIMS", "Line", "gap_from_above", "gap_from_below"]
+__all__ = [
+    "CASES",
+    "CLAIMS",
+    "Line",
+    "SplinePiece",
+    "barta_rate",
+    "check_certified_gap",
+    "draw_certified_gap",
+    "gap_from_above",
+    "gap_from_below",
+    "rayleigh",
+    "tail_rate",
+]
 
 #: Targets and dampings, a Gaussian among them, whose gap C6 knows; the last three in the full profile.
 CASES = (("bimodal-1d", 1.0), ("gauss-1d", 4.0), ("bimodal-1d", 10.0), ("skewed-1d", 1.0), ("skewed-1d", 10.0))

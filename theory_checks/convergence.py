@@ -25,7 +25,7 @@ from theory_checks.symbolic import with_proofs
 from theory_checks.worst import Worst
 from toy import ExactTarget, GaussianMixture
 
-__all__ = ["CLAIMS", "literal_plateau"]
+__all__ = ["CLAIMS", "check_against_langevin", "check_decay", "draw_against_langevin", "draw_decay", "literal_plateau"]
 
 #: Targets and dampings whose gap lies below the essential spectrum (C4), so that it is an eigenvalue.
 _CASES = (("bimodal-1d", 0.1), ("bimodal-1d", 1.0), ("bimodal-1d", 10.0), ("skewed-1d", 1.0), ("skewed-1d", 10.0))

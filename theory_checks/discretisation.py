@@ -32,7 +32,15 @@ from theory_checks.statistics import Interval, mean_interval
 from theory_checks.worst import Worst
 from toy import ExactTarget, GaussianMixture
 
-__all__ = ["CLAIMS", "READINGS", "adjusted_chain", "autocorrelation_time", "mirror_chain"]
+__all__ = [
+    "CLAIMS",
+    "READINGS",
+    "adjusted_chain",
+    "autocorrelation_time",
+    "check_discretisation",
+    "draw_discretisation",
+    "mirror_chain",
+]
 
 #: Readings of Eq. 7, and plain Langevin.
 READINGS = ("langevin", "literal", "corrected", "mirror")

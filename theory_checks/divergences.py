@@ -36,7 +36,16 @@ from theory_checks.reverse_time import cumulative, implicit_midpoint
 from theory_checks.worst import Worst
 from toy import GaussianMixture
 
-__all__ = ["CLAIMS", "STARTS", "all_divergences", "line_target", "narrow_start", "wasserstein"]
+__all__ = [
+    "CLAIMS",
+    "STARTS",
+    "all_divergences",
+    "check_divergences",
+    "draw_divergences",
+    "line_target",
+    "narrow_start",
+    "wasserstein",
+]
 
 #: Means of the starts, narrow enough for a finite chi-squared; none has the symmetry of bimodal-1d.
 STARTS = (-2.5, 2.0)

@@ -29,6 +29,17 @@ from theory_checks.rank import check_rank, draw_rank
 from theory_checks.rational import Vector
 from theory_checks.worst import Worst
 
+__all__ = [
+    "CLAIMS",
+    "check_adaptive",
+    "check_relative",
+    "draw_adaptive",
+    "draw_relative",
+    "exact_gain",
+    "relative_tangent",
+    "tangent",
+]
+
 _DEFAULT = LML()
 _LEAST_GAIN = Fraction(1e-6)
 _DIMENSIONS = (64, 65536)

@@ -20,7 +20,7 @@ from typing import Any
 import theory_checks
 from theory_checks.ledger import Finding, Settings
 
-__all__ = ["GROUP", "Fault", "fault", "find_faults", "find_reduced", "seeded"]
+__all__ = ["GROUP", "Check", "Fault", "Replacement", "fault", "find_faults", "find_reduced", "seeded"]
 
 #: The entry-point group in which packages publish modules of faults.
 GROUP = "lml.faults"

@@ -16,7 +16,15 @@ from theory_checks.spectral import COARSE, spectral_gap
 from theory_checks.worst import Worst
 from toy import GaussianMixture
 
-__all__ = ["CLAIMS", "gaussian", "gaussian_gap"]
+__all__ = [
+    "CLAIMS",
+    "barta_excess",
+    "check_gaussian",
+    "draw_gaussian",
+    "eigenfunction_residual",
+    "gaussian",
+    "gaussian_gap",
+]
 
 
 def gaussian_gap(damping: float, variance: float) -> float:

@@ -22,6 +22,8 @@ from theory_checks.symbolic import with_proofs
 from theory_checks.worst import Worst
 from toy import DataMixture, ExactTarget, GaussianMixture
 
+__all__ = ["BARTLETT_CASES", "CLAIMS", "check_bartlett", "check_residual", "check_tweedie", "draw_bartlett"]
+
 
 @with_proofs("H1")
 def check_residual(

@@ -20,6 +20,18 @@ from theory_checks.symbolic import with_proofs
 from theory_checks.worst import Worst
 from toy import DataMixture, ExactTarget
 
+__all__ = [
+    "BOUNDED",
+    "CLAIMS",
+    "OuterProductErrors",
+    "check_error_bound",
+    "check_zero_is_nearer",
+    "draw_error_bound",
+    "hessian_error_bound",
+    "outer_product_errors",
+    "squared_hessian_norm",
+]
+
 
 class OuterProductErrors(NamedTuple):
     """Distances of ``F`` from its approximations, in the HS norm, for a batch (B,); see `outer_product_errors`."""

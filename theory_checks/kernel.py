@@ -20,6 +20,8 @@ from theory_checks.progress import track
 from theory_checks.symbolic import with_proofs
 from theory_checks.worst import Worst
 
+__all__ = ["CLAIMS", "check_identity", "check_multistep_form", "check_sherman_morrison", "draw_multistep_form"]
+
 _DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 

@@ -21,7 +21,18 @@ import torch
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["GROUP", "Claim", "Finding", "Measured", "Settings", "Verdict", "agreement", "find_claims", "select"]
+__all__ = [
+    "GROUP",
+    "Claim",
+    "Finding",
+    "Measured",
+    "Profile",
+    "Settings",
+    "Verdict",
+    "agreement",
+    "find_claims",
+    "select",
+]
 
 #: The entry-point group in which packages publish their claims.
 GROUP = "lml.claims"

@@ -12,7 +12,7 @@ from torch import Tensor
 import toy
 from toy import DataMixture, ExactTarget, GaussianMixture
 
-__all__ = ["LOG_SNR", "SMALL", "U", "levels", "named_level", "rounding", "smallest_term"]
+__all__ = ["LOG_SNR", "SMALL", "Target", "U", "levels", "named_level", "rounding", "smallest_term"]
 
 #: Unit round-off of float64.
 U = torch.finfo(torch.float64).eps / 2

@@ -32,7 +32,7 @@ from theory_checks.progress import track
 from theory_checks.statistics import mean_interval
 from theory_checks.worst import Worst
 
-__all__ = ["CLAIMS"]
+__all__ = ["CLAIMS", "check_existence", "draw_existence", "mean_square", "simulate", "zero_flux_residual"]
 
 
 def mean_square(d: int, damping: float, v: float) -> float:

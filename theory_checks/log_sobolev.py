@@ -47,7 +47,15 @@ from theory_checks.quadrature import grid
 from theory_checks.worst import Worst
 from toy import GaussianMixture
 
-__all__ = ["CLAIMS", "Bracket", "bracket", "gaussian_bound", "log_sobolev_quotient"]
+__all__ = [
+    "CLAIMS",
+    "Bracket",
+    "bracket",
+    "check_log_sobolev",
+    "draw_log_sobolev",
+    "gaussian_bound",
+    "log_sobolev_quotient",
+]
 
 
 def gaussian_bound(a: float, d: int) -> float:

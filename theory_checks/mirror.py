@@ -33,7 +33,7 @@ from theory_checks.symbolic import with_proofs
 from theory_checks.worst import Worst
 from toy import ExactTarget
 
-__all__ = ["CLAIMS", "defect"]
+__all__ = ["CLAIMS", "check_mirror", "circulation", "defect", "draw_mirror"]
 
 
 def defect(s: Tensor, H: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from theory_checks.runner import run_one
 from theory_checks.terminal import bar
 from toy.atomic import atomic
 
-__all__ = ["Trial", "judge", "plan", "summary"]
+__all__ = ["Trial", "judge", "plain_text", "plan", "summary"]
 
 
 @dataclass(frozen=True)

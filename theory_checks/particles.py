@@ -21,7 +21,7 @@ from lml.geometry import DampedOuterProduct
 from theory_checks.dynamics import check_dynamics
 from toy import ExactTarget
 
-__all__ = ["Proposal", "adjusted", "coupled_euler", "euler"]
+__all__ = ["Observe", "Proposal", "adjusted", "coupled_euler", "euler"]
 
 Observe = Callable[[Tensor], Tensor]
 

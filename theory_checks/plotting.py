@@ -14,7 +14,7 @@ import seaborn as sns
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-__all__ = ["COLOURS", "drawn", "panels", "to_svg"]
+__all__ = ["COLOURS", "drawn", "panels", "style", "to_svg"]
 
 T = TypeVar("T")
 

@@ -18,6 +18,8 @@ from theory_checks.progress import track
 from theory_checks.statistics import mean_interval
 from theory_checks.worst import Worst
 
+__all__ = ["CLAIMS", "ROWS", "check_precision", "draw_precision", "predicted_deviation", "turns_of"]
+
 #: Source of the noise, dimension and damping.
 ROWS = (
     *(("normal", d, lam) for d in (64, 1024, 3072) for lam in (1e-3, 8e-4)),

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TypeVar
 
-__all__ = ["listen", "track"]
+__all__ = ["Listener", "listen", "track"]
 
 T = TypeVar("T")
 Listener = Callable[[str, float], None]

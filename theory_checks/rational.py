@@ -12,6 +12,7 @@ import mpmath
 from torch import Tensor
 
 __all__ = [
+    "Vector",
     "combine",
     "determinant",
     "dot",

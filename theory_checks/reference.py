@@ -15,6 +15,7 @@ from theory_checks.levels import U
 from toy import DataMixture, ExactTarget, GaussianMixture
 
 __all__ = [
+    "LogDensity",
     "difference_hessian",
     "posterior_by_quadrature",
     "posterior_of_points",

@@ -33,6 +33,8 @@ from theory_checks.progress import track
 from theory_checks.statistics import mean_interval
 from theory_checks.worst import Worst
 
+__all__ = ["CLAIMS", "STRENGTHS", "check_released", "draw_released"]
+
 _U = torch.finfo(torch.float64).eps / 2
 _DAMPING = 1e-3  # the paper's
 _LOG_SNR = (-6.0, 2.0)

@@ -33,7 +33,18 @@ from torch import Tensor
 
 from toy import GaussianMixture
 
-__all__ = ["NAMES", "Features", "ReverseSDE", "coupled", "ends", "features_of", "graded_times", "sliced_wasserstein"]
+__all__ = [
+    "NAMES",
+    "Features",
+    "ReverseSDE",
+    "coupled",
+    "directions",
+    "divergence",
+    "ends",
+    "features_of",
+    "graded_times",
+    "sliced_wasserstein",
+]
 
 #: The SDEs by name.
 NAMES = ("written", "repaired", "plain")

@@ -22,7 +22,7 @@ from theory_checks import progress, records
 from theory_checks.ledger import Claim, Finding, Settings, Verdict
 from theory_checks.records import Record
 
-__all__ = ["run", "run_one"]
+__all__ = ["Listener", "run", "run_one"]
 
 Listener = Callable[[Claim, str, float], None]
 

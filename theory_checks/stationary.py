@@ -23,6 +23,9 @@ from theory_checks.symbolic import with_proofs
 from theory_checks.worst import Worst
 from toy import ExactTarget, GaussianMixture
 
+__all__ = ["CLAIMS", "TestFunction", "WeakForm", "chain_limit", "check_corrected", "check_literal", "draw_corrected",
+           "draw_literal", "literal_bias", "literal_density", "total_variation"]  # fmt: skip
+
 
 def literal_density(q: ExactTarget, x: Tensor, damping: float) -> Tensor:
     r"""Return ``q (lambda + s^2)``, not normalised, at points (B, 1): stationary for the literal reading in 1-d.

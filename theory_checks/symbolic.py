@@ -18,7 +18,7 @@ import sympy
 import theory_checks
 from theory_checks.ledger import Finding, Measured, Verdict
 
-__all__ = ["FIGURE", "METHOD", "Proof", "figure", "find_proofs", "proofs_of", "with_proofs"]
+__all__ = ["FIGURE", "METHOD", "Check", "Proof", "Residual", "figure", "find_proofs", "proofs_of", "with_proofs"]
 
 #: The figure of a finding that counts the proofs that fail, and the method's name beside it.
 FIGURE = "symbolic identities that do not vanish"

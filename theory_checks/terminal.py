@@ -15,7 +15,7 @@ from rich.text import Text
 from theory_checks.ledger import Claim, Verdict
 from theory_checks.records import Record
 
-__all__ = ["Display", "bar", "plain_text", "summary"]
+__all__ = ["Display", "bar", "line", "plain_text", "summary"]
 
 _STYLES = {
     Verdict.HOLDS: "green",

@@ -18,7 +18,7 @@ from scipy.integrate import solve_ivp
 
 from toy import GaussianMixture
 
-__all__ = ["Spline", "eigenfunction", "riccati_solution"]
+__all__ = ["Ball", "Spline", "eigenfunction", "riccati_solution"]
 
 Ball = TypeVar("Ball", acb, arb_series)
 

@@ -29,7 +29,7 @@ from theory_checks.statistics import Interval
 from theory_checks.worst import Worst
 from toy import GaussianMixture
 
-__all__ = ["CLAIMS"]
+__all__ = ["CLAIMS", "check_varentropy", "draw_varentropy", "log_density_quotient"]
 
 
 def _variance_interval(samples: np.ndarray, level: float, comparisons: int) -> Interval:

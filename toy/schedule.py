@@ -26,6 +26,7 @@ __all__ = [
     "DiscreteTable",
     "FlowMatching",
     "NoiseSchedule",
+    "Time",
     "VPLinear",
     "VPScaledLinear",
     "noise_schedule",

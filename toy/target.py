@@ -14,7 +14,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-__all__ = ["ExactTarget"]
+__all__ = ["CHUNK_BYTES", "ExactTarget", "check_count", "check_finite", "check_level"]
 
 # Bytes of the temporaries of one chunk. Small enough for a laptop, large enough that products run at full rate.
 CHUNK_BYTES = 256 << 20
