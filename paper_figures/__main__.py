@@ -25,7 +25,7 @@ from theory_checks.progress import listen
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("out/figures"),
     show_default=True,
-    help="Folder for NAME.pdf, NAME.png, NAME-phone.png and NAME.txt, the caption; its subfolder 'data' keeps the data.",
+    help="Folder for NAME.pdf, NAME.png, NAME-phone.png and NAME.txt, the caption; the data in subfolder 'data'.",
 )
 @click.option("--recompute", is_flag=True, help="Compute the data again, even if nothing that they rest on changed.")
 @click.option(
