@@ -4,18 +4,19 @@ The formula is that of `_rotate_gram`: from ``E = <e,e>``, ``X = <e,D>`` and ``Q
 numbers a row, and the direction is ``alpha e - beta D``. Rows of up to `_TILE` elements stay in registers: one launch,
 `_rotate_rows`, reads ``e`` and ``p`` and writes the direction. Longer rows are cut into parts: `_sum_parts` leaves E, X
 and Q of every part in a scratch tensor; every program of `_combine_parts` adds those of its row, in the same order, and
-writes its part. No atomics, nothing read on the host. How a row is cut depends on its length alone, so neither the
-batch nor the run changes a bit. A kernel is built when a dtype and a kind of length is first met (about a second, kept
-on disk): before a CUDA graph is captured, run it once.
+writes its part. No atomics, nothing read on the host. How a row is cut and read depends on its length and dtype alone,
+and no multiply-add is contracted, so neither the batch, the run nor the form of the damping changes a bit. A kernel is
+built when a dtype and a kind of length is first met (about a second, kept on disk): run it once before a CUDA graph is
+captured.
 
 Memory: one launch moves 3 streams of the size of ``e``, two move 5 (and, for every part, 72 bytes of scratch beside
 its 8192 elements and 24 more for every other part of its row); a copy moves 2. To run at 80 % of the copy's bandwidth
 is to take at most ``3/2 / 0.8 = 1.9`` (one) or ``5/2 / 0.8 = 3.1`` (two) times as long as copying one of the tensors.
 
-Scalars are sums in float64, as in `_rotate_gram`: for an element two conversions, one difference and three
-multiply-adds, 6 operations on 8 bytes (4 in 16 bits). Cards of which a multiprocessor retires 32 or 64 such in a clock
+Scalars are sums in float64, as in `_rotate_gram`: for an element two conversions, a difference, three products and
+three sums, 9 operations on 8 bytes (4 in 16 bits). Cards of which a multiprocessor retires 32 or 64 such in a clock
 (V100, A100, H100, B200, MI200, MI300) stay bound by memory. Where it retires 2 (GeForce, T4, A10, L4, L40, B300), a
-3060 would be held to two thirds of its bandwidth, to 40 % in 16 bits. There the sums are taken in pairs of float32
+3060 would be held to half its bandwidth, to a quarter in 16 bits. There the sums are taken in pairs of float32
 (`_sum_of_products`): some 60 instructions an element, which with 128 lanes a multiprocessor stays below the time of
 memory, except in 16 bits on a T4, and on a B300. These are counts of instructions against published rates.
 """
@@ -63,7 +64,7 @@ def _sum_of_products(a, b):
 
     A product is the pair of its rounding and what that lost, exact by one multiply-add. Pairs are added L = 40 deep in
     a tile of 8192; a low part stays below ``L u``, ``u = 2^-24``, of ``sum_i |a_i b_i|``, and is rounded twice an
-    addition: the error is at most ``L^2 u^2 = 2^-37`` of that sum, and some ``2^-47`` where signs of roundings vary.
+    addition: the error is at most ``L^2 u^2 = 2^-37`` of that sum, in 200 draws of normal noise below ``2^-47``.
     """
     high = a * b
     high, low = tl.reduce((high, tl.fma(a, b, -high)), 1, _two_sum)
@@ -213,7 +214,7 @@ def _combine_parts(
 
 def rotate(noise: Tensor, previous: Tensor, damping: float | Tensor, kappa: float, wide: bool) -> Tensor:
     """Return the direction for tensors of shape (B, ...), not empty, on one device; see the module's docstring."""
-    noise, previous = noise.contiguous(), previous.contiguous()
+    noise, previous = _aligned(noise), _aligned(previous)
     rows = noise.shape[0]
     d = noise.numel() // rows
     out = torch.empty_like(noise)
@@ -224,14 +225,12 @@ def rotate(noise: Tensor, previous: Tensor, damping: float | Tensor, kappa: floa
         lams, lam_stride, lam = damping, damping.stride(0) if damping.ndim else 0, 1.0
     unit = math.gcd(d, 16)  # every row begins at a multiple of it: vectors of up to 16 bytes
     limit = torch.finfo(noise.dtype).max
-    # Products and their sums in pairs of float32 must not be contracted to multiply-adds; those of float64 may.
-    sums_options = {"WIDE": wide, "enable_fp_fusion": wide}
     if d <= _TILE:
         C = triton.next_power_of_2(d)
         R = max(1, _STEP // C)
         _rotate_rows[(triton.cdiv(rows, R),)](
             noise, previous, out, lams, lam_stride, lam, kappa, rows, d // unit,
-            UNIT=unit, R=R, C=C, LIMIT=limit, num_warps=R * C // 1024, **sums_options,
+            UNIT=unit, R=R, C=C, LIMIT=limit, WIDE=wide, num_warps=R * C // 1024, enable_fp_fusion=False,
         )  # fmt: skip
         return out
     span = triton.cdiv(d, _TILE * _PARTS)
@@ -239,13 +238,21 @@ def rotate(noise: Tensor, previous: Tensor, damping: float | Tensor, kappa: floa
     sums = torch.empty((rows, 3, parts), dtype=torch.float64, device=noise.device)
     grid = (rows * parts,)
     _sum_parts[grid](
-        noise, previous, sums, d // unit, span, parts, UNIT=unit, TILE=_TILE, num_warps=8, **sums_options
+        noise, previous, sums, d // unit, span, parts,
+        UNIT=unit, TILE=_TILE, WIDE=wide, num_warps=8, enable_fp_fusion=False,
     )  # fmt: skip
     _combine_parts[grid](
         noise, previous, out, sums, lams, lam_stride, lam, kappa, d // unit, span, parts,
-        UNIT=unit, TILE=_TILE, STEP=_STEP, PARTS=triton.next_power_of_2(parts), LIMIT=limit, num_warps=4,
+        UNIT=unit, TILE=_TILE, STEP=_STEP, PARTS=triton.next_power_of_2(parts), LIMIT=limit,
+        num_warps=4, enable_fp_fusion=False,
     )  # fmt: skip
     return out
+
+
+def _aligned(x: Tensor) -> Tensor:
+    """Return ``x`` contiguous, at a multiple of 16 bytes: elsewhere it would be read, and added, in other vectors."""
+    x = x.contiguous()
+    return x if x.data_ptr() % 16 == 0 else x.clone()
 
 
 def rotate_on_device(noise: Tensor, previous: Tensor, damping: float | Tensor, kappa: float) -> Tensor:

@@ -77,8 +77,10 @@ def _limit(noise: Tensor, previous: Tensor, damping: float, kappa: float, wide: 
     at = Conditioning.of(noise, previous, damping, kappa, c=d + 10)
     D = float((previous.double() - noise.double()).norm() / noise.double().norm())
     u = _SINGLE / 2
-    # Inner products relative to |a||b|. In pairs: level k of a tree adds 2 (k + 1) u^2, here of 3 levels and 18 u^2.
-    inner = (d + 10) * 2.0**-53 if wide else 18 * u**2
+    # Inner products relative to |a||b|. In pairs: level k of a tree of K levels adds 2 (k + 1) u^2. On a GPU a thread
+    # adds its 32 elements one after the other.
+    levels = 3 if d <= 8 else 40
+    inner = (d + 10) * 2.0**-53 if wide else levels * (levels + 3) * u**2
     # E, X and Q enter W = Q - X^2/E, whose terms are at most |D|^2; a D that is rounded moves p' by u |D|.
     moved = 4 * inner * D**2 + (0 if wide else 2 * at.w * u * D + (u * D) ** 2)
     floor = 4 * _SINGLE**2 * D**2  # what W carries on purpose
@@ -112,6 +114,18 @@ def test_kernel_equals_algorithm_1_in_rational_arithmetic(
     r = damped_direction(e, [fractions(previous)], Fraction(damping), Fraction(kappa))
     out = rotate(noise, previous, damping, kappa)
     assert distance(out, e, r) / math.sqrt(dot(e, e)) <= _limit(noise, previous, damping, kappa, wide)
+
+
+def test_small_orthogonal_part_of_a_nearly_opposite_noise_is_resolved(rotate: Rotate, wide: bool) -> None:
+    # |p'| = 1e-4 |e|, so that W is 2^-29 of Q: rounded products would leave little of it, and of the predicted norm.
+    noise, other = pair((1, 4096), torch.float32)
+    previous = (1e-4 * other.double() - noise.double()).float()
+    kappa, E = 2.0**-10, float(norm(noise)) ** 2
+    damping = kappa * E * 1e-4  # zeta |p'| = |e|: 45 degrees
+    out = rotate(noise, previous, damping, kappa)
+    exact = _rotation._rotate_orthogonal([noise.double(), previous.double()], damping, kappa, torch.float64)
+    error = float(norm(out.double() - exact) / norm(noise))
+    assert error <= _limit(noise, previous, damping, kappa, wide)
 
 
 @pytest.mark.parametrize("dtype", _NARROW, ids=str)
