@@ -4,7 +4,7 @@ With ``lambda = log(alpha/sigma)`` the levels lie at ``lambda_i = lambda_0 + f_i
 learned fractions and ``lambda_0``, ``lambda_n`` the ends of the model's own table. Each goes to the nearest of the
 training timesteps: the network is asked at times that it has learned, and pipelines find integers. The sample that
 comes out is as near to the end of the flow as from the levels themselves, between two timesteps: their distances to it
-differ by 5 % at most, in either direction (exact scores of four targets, and both networks that ship).
+differ by 6 % at most, in either direction (exact scores of four targets; both networks that ship, also with guidance).
 
 A step is the one of `diffusers.DDIMScheduler` whose table holds the chosen levels alone (respacing: Nichol & Dhariwal
 2021, Sec. 4), handed the output in which the noise is the profile's ``u_i`` (`lml.profile`).
