@@ -117,11 +117,11 @@ def test_kernel_equals_algorithm_1_in_rational_arithmetic(
 
 
 def test_small_orthogonal_part_of_a_nearly_opposite_noise_is_resolved(rotate: Rotate, wide: bool) -> None:
-    # |p'| = 1e-4 |e|, so that W is 2^-29 of Q: rounded products would leave little of it, and of the predicted norm.
+    # |p'| = 2e-5 |e|, so that W is 2^-33 of Q: rounded products would leave little of it, and of the predicted norm.
     noise, other = pair((1, 4096), torch.float32)
-    previous = (1e-4 * other.double() - noise.double()).float()
+    previous = (2e-5 * other.double() - noise.double()).float()
     kappa, E = 2.0**-10, float(norm(noise)) ** 2
-    damping = kappa * E * 1e-4  # zeta |p'| = |e|: 45 degrees
+    damping = kappa * E * 2e-5  # zeta |p'| = |e|: 45 degrees
     out = rotate(noise, previous, damping, kappa)
     exact = _rotation._rotate_orthogonal([noise.double(), previous.double()], damping, kappa, torch.float64)
     error = float(norm(out.double() - exact) / norm(noise))
