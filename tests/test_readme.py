@@ -60,18 +60,23 @@ def test_the_standings_are_those_of_the_recorded_results():
     r"ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning:diffusers\.schedulers"
 )
 @pytest.mark.filterwarnings("ignore:`algorithm_types dpmsolver:FutureWarning")
-def test_the_pipeline_in_three_lines():
+def test_the_pipelines_in_three_lines():
     pytest.importorskip("diffusers")
     names = {}
     (made,) = [b for b in BLOCKS if "ExactDenoiser" in b]
-    (block,) = [b for b in BLOCKS if "pipe.scheduler" in b]
+    (block,) = [b for b in BLOCKS if "pipe.scheduler" in b and "Tuned" not in b]
+    (tuned,) = [b for b in BLOCKS if "Tuned" in b]
     exec(made, names)
     exec(block, names)
     pipe = names["pipe"]
     assert type(pipe.scheduler).__name__ == "LMLDPMSolverMultistepScheduler"
+    assert (pipe.scheduler.config.algorithm_type, pipe.scheduler.config.solver_order) == ("dpmsolver", 3)
     pipe.set_progress_bar_config(disable=True)
     picture = pipe(num_inference_steps=4, generator=torch.Generator().manual_seed(0), output_type="np").images
     assert picture.shape == (1, 32, 32, 3)
+    exec(tuned, names)
+    assert type(pipe.scheduler).__name__ == "LMLTunedDDIMScheduler"
+    assert names["pictures"][0].size == (32, 32)
 
 
 def test_the_claim_of_your_own_holds():
