@@ -11,7 +11,7 @@ from scipy import stats
 
 from theory_checks.statistics import Interval, mean_interval
 
-__all__ = ["LEVEL", "Comparison", "compare", "family", "holm", "power", "share"]
+__all__ = ["LEVEL", "Comparison", "compare", "holm", "largest_p", "power", "share"]
 
 #: Error of a family of tests, and of each side of a set of intervals.
 LEVEL = 0.05
@@ -73,7 +73,7 @@ def power(effect: float, error: float, level: float) -> float:
     return float(stats.norm.sf(stats.norm.isf(level) - effect / error))
 
 
-def family(tests: Sequence[Comparison]) -> tuple[float, float]:
+def largest_p(tests: Sequence[Comparison]) -> tuple[float, float]:
     """Return the largest p-value that Holm's correction leaves, by Student's t and by sign flips."""
     return max(holm([t.student for t in tests])), max(holm([t.flips for t in tests]))
 

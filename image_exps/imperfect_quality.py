@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from image_exps.comparisons import LEVEL, compare, family, share
+from image_exps.comparisons import LEVEL, compare, largest_p, share
 from image_exps.endpoints import Laboratory, digits_laboratory, flow_endpoints, rms
 from image_exps.imperfect import Imperfect, Kind
 from image_exps.networks import network_model
@@ -199,7 +199,7 @@ def check_imperfect(settings: Settings, *, count: int | None = None, network: bo
         nearer.append(trained)
     flips = np.random.default_rng(settings.seed)
     tests = [compare(c.gain, flips) for c in nearer] + [compare(-c.gain, flips) for c in further]
-    student, signs = family(tests)
+    student, signs = largest_p(tests)
     off = growth.measured / growth.predicted - 1
     decisive = (
         Measured("largest p-value: LML ends nearer, and further where the remark says so", student, limit=LEVEL,

@@ -17,8 +17,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from image_exps.arm_pictures import ROWS, arm_pictures, draw_arm_pictures, emoji_laboratory
-from image_exps.comparisons import LEVEL, compare, power, share
-from image_exps.comparisons import family as largest_p
+from image_exps.comparisons import LEVEL, compare, largest_p, power, share
 from image_exps.distances import FrechetDistance, bootstrap
 from image_exps.endpoints import EVALUATIONS, NOISES, Laboratory, compared_corrections, digits_laboratory, rms
 from lml.correction import LML, Correction, NoCorrection

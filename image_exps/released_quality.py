@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 import toy
-from image_exps.comparisons import LEVEL, compare, family, share
+from image_exps.comparisons import LEVEL, compare, largest_p, share
 from image_exps.distances import FrechetPCA, difference
 from image_exps.endpoints import Laboratory, digits_laboratory, flow_endpoints, rms
 from image_exps.pixels import pixels
@@ -139,7 +139,7 @@ def check_released_quality(
     tests = [compare(harm["float32", n], flips) for n in budgets]
     least = abs(min(test.mean for test in tests))
     tests += [compare(harm["noise", n] - harm["float32", n] / 2, flips) for n in budgets]
-    student, signs = family(tests)
+    student, signs = largest_p(tests)
     # Medians: now and then any rounding sends a sample to another picture.
     in_double = max(_median_moved(run, "float64") / _median_moved(run, "base in float32") for run in runs.values())
     small = digits_laboratory(settings.pick(256, 2048), settings.seed)

@@ -33,7 +33,17 @@ from torch import Tensor
 from image_exps.distances.reference import Reference
 from theory_checks.statistics import Interval
 
-__all__ = ["Distance", "Estimate", "Statistic", "bootstrap", "centred_interval", "difference", "estimate", "resamples"]
+__all__ = [
+    "Distance",
+    "Estimate",
+    "Statistic",
+    "bootstrap",
+    "centred_interval",
+    "difference",
+    "estimate",
+    "resamples",
+    "squared_distances",
+]
 
 #: A distance of prepared samples as a function of how often each is counted, weights (n,) in float64 of sum n.
 Statistic = Callable[[Tensor], float]
@@ -111,13 +121,17 @@ class Distance(ABC):
             got = tuple(samples.shape) if isinstance(samples, Tensor) else type(samples).__name__
             raise ValueError(f"samples must be a tensor of shape (n, {d}) for {self.reference.name}, got {got}")
         if len(samples) < self.least:
-            raise ValueError(f"samples must be at least {self.least} for {self.name}, got {len(samples)}")
+            raise ValueError(self._too_few(len(samples)))
         x = samples.detach().flatten(1).to(device="cpu", dtype=torch.float64)
         bad = (~torch.isfinite(x).all(1)).nonzero().flatten().tolist()
         if bad:
             shown = ", ".join(map(str, bad[:8])) + (f" and {len(bad) - 8} more" if len(bad) > 8 else "")
             raise ValueError(f"samples must be finite, {len(bad)} of {len(x)} are not: {shown}")
         return x
+
+    def _too_few(self, count: int) -> str:
+        """Return what is said of fewer samples than ``least``."""
+        return f"samples must be at least {self.least} for {self.name}, got {count}"
 
     def remark(self, count: int) -> str:
         """Return what a reader must know of the distance of ``count`` samples; empty if there is nothing."""
@@ -152,6 +166,11 @@ class Distance(ABC):
     def _exact_distance(self, count: int, generator: torch.Generator) -> float:
         """Return the distance of ``count`` exact samples."""
         return self(self.reference.draw(count, generator))
+
+
+def squared_distances(a: Tensor, b: Tensor) -> Tensor:
+    """Return ``|a_i - b_j|^2``, shape (n, m), by one product: for centred rows, of which near pairs are few."""
+    return (a.square().sum(1)[:, None] + b.square().sum(1) - 2 * a @ b.mT).clamp_min(0)
 
 
 def resamples(count: int, repeats: int, generator: torch.Generator) -> Iterator[Tensor]:

@@ -13,18 +13,13 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from image_exps.distances.base import Distance, Statistic
+from image_exps.distances.base import Distance, Statistic, squared_distances
 from image_exps.distances.reference import Comparable, Reference, reference_of
 from toy import ExactTarget, Pictures
 
 __all__ = ["MMD", "EnergyDistance"]
 
 _REFERENCE = 2048
-
-
-def _squares(a: Tensor, b: Tensor) -> Tensor:
-    """Return ``|a_i - b_j|^2``, shape (n, m), by one product: for centred rows, of which near pairs are few."""
-    return (a.square().sum(1)[:, None] + b.square().sum(1) - 2 * a @ b.mT).clamp_min(0)
 
 
 class _KernelDistance(Distance):
@@ -48,7 +43,7 @@ class _KernelDistance(Distance):
         """``|y - y'|^2`` of all pairs of the reference set, shape (m (m - 1)/2,)."""
         y = self._fixed[1]
         rows, columns = torch.triu_indices(len(y), len(y), 1)
-        return _squares(y, y)[rows, columns]
+        return squared_distances(y, y)[rows, columns]
 
     @cached_property
     def _own(self) -> float:
@@ -58,8 +53,8 @@ class _KernelDistance(Distance):
     def _prepare(self, x: Tensor) -> Statistic:
         centre, y = self._fixed
         x = x - centre
-        within = self._kernel(_squares(x, x)).fill_diagonal_(0)
-        across = self._kernel(_squares(x, y)).mean(1)
+        within = self._kernel(squared_distances(x, x)).fill_diagonal_(0)
+        across = self._kernel(squared_distances(x, y)).mean(1)
 
         def value(w: Tensor) -> float:
             n = w.sum()

@@ -81,16 +81,10 @@ class FrechetDistance(Distance):
         self.least = self.reference.dim + 1
         self._exact: tuple[Tensor, Tensor, float] | None = None
 
-    def check(self, samples: Tensor) -> Tensor:
-        try:
-            return super().check(samples)
-        except ValueError as error:
-            if "at least" in str(error) and len(samples):
-                d = self.reference.dim
-                raise ValueError(
-                    f"samples must have shape (n, d) with n > d, got {(len(samples), d)}; frechet-pca takes fewer"
-                ) from None
-            raise
+    def _too_few(self, count: int) -> str:
+        if count == 0:
+            return super()._too_few(count)
+        return f"samples must have shape (n, d) with n > d, got {(count, self.reference.dim)}; frechet-pca takes fewer"
 
     def _prepare(self, x: Tensor) -> Statistic:
         if self._exact is None:

@@ -15,7 +15,7 @@ import ot
 import torch
 from torch import Tensor
 
-from image_exps.distances.base import Distance, Statistic
+from image_exps.distances.base import Distance, Statistic, squared_distances
 from image_exps.distances.reference import Comparable, Reference, reference_of
 from toy import ExactTarget, Pictures
 
@@ -105,8 +105,7 @@ class W2(Distance):
     def _prepare(self, x: Tensor) -> Statistic:
         y, n = self._fixed, len(x)
         centre = y.mean(0)
-        a, b = x - centre, y - centre
-        cost = (a.square().sum(1)[:, None] + b.square().sum(1) - 2 * a @ b.mT).clamp_min(0).numpy()
+        cost = squared_distances(x - centre, y - centre).numpy()
         square, log = ot.emd2(np.full(n, 1 / n), np.full(len(y), 1 / len(y)), cost, numItermax=10_000_000, log=True)
         potential = torch.from_numpy(np.asarray(log["u"], dtype=np.float64))
 
