@@ -4,7 +4,7 @@
 # make notebooks run the notebooks of theory_checks in place; 3 minutes
 # make test      the test suite; 10 minutes
 # make mutation  every seeded fault, and which check kills it; 7 minutes
-# make docs      the site: ledger, figures, notebooks and reference, in out/site; 2 minutes
+# make docs      the site: ledger, figures, notebooks and reference, in out/site; 3 minutes
 # make check-docs every page of it in Chromium: links, pictures, formulas, width on a desk and on a phone; 2 minutes
 # make mutation-general  mutants of every line of the mathematics of lml and toy, see tests/MUTATION.md; an hour
 PYTHON ?= python3

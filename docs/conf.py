@@ -42,8 +42,7 @@ napoleon_use_ivar = True
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
 # A name is described in the module that defines it, not again in the packages that gather it.
-# A table of samplers is a page of addresses where it is printed: its type and its description are what a reader needs.
-autodoc_default_options = {"ignore-module-all": True, "no-value": True}
+autodoc_default_options = {"ignore-module-all": True}
 # Else types that a module names, `Damping = float | ...`, get a link to the source of Python itself.
 viewcode_follow_imported_members = False
 apidoc_modules = [

@@ -9,8 +9,12 @@ import inspect
 import re
 from typing import Any
 
+from docutils import nodes
+from sphinx.addnodes import desc_annotation, desc_signature
 from sphinx.application import Sphinx
 
+#: Letters of a constant's value that are printed; a table of samplers would be a page of addresses.
+LONGEST = 80
 KINDS = ("attribute", "data", "property")
 
 
@@ -37,10 +41,19 @@ def skip(app: Sphinx, what: str, name: str, obj: Any, skipped: bool, options: An
     return True if (getattr(obj, "__doc__", None) or "").startswith("Alias for field number") else None
 
 
+def shorten(app: Sphinx, doctree: nodes.document) -> None:
+    """Leave out long values of constants: type and description are what a reader needs."""
+    for signature in doctree.findall(desc_signature):
+        for node in [n for n in signature.children if isinstance(n, desc_annotation)]:
+            if node.astext().startswith(" = ") and len(node.astext()) > LONGEST:
+                signature.remove(node)
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register with Sphinx, before and after napoleon, which has the priority 500."""
     keeper = Keeper()
     app.connect("autodoc-process-docstring", keeper.keep, priority=400)
     app.connect("autodoc-process-docstring", keeper.restore, priority=600)
     app.connect("autodoc-skip-member", skip)
+    app.connect("doctree-read", shorten)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

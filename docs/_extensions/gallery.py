@@ -10,6 +10,7 @@ from pathlib import Path
 from docutils import nodes
 from ledger import prose
 from PIL import Image
+from sphinx.addnodes import download_reference, pending_xref
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
@@ -87,8 +88,17 @@ def size_pictures(app: Sphinx, doctree: nodes.document, docname: str) -> None:
                 node["width"] = f"{round(image.width * SHOWN / image.info.get('dpi', (SHOWN,))[0])}px"
 
 
+def link_files(app: Sphinx, doctree: nodes.document) -> None:
+    """Offer the files of the repository to which the README leads, and which are no pages here, as downloads."""
+    for node in list(doctree.findall(pending_xref)):
+        if node.get("reftype") == "myst" and (ROOT / node["reftarget"]).is_file():
+            node.replace_self(download_reference("", "", *node.children, reftarget=f"/../{node['reftarget']}"))
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register with Sphinx."""
     app.connect("builder-inited", write_pages)
+    # Before Sphinx collects the downloads, with the priority 500.
+    app.connect("doctree-read", link_files, priority=400)
     app.connect("doctree-resolved", size_pictures)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
