@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import datetime
 import sys
 import time
 from types import TracebackType
 
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
 
 from image_exps.processes import Process
-from theory_checks.terminal import bar
 
-__all__ = ["Bar"]
+__all__ = ["Bar", "told"]
+
+# From this width on there is room for a bar beside the text, which is what must not be cut.
+_WIDE = 110
+
+
+def told(label: str, done: int, total: int, seconds: float) -> str:
+    """Return the text of the line: what is done after so many seconds, how fast, and the time left at that pace."""
+    rate = done / max(seconds, 1e-9)
+    left = datetime.timedelta(seconds=round((total - done) / rate)) if done else "?"
+    return f"{label}: {done} of {total} pictures, {rate:.3g}/s, {left} left"
 
 
 class Bar:
@@ -24,7 +35,12 @@ class Bar:
 
     def __init__(self, label: str, process: Process) -> None:
         self._label = label if process.world == 1 else f"{label}, process 1 of {process.world}"
-        self._bar = bar(Console(stderr=True, quiet=process.rank > 0 or not sys.stderr.isatty()))
+        console = Console(stderr=True, quiet=process.rank > 0 or not sys.stderr.isatty())
+        columns = [TextColumn("{task.description}", markup=False)]
+        if console.width >= _WIDE:
+            self._bar = Progress(*columns, BarColumn(bar_width=None), console=console, transient=True)
+        else:
+            self._bar = Progress(*columns, console=console, transient=True)
         self._task = self._bar.add_task(self._label, total=None)
 
     def __enter__(self) -> Bar:
@@ -33,9 +49,8 @@ class Bar:
         return self
 
     def __call__(self, done: int, total: int) -> None:
-        rate = done / (time.perf_counter() - self._began)
-        label = f"{self._label}: {done} of {total} pictures, {rate:.3g}/s"
-        self._bar.update(self._task, description=label, completed=done, total=total)
+        text = told(self._label, done, total, time.perf_counter() - self._began)
+        self._bar.update(self._task, description=text, completed=done, total=total)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

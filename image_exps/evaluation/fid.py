@@ -110,7 +110,7 @@ def frechet(
         half, other = real[order[size : 2 * size]], real[order[:size]]
         exact = _against(half)(other)(torch.ones(size, dtype=torch.float64))
         remarks.append(f"real against real at {size}: {exact:.4g}")
-    return FrechetResult(*interval, "; ".join(remarks))
+    return FrechetResult(interval.value, max(interval.low, 0.0), interval.high, "; ".join(remarks))
 
 
 def _against(real: Tensor) -> Callable[[Tensor], Callable[[Tensor], float]]:

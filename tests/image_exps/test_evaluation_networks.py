@@ -100,6 +100,8 @@ def test_the_distance_of_features_is_that_of_their_moments():
     assert found.high - found.low < 0.5
     assert "4000 pictures against 4000" in found.remark
     assert "real against real at 2000" in found.remark
+    near = frechet(real[:50], real, floor=False)
+    assert 0 <= near.low < near.value
     assert frechet(real, real, floor=False).value == pytest.approx(0, abs=1e-9)
 
 
