@@ -35,6 +35,12 @@ _TARGETS: dict[str, Callable[[], ClassMixture]] = {
     "normal classes": lambda: gaussian_classes(dataset("digits"), TAU),
 }
 
+# Half steps: where a solver breaks it does so from one whole number to the next.
+_GUIDANCES = tuple(float(w) for w in np.arange(1, 8.25, 0.5))
+
+# Every second point has a marker and bars.
+_MARKED = 2
+
 _ARMS = ("ddim", "ddim/lml", "dpm-solver-3m", "dpm-solver-3m/lml", "unipc")
 
 # What LML is compared with: base, and LML on it.
@@ -68,7 +74,7 @@ def compute(
     *,
     targets: Sequence[str] = tuple(_TARGETS),
     evaluations: Sequence[int] = (5, 10),
-    guidances: Sequence[float] = (1, 2, 3, 4, 5, 6, 7, 8),
+    guidances: Sequence[float] = _GUIDANCES,
     count: int | None = None,
     flow_steps: int = 48,
 ) -> Data:
@@ -188,7 +194,7 @@ def _draw_panel(axis: Axes, data: Data, name: str, n: int) -> None:
     plain_log(axis.yaxis, np.ones(1))  # 1, 2 and 5 of each decade
     for each, found in curves.items():
         _draw_curve(axis, found, _line(each))
-        _draw_bars(axis, found, _look(each).colour)
+        _draw_bars(axis, found[::_MARKED], _look(each).colour)
     _draw_curve(axis, flow, ROLES["exact"].line(label="guided flow", ls=":", ms=5, mew=1.2, zorder=4))
     for w, (x, y) in zip(data["guidances"][[0, -1]], flow[[0, -1], :, 0], strict=True):
         axis.annotate(f"{w:g}", (x, y), (4, -3), textcoords="offset points", ha="left", va="top", fontsize=7)
@@ -199,7 +205,7 @@ def _draw_panel(axis: Axes, data: Data, name: str, n: int) -> None:
 def _draw_curve(axis: Axes, found: np.ndarray, look: Mapping[str, Any]) -> None:
     """Draw points (k, 2, 3) joined as their front joins them: straight, in distances and not in their logarithms."""
     joined = path(*found[..., 0].T)
-    axis.plot(*joined, markevery=(joined.shape[1] - 1) // (len(found) - 1), **{"lw": 1.1, "ms": 4, **look})
+    axis.plot(*joined, markevery=_MARKED * (joined.shape[1] - 1) // (len(found) - 1), **{"lw": 1.1, "ms": 4, **look})
 
 
 def _draw_bars(axis: Axes, found: np.ndarray, colour: str) -> None:
@@ -224,7 +230,8 @@ def facts(data: Data) -> Mapping[str, str]:
         "tau": f"{TAU:g}",
         "weakest": f"{data['guidances'].min():g}",
         "strongest": f"{data['guidances'].max():g}",
-        "guidances": ", ".join(f"{w:g}" for w in data["guidances"]),
+        "values": f"{len(data['guidances'])}",
+        "marked": f"{len(data['guidances'][::_MARKED])}",
         "posterior": "; ".join(_posteriors(data, name) for name in names),
         "n": f"{int(data['count'])}",
         "level": f"{_LEVEL:.0%}",
@@ -274,19 +281,20 @@ FIGURE = PaperFigure(
     draw=draw,
     facts=facts,
     caption="""The paper's Figure 8 where everything is known exactly: classifier-free guidance from {weakest} to
-    {strongest} (points at {guidances}) on exact noise predictions of the ten digits. In the place of the CLIP score
-    stands the log odds of the asked class, its exact posterior over that of all others, in the mean over samples; in
-    the place of the FID the Frechet distance of all samples together to the exact moments, classes being asked for as
-    often as they occur. Better is below and to the right. Smoothed classes: the pictures with noise of {tau}; their
-    classes do not overlap. Normal classes: means and shared covariance of the same pictures; they overlap. Mean
-    posterior of the asked class by the guided flow, at the least and the greatest guidance: {posterior}. No law has the
-    guided field as its score, so that no end is the right one at more than the least guidance; the limit of all
-    samplers is the guided flow (crosses; {steps} steps of third order, median distance to half as many at most
-    {refinement}). n = {n} samples from the same noises, one seed; bars: {level} bootstrap intervals; grey: as many
-    exact samples. Where curves leave a panel samplers break: Frechet distances in {few} evaluations at guidance
-    {strongest}, by target: {last}. At equal guidance LML on DDIM has the smaller distance at {nearer} points, at {less}
-    of them with smaller log odds too, as of less guidance: only fronts compare. The area below LML's Pareto front over
-    that of its base, over the log odds of the flow that both attain (in brackets: their share of the flow's): on DDIM
-    {ddim}; on DPM-Solver-3m {third}. The interval is below one in {moved}, above one in {worse}.""",
-    small={"targets": ("normal classes",), "evaluations": (5,), "guidances": (1, 4), "count": 80, "flow_steps": 8},
+    {strongest} ({values} equidistant values, {marked} with markers) on exact noise predictions of the ten digits. In
+    the place of the CLIP score stands the log odds of the asked class, its exact posterior over that of all others, in
+    the mean over samples; in the place of the FID the Frechet distance of all samples together to the exact moments,
+    classes being asked for as often as they occur. Better is below and to the right. Smoothed classes: the pictures
+    with noise of {tau}; their classes do not overlap. Normal classes: means and shared covariance of the same pictures;
+    they overlap. Mean posterior of the asked class by the guided flow, at the least and the greatest guidance:
+    {posterior}. No law has the guided field as its score, so that no end is the right one at more than the least
+    guidance; the limit of all samplers is the guided flow (crosses; {steps} steps of third order, median distance to
+    half as many at most {refinement}). n = {n} samples from the same noises, one seed; bars: {level} bootstrap
+    intervals; grey: as many exact samples. Where curves leave a panel samplers break: Frechet distances in {few}
+    evaluations at guidance {strongest}, by target: {last}. At equal guidance LML on DDIM has the smaller distance at
+    {nearer} points, at {less} of them with smaller log odds too, as of less guidance: only fronts compare. The area
+    below LML's Pareto front over that of its base, over the log odds of the flow that both attain (in brackets: their
+    share of the flow's): on DDIM {ddim}; on DPM-Solver-3m {third}. The interval is below one in {moved}, above one in
+    {worse}.""",
+    small={"targets": ("normal classes",), "evaluations": (5,), "guidances": (1, 2.5, 4), "count": 80, "flow_steps": 8},
 )

@@ -62,7 +62,7 @@ def test_guidance_says_the_ratio_that_follows_from_its_curves(small):
 
 
 def test_guidance_raises_the_log_odds_and_the_distance_of_the_flow(small):
-    (odds, distance), (more_odds, more_distance) = small["normal classes: flow"]
+    (odds, distance), _, (more_odds, more_distance) = small["normal classes: flow"]
     assert more_odds[1] > odds[2]  # intervals apart
     assert more_distance[1] > distance[2]
 
