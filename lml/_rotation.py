@@ -53,7 +53,7 @@ def rotate(noise: Tensor, history: tuple[Tensor, ...], damping: float | Tensor, 
     """Return ``|e| r/|r|`` for checked arguments: shapes (B, ...), ``kappa`` in (0, 1), at least one previous noise."""
     if noise.is_cuda and not torch.compiler.is_compiling():
         fused = _fused()
-        if fused is not None and fused.serves(noise, history, damping):
+        if fused is not None and fused.serves(noise, history, damping, _rotate_gram):
             result: Tensor = fused.rotate_on_device(noise, history[0], damping, kappa)
             return result
     batch = noise.shape[0]

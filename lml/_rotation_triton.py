@@ -6,8 +6,8 @@ numbers a row, and the direction is ``alpha e - beta D``. Rows of up to `_TILE` 
 and Q of every part in a scratch tensor; every program of `_combine_parts` adds those of its row, in the same order, and
 writes its part. No atomics, nothing read on the host. How a row is cut and read depends on its length and dtype alone,
 and no multiply-add is contracted, so neither the batch, the run nor the form of the damping changes a bit. A kernel is
-built when a dtype and a kind of length is first met (about a second, kept on disk): run it once before a CUDA graph is
-captured.
+built when a dtype and a number of launches is first met (about a second, kept on disk) and its direction compared with
+the eager form's, which rotates from then on where the two differ: rotate once before a CUDA graph is captured.
 
 Memory: one launch moves 3 streams of the size of ``e``, two move 5 (and, for every part, 72 bytes of scratch beside
 its 8192 elements and 24 more for every other part of its row); a copy moves 2. To run at 80 % of the copy's bandwidth
@@ -26,6 +26,7 @@ from __future__ import annotations
 import functools
 import math
 import warnings
+from collections.abc import Callable
 
 import torch
 import triton
@@ -37,6 +38,9 @@ __all__ = ["are_numbers", "rotate", "rotate_on_device", "serves"]
 _TILE = 8192  # elements that a program holds: 32 of each input in a thread, all loads of a tile in flight at once
 _STEP = 4096  # elements of a step of the second pass, which has half the threads: fewer repeat the float64 of the row
 _PARTS = 256  # parts of a row at most: their sums, read by each of its programs, stay below an eighth of what it moves
+
+# The eager form on (B, d) tensors, as `_rotation._rotate_gram`: of the noises, the damping (B, 1) and kappa.
+Eager = Callable[[list[Tensor], Tensor, float], Tensor]
 
 _DTYPES = frozenset({torch.float32, torch.float16, torch.bfloat16})
 
@@ -225,7 +229,7 @@ def rotate(noise: Tensor, previous: Tensor, damping: float | Tensor, kappa: floa
         lams, lam_stride, lam = damping, damping.stride(0) if damping.ndim else 0, 1.0
     unit = math.gcd(d, 16)  # every row begins at a multiple of it: vectors of up to 16 bytes
     limit = torch.finfo(noise.dtype).max
-    if d <= _TILE:
+    if _launches(noise) == 1:
         C = triton.next_power_of_2(d)
         R = max(1, _STEP // C)
         _rotate_rows[(triton.cdiv(rows, R),)](
@@ -249,6 +253,11 @@ def rotate(noise: Tensor, previous: Tensor, damping: float | Tensor, kappa: floa
     return out
 
 
+def _launches(noise: Tensor) -> int:
+    """Return how many launches a rotation of this tensor takes."""
+    return 1 if noise.numel() // noise.shape[0] <= _TILE else 2
+
+
 def _aligned(x: Tensor) -> Tensor:
     """Return ``x`` contiguous, at a multiple of 16 bytes: elsewhere it would be read, and added, in other vectors."""
     x = x.contiguous()
@@ -261,11 +270,11 @@ def rotate_on_device(noise: Tensor, previous: Tensor, damping: float | Tensor, k
         return rotate(noise, previous, damping, kappa, _is_wide(noise.device))
 
 
-def serves(noise: Tensor, history: tuple[Tensor, ...], damping: float | Tensor) -> bool:
-    """Return whether `rotate_on_device` takes these arguments: one previous noise, on a GPU that builds the kernels."""
+def serves(noise: Tensor, history: tuple[Tensor, ...], damping: float | Tensor, eager: Eager) -> bool:
+    """Return whether `rotate_on_device` takes these arguments: one previous noise, on a GPU where it agrees with ``eager``."""
     tensors = (noise, *history, damping) if isinstance(damping, Tensor) else (noise, *history)
     served = len(history) == 1 and noise.is_cuda and noise.dtype in _DTYPES
-    return served and are_numbers(tensors) and _builds(noise.device)
+    return served and are_numbers(tensors) and _agrees(noise.device, noise.dtype, _launches(noise), eager)
 
 
 def are_numbers(tensors: tuple[Tensor, ...]) -> bool:
@@ -294,17 +303,33 @@ def _is_wide(device: torch.device) -> bool:
 
 
 @functools.cache
-def _builds(device: torch.device) -> bool:
-    """Return whether the kernels can be built for the device and started on it; where not, say so once."""
-    one = torch.ones((1, 1), device=device)
+def _agrees(device: torch.device, dtype: torch.dtype, launches: int, eager: Eager) -> bool:
+    """Return whether the kernels, built for the device, give the eager form's direction there; where not, say so once.
+
+    Asked once for a device, a dtype and a number of launches: this reads numbers on the host, later calls do not.
+    """
+    d = 40 if launches == 1 else _TILE + 40
+    # Rows that differ in scale by thousands, at every angle to the previous ones; no generator is touched.
+    phase = torch.arange(3 * d, dtype=torch.float64, device=device).reshape(3, d)
+    scale = torch.tensor([[1e-3], [1.0], [30.0]], dtype=torch.float64, device=device)
+    e, p = ((scale * torch.sin(rate * phase)).to(dtype) for rate in (0.7, 0.9))
+    damping = 1e-2 * e.double().square().sum(1)
     try:
-        rotate_on_device(one, one, 1.0, 0.5)
-    except Exception as error:  # no C compiler, an old driver or an old card: Triton has no common class for these
-        warnings.warn(
-            f"the rotation runs in eager PyTorch, since its kernel cannot be built for {device}: {error}. "
-            "LML_KERNEL=eager chooses that without this message.",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-        return False
-    return True
+        found = rotate_on_device(e, p, damping, 0.02).double()
+        oracle = eager([e, p], damping[:, None], 0.02).double()
+        error = float(((found - oracle).abs().amax(1) / oracle.abs().amax(1)).max())
+    except Exception as problem:  # no C compiler, an old driver or an old card: Triton has no common class for these
+        reason = f"cannot be built for {device}: {problem}"
+    else:
+        # Each rounds once to the dtype, and four times to float32, where numbers are at most five times the result.
+        bound = torch.finfo(dtype).eps + 20 * torch.finfo(torch.float32).eps
+        if error <= bound:
+            return True
+        reason = f"is off by {error:.1e} on {device} in {dtype}, where {bound:.1e} is allowed; please report this"
+    warnings.warn(
+        f"the rotation runs in eager PyTorch, since its kernel {reason}. "
+        "LML_KERNEL=eager chooses that without this message.",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    return False

@@ -24,7 +24,7 @@ from lml import _rotation_triton
 @pytest.fixture(autouse=True)
 def forgotten() -> Iterator[None]:
     """What was decided at the first rotation is decided again."""
-    caches = (_rotation._fused, _rotation_triton._builds)
+    caches = (_rotation._fused, _rotation_triton._agrees)
     for cache in caches:
         cache.cache_clear()
     yield
@@ -68,18 +68,18 @@ def test_numbers_are_numbers_without_a_trace_a_derivative_or_a_transform() -> No
 
 
 def test_one_previous_noise_of_at_most_32_bits_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_rotation_triton, "_builds", lambda _: True)
+    monkeypatch.setattr(_rotation_triton, "_agrees", lambda *_: True)
     served = _rotation_triton.serves
     with FakeTensorMode():
         single, double = (torch.empty((4, 8), dtype=dtype, device="cuda") for dtype in (torch.float32, torch.float64))
-        assert not served(single, (single,), 0.5)  # a fake tensor has no numbers
+        assert not served(single, (single,), 0.5, _rotation._rotate_gram)  # a fake tensor has no numbers
         monkeypatch.setattr(_rotation_triton, "are_numbers", lambda _: True)
-        assert served(single, (single,), 0.5)
-        assert served(single.half(), (single.half(),), torch.empty(4, device="cuda"))
-        assert not served(single, (single, single), 0.5)
-        assert not served(double, (double,), 0.5)
+        assert served(single, (single,), 0.5, _rotation._rotate_gram)
+        assert served(single.half(), (single.half(),), torch.empty(4, device="cuda"), _rotation._rotate_gram)
+        assert not served(single, (single, single), 0.5, _rotation._rotate_gram)
+        assert not served(double, (double,), 0.5, _rotation._rotate_gram)
         cpu = torch.empty(4, 8)
-        assert not served(cpu, (cpu,), 0.5)
+        assert not served(cpu, (cpu,), 0.5, _rotation._rotate_gram)
 
 
 def test_a_gpu_is_asked_first_and_its_answer_is_the_direction(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,10 +119,41 @@ def test_eager_form_is_taken_without_triton(monkeypatch: pytest.MonkeyPatch) -> 
     assert _rotation._fused() is None
 
 
-def test_a_device_for_which_no_kernel_can_be_built_is_named_once() -> None:
-    device = torch.device("cpu")
+@pytest.mark.parametrize("launches", [1, 2])
+def test_a_device_for_which_no_kernel_can_be_built_is_named_once(launches: int) -> None:
+    asked = (torch.device("cpu"), torch.float32, launches, _rotation._rotate_gram)
     with pytest.warns(RuntimeWarning, match="cannot be built for cpu: .*LML_KERNEL=eager"):
-        assert not _rotation_triton._builds(device)
+        assert not _rotation_triton._agrees(*asked)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert not _rotation_triton._builds(device)
+        assert not _rotation_triton._agrees(*asked)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("launches", [1, 2])
+def test_kernels_serve_where_they_agree_with_the_eager_form(
+    dtype: torch.dtype, launches: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rotate(e: Tensor, p: Tensor, damping: Tensor, kappa: float) -> Tensor:
+        return lml_direction(e.double(), p.double(), damping=damping, mixing=kappa).to(dtype)
+
+    monkeypatch.setattr(_rotation_triton, "rotate_on_device", rotate)
+    assert _rotation_triton._agrees(torch.device("cpu"), dtype, launches, _rotation._rotate_gram)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("launches", [1, 2])
+@pytest.mark.parametrize("fault", ["half the turn", "another row's damping", "one element", "not a number"])
+def test_kernels_that_are_wrong_do_not_serve(
+    fault: str, dtype: torch.dtype, launches: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rotate(e: Tensor, p: Tensor, damping: Tensor, kappa: float) -> Tensor:
+        kappa = kappa / 2 if fault == "half the turn" else kappa
+        damping = damping.roll(1) if fault == "another row's damping" else damping
+        out = lml_direction(e.double(), p.double(), damping=damping, mixing=kappa)
+        out[1, -1] = {"one element": 0.0, "not a number": torch.nan}.get(fault, out[1, -1])
+        return out.to(dtype)
+
+    monkeypatch.setattr(_rotation_triton, "rotate_on_device", rotate)
+    with pytest.warns(RuntimeWarning, match="please report this"):
+        assert not _rotation_triton._agrees(torch.device("cpu"), dtype, launches, _rotation._rotate_gram)
