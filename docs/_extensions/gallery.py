@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 from docutils import nodes
 from ledger import prose
@@ -20,13 +21,16 @@ NOTEBOOKS = ROOT / "theory_checks/notebooks"
 #: CSS pixels an inch of a picture: letters of 8 points are 12 pixels high. Pictures that tell no dots have as many.
 SHOWN = 110
 
+#: What ends the name of a figure whose panels stand in one column.
+PHONE = "-phone"
+
 logger = logging.getLogger(__name__)
 
 
 def write_pages(app: Sphinx) -> None:
     """Write ``figures.md`` with each picture and its caption, and ``notebooks/index.md``."""
     source = Path(app.srcdir)
-    pictures = sorted(FIGURES.glob("*.png"))
+    pictures = sorted(path for path in FIGURES.glob("*.png") if not path.stem.endswith(PHONE))
     if not pictures:
         logger.warning("no figures below %s: run make figures first", FIGURES.relative_to(ROOT))
     folder = source / "figures"
@@ -88,6 +92,28 @@ def size_pictures(app: Sphinx, doctree: nodes.document, docname: str) -> None:
                 node["width"] = f"{round(image.width * SHOWN / image.info.get('dpi', (SHOWN,))[0])}px"
 
 
+def copy_for_phones(app: Sphinx, problem: Exception | None) -> None:
+    """Lay the figures for phones beside those that the pages show."""
+    shown = Path(app.outdir) / "_images"
+    if problem is None and shown.is_dir():
+        for picture in FIGURES.glob(f"*{PHONE}.png"):
+            shutil.copy(picture, shown)
+
+
+def offer_for_phones(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document) -> None:
+    """Let narrow windows take a figure whose panels stand in one column, where there is one."""
+
+    def both(image: re.Match[str]) -> str:
+        folder, name = image["source"].rsplit("/", 1)
+        narrow = f"{Path(name).stem}{PHONE}.png"
+        if not (FIGURES / narrow).is_file():
+            return image[0]
+        return f'<picture><source media="(max-width: 600px)" srcset="{folder}/{narrow}"/>{image[0]}</picture>'
+
+    if "body" in context:
+        context["body"] = re.sub(r'<img [^>]*?src="(?P<source>[^"]*_images/[^"]+\.png)"[^>]*>', both, context["body"])
+
+
 def link_files(app: Sphinx, doctree: nodes.document) -> None:
     """Offer the files of the repository to which the README leads, and which are no pages here, as downloads."""
     for node in list(doctree.findall(pending_xref)):
@@ -101,4 +127,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     # Before Sphinx collects the downloads, with the priority 500.
     app.connect("doctree-read", link_files, priority=400)
     app.connect("doctree-resolved", size_pictures)
+    app.connect("html-page-context", offer_for_phones)
+    app.connect("build-finished", copy_for_phones)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
