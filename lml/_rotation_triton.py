@@ -271,7 +271,7 @@ def rotate_on_device(noise: Tensor, previous: Tensor, damping: float | Tensor, k
 
 
 def serves(noise: Tensor, history: tuple[Tensor, ...], damping: float | Tensor, eager: Eager) -> bool:
-    """Return whether `rotate_on_device` takes these arguments: one previous noise, on a GPU where it agrees with ``eager``."""
+    """Return whether `rotate_on_device` takes these arguments: one previous noise, where it agrees with ``eager``."""
     tensors = (noise, *history, damping) if isinstance(damping, Tensor) else (noise, *history)
     served = len(history) == 1 and noise.is_cuda and noise.dtype in _DTYPES
     return served and are_numbers(tensors) and _agrees(noise.device, noise.dtype, _launches(noise), eager)
