@@ -239,9 +239,11 @@ def read_prompts(texts: Sequence[str], file: Path | None, tag: str | None) -> tu
 
 
 def _prompts_of(file: Path) -> tuple[str, ...]:
+    from image_exps.prompts import prompts_in
+
     try:
         content = file.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
-        found = json.loads(content) if file.suffix == ".json" else content.splitlines()
+        found = json.loads(content) if file.suffix == ".json" else list(prompts_in(content))
     except (OSError, ValueError) as error:
         raise ValueError(f"prompts: {file} cannot be read as UTF-8 text: {error}") from error
     if not isinstance(found, list) or not all(isinstance(text, str) for text in found):

@@ -28,6 +28,7 @@ from image_exps.benchmarks import COMPBENCH_CATEGORIES
 from image_exps.evaluation.folder import Generated
 from image_exps.evaluation.results import Result
 from image_exps.evaluation.scores import mean_interval_of
+from image_exps.prompts import prompts_in
 
 __all__ = ["compbench_prompts", "evaluation_command", "file_name", "lay_out", "read_scores"]
 
@@ -51,12 +52,11 @@ def compbench_prompts(clone: Path, category: str) -> tuple[str, ...]:
         raise ValueError(f"category must be one of {', '.join(COMPBENCH_CATEGORIES)}, got {category!r}")
     path = clone / "examples" / "dataset" / f"{category}_val.txt"
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        found = prompts_in(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(
             f"clone must be a clone of https://github.com/Karine-Huang/T2I-CompBench, {path} cannot be read ({error})"
         ) from error
-    found = tuple(line.strip() for line in lines if line.strip())
     if not found:
         raise ValueError(f"{path} holds no prompt")
     return found

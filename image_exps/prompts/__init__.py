@@ -1,4 +1,7 @@
-"""The prompts that ship: 946 short English prompts of VBench with tags, and what a judge may look for in each."""
+"""The prompts that ship: 946 short English prompts of VBench with tags, and what a judge may look for in each.
+
+Also how prompts are read from a file of lines, wherever one is.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from importlib.resources import files
 from types import MappingProxyType
 from typing import Any
 
-__all__ = ["Prompt", "prompts", "tagged_prompts", "tags"]
+__all__ = ["Prompt", "prompts", "prompts_in", "tagged_prompts", "tags"]
 
 
 @dataclass(frozen=True)
@@ -56,3 +59,13 @@ def prompts(tag: str | None = None) -> tuple[str, ...]:
     if not found:
         raise ValueError(f"tag must be one of {', '.join(tags())}, got {tag!r}")
     return found
+
+
+def prompts_in(text: str) -> tuple[str, ...]:
+    """Return the prompts of a text, one a line, without the spaces around them and without empty ones.
+
+    Lines end as those of a file do. `str.splitlines` would end them at characters within a prompt too, of which the
+    line separator U+2028 comes with texts from the web, and then picture i had another prompt than line i.
+    """
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return tuple(line.strip() for line in lines if line.strip())

@@ -134,10 +134,11 @@ def test_what_is_wrong_is_told_in_one_message(tmp_path, arguments, message):
 
 def test_prompts_come_from_lines_or_from_json(tmp_path):
     lines, listed, nothing = tmp_path / "a.txt", tmp_path / "b.json", tmp_path / "c.txt"
-    lines.write_text("one\n\n  two \n")
-    listed.write_text('["one", "two"]')
+    lines.write_text("one\n\n  two\u2028words \n", encoding="utf-8")
+    listed.write_text('["one", "two\\u2028words"]')
     nothing.write_text("\n")
-    assert _drawing.read_prompts((), lines, None) == _drawing.read_prompts((), listed, None) == ("one", "two")
+    expected = ("one", "two\u2028words")
+    assert _drawing.read_prompts((), lines, None) == _drawing.read_prompts((), listed, None) == expected
     assert len(_drawing.read_prompts((), None, "all")) == 944
     with pytest.raises(ValueError, match="holds none"):
         _drawing.read_prompts((), nothing, None)

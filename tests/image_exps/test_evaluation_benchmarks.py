@@ -21,12 +21,13 @@ from theory_checks.plotting import to_svg
 def clone(tmp_path):
     folder = tmp_path / "T2I-CompBench" / "examples" / "dataset"
     folder.mkdir(parents=True)
-    (folder / "color_val.txt").write_text("a green bench and a blue bowl\n\n The glass jar, on wood. \n")
+    lines = "a green bench and a blue bowl\n\n The glass jar,\u2028on wood. \n"
+    (folder / "color_val.txt").write_text(lines, encoding="utf-8")
     return tmp_path / "T2I-CompBench"
 
 
 def test_prompts_come_from_the_clone(clone):
-    assert compbench_prompts(clone, "color") == ("a green bench and a blue bowl", "The glass jar, on wood.")
+    assert compbench_prompts(clone, "color") == ("a green bench and a blue bowl", "The glass jar,\u2028on wood.")
     with pytest.raises(ValueError, match=r"shape_val\.txt cannot be read"):
         compbench_prompts(clone, "shape")
     with pytest.raises(ValueError, match="category must be one of color, shape, texture, got 'size'"):

@@ -29,6 +29,14 @@ def test_an_unknown_tag_lists_the_tags():
         shipped.prompts("colour")
 
 
+def test_lines_end_where_those_of_a_file_do_and_nowhere_else():
+    separators = "\u2028\u2029\x85\x0b\x0c\x1c\x1d\x1e"
+    inside = tuple(f"a{c}fox" for c in separators)
+    assert len("".join(inside).splitlines()) == len(separators) + 1
+    for end in ("\n", "\r\n", "\r"):
+        assert shipped.prompts_in(end.join(["", "  one ", *inside, " "])) == ("one", *inside)
+
+
 def test_the_licence_stands_beside_them():
     folder = Path(shipped.__file__).parent
     assert "Apache License" in (folder / "LICENSE-APACHE-2.0").read_text()
