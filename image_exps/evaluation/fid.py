@@ -21,7 +21,7 @@ from torch import Tensor
 from image_exps.distances.base import centred_interval, resamples
 from image_exps.distances.features import picture_features
 from image_exps.distances.frechet import frechet_statistic, normal_moments
-from image_exps.evaluation.folder import Generated
+from image_exps.evaluation.folder import Generated, Progress
 from image_exps.evaluation.inception import SHA256, load_inception
 from image_exps.pixels import pixels
 
@@ -66,17 +66,19 @@ def inception_network(weights: Path, device: str = "cpu") -> FeatureNetwork:
     network.to(device)
 
     def features(pictures: Tensor) -> Tensor:
-        # TF32 keeps ten bits of a float32 number.
-        with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
+        # TF32 keeps ten bits of a float32 number; `enabled` is False where it is not given.
+        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             found: Tensor = network(pixels(pictures).to(device))
         return found.double().cpu()
 
     return FeatureNetwork("FID" if digest == SHA256 else f"FD-Inception-{digest[:8]}", features)
 
 
-def features_of(generated: Generated, network: FeatureNetwork, *, batch: int = 32) -> Tensor:
-    """Return the features of every picture of a folder, shape (n, k), float64."""
-    return torch.cat([network.features(pictures) for pictures, _ in generated.batches(batch)])
+def features_of(
+    generated: Generated, network: FeatureNetwork, *, batch: int = 32, progress: Progress | None = None
+) -> Tensor:
+    """Return the features of every picture of a folder, shape (n, k), float64; ``progress`` is told of each batch."""
+    return torch.cat([network.features(pictures) for pictures, _ in generated.batches(batch, progress)])
 
 
 def frechet(
@@ -102,8 +104,9 @@ def frechet(
     draws = np.array([statistic(w) for w in resamples(n, repeats, generator)])
     interval = centred_interval(value, draws, level)
     remarks = [f"{n} pictures against {len(real)}"]
-    if n <= k:
-        remarks.append(f"fewer pictures than the {k} features: biased, compare at equal n")
+    for name, few in (("generated", n), ("real", len(real))):
+        if few <= k:
+            remarks.append(f"no more {name} pictures than the {k} features: biased, compare at equal numbers")
     size = min(n, len(real) // 2)
     if floor and size >= 2:
         order = torch.randperm(len(real), generator=generator)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,10 @@ from torch import Tensor
 
 from image_exps.shards import picture_name, read_records, read_settings
 
-__all__ = ["Generated", "load_pictures", "open_generated"]
+__all__ = ["Generated", "Progress", "load_pictures", "open_generated"]
+
+#: Told after each batch: how many pictures are done, and how many there are.
+Progress = Callable[[int, int], None]
 
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
 
@@ -61,8 +64,23 @@ class Generated:
         scale = self.settings.get("guidance")
         return None if scale is None else float(scale)
 
-    def batches(self, size: int = 32) -> Iterator[tuple[Tensor, list[str | None]]]:
-        """Yield pictures (n, 3, height, width) in [-1, 1], float32, with their prompts; of one size within a batch."""
+    @property
+    def remark(self) -> str:
+        """What a reader must know of any figure of these pictures; empty if they are all that were asked for."""
+        asked = int(self.settings.get("count", 0))
+        absent = asked - len(self.files) - len(self.lost)
+        remarks = [f"{len(self.lost)} pictures were not finite and are left out"] if self.lost else []
+        if absent > 0:
+            remarks.append(f"unfinished: {absent} of the {asked} pictures are not there yet")
+        return "; ".join(remarks)
+
+    def batches(self, size: int = 32, progress: Progress | None = None) -> Iterator[tuple[Tensor, list[str | None]]]:
+        """Yield pictures (n, 3, height, width) in [-1, 1], float32, with their prompts; of one size within a batch.
+
+        Args:
+            size: of a batch at most.
+            progress: told when the next batch is asked for.
+        """
         start = 0
         while start < len(self.files):
             pictures = [load_pictures(self.files[start : start + 1])]
@@ -75,6 +93,8 @@ class Generated:
                 stop += 1
             yield torch.cat(pictures), list(self.prompts[start:stop])
             start = stop
+            if progress is not None:
+                progress(start, len(self.files))
 
 
 def load_pictures(files: tuple[Path, ...]) -> Tensor:

@@ -65,6 +65,18 @@ def test_the_distance_is_called_fid_with_the_published_weights_alone(file, tmp_p
     assert SHA256.startswith("6726825d")  # the eight digits in the published name
 
 
+def test_on_a_gpu_convolutions_are_those_of_cudnn_in_full_float32(file, monkeypatch):
+    seen = []
+
+    def forward(self, pictures):
+        seen.append((torch.backends.cudnn.enabled, torch.backends.cudnn.allow_tf32))
+        return torch.zeros(len(pictures), 2048)
+
+    monkeypatch.setattr(Inception, "forward", forward)
+    inception_network(file).features(torch.zeros(1, 3, 8, 8))
+    assert seen == [(True, False)]
+
+
 def test_frechet_is_the_formula_of_the_standard_protocol():
     # Means (0, 0) and (3, 4); covariances over n - 1 = 3: diag(2, 8)/3 and diag(8, 2)/3.
     a = torch.tensor([[1.0, 0], [-1, 0], [0, 2], [0, -2]], dtype=torch.float64)

@@ -120,4 +120,5 @@ def test_what_stands_in_for_inception_is_never_called_fid(tmp_path):
     features = [features_of(each, network) for each in (run, real)]
     assert features[0].shape == (4, 1280)
     found = frechet(*features, repeats=4)
-    assert "fewer pictures than the 1280 features" in found.remark
+    assert "no more generated pictures than the 1280 features" in found.remark
+    assert "no more real pictures than the 1280 features" in found.remark
