@@ -20,6 +20,7 @@ import os
 import shlex
 import shutil
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +28,8 @@ import numpy as np
 from image_exps.benchmarks import COMPBENCH_CATEGORIES
 from image_exps.evaluation.folder import Generated
 from image_exps.evaluation.results import Result
-from image_exps.evaluation.scores import mean_interval_of
 from image_exps.prompts import prompts_in
+from theory_checks.statistics import Interval
 
 __all__ = ["compbench_prompts", "evaluation_command", "file_name", "lay_out", "read_scores"]
 
@@ -148,13 +149,13 @@ def read_scores(out: Path, category: str, generated: Generated) -> Result:
     by_prompt: dict[str | None, list[float]] = {}
     for prompt, value in zip(generated.prompts, values, strict=True):
         by_prompt.setdefault(prompt, []).append(value)
-    interval = mean_interval_of(np.array([np.mean(v) for v in by_prompt.values()]))
+    interval = _clustered([np.array(own) for own in by_prompt.values()])
     return Result(
         generated.model,
         generated.sampler,
         generated.evaluations,
         f"T2I-CB {category}",
-        float(values.mean()),
+        interval.value,
         interval.low,
         interval.high,
         len(values),
@@ -163,3 +164,18 @@ def read_scores(out: Path, category: str, generated: Generated) -> Result:
         remark=f"{len(by_prompt)} prompts, BLIP-VQA",
         source=generated.folder.name,
     )
+
+
+def _clustered(groups: Sequence[np.ndarray], *, repeats: int = 2000, seed: int = 0, level: float = 0.95) -> Interval:
+    """Return the mean of all figures, with percentiles of ``sum_g s_g / sum_g n_g`` over resampled groups.
+
+    Groups need not be of one size, where pictures were lost or their number is no multiple of the prompts'. One group
+    has no interval: its ends are NaN.
+    """
+    sums, counts = np.array([(group.sum(), len(group)) for group in groups]).T
+    mean = float(sums.sum() / counts.sum())
+    if len(groups) < 2:
+        return Interval(mean, math.nan, math.nan)
+    drawn = np.random.default_rng(seed).integers(len(groups), size=(repeats, len(groups)))
+    low, high = np.quantile(sums[drawn].sum(1) / counts[drawn].sum(1), ((1 - level) / 2, (1 + level) / 2))
+    return Interval(mean, float(low), float(high))

@@ -99,6 +99,19 @@ def test_pictures_are_laid_out_and_scores_come_back(tmp_path):
         read_scores(out, "color", generated)
 
 
+def test_prompts_with_unequally_many_pictures_count_by_their_pictures(tmp_path):
+    # Three pictures of the first prompt are left, one of the second, two of the third.
+    generated = open_generated(generated_folder(tmp_path / "run", 10, lost=(1, 4, 8, 9)))
+    answers = [float(prompt == "a red cube") for prompt in generated.prompts]
+    (tmp_path / "annotation_blip").mkdir()
+    rows = [{"question_id": i, "answer": str(a)} for i, a in enumerate(answers)]
+    (tmp_path / "annotation_blip" / "vqa_result.json").write_text(json.dumps(rows))
+    found = read_scores(tmp_path, "color", generated)
+    assert found.value == sum(answers) / len(answers) != sum((1, 0, 0)) / 3
+    # With a probability of 8/27 a resample of three prompts lacks the only one that scores, and 1/27 has it alone.
+    assert (found.low, found.high) == (0, 1)
+
+
 def test_an_interrupted_layout_leaves_nothing_and_is_begun_again(tmp_path, monkeypatch):
     generated = open_generated(generated_folder(tmp_path / "run", 6))
     out, copied = tmp_path / "bench", []
