@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from image_exps.benchmarks import COMPBENCH_CATEGORIES
 from image_exps.commands import _options as shared
+
+if TYPE_CHECKING:
+    from image_exps.evaluation.fid import FeatureNetwork
+    from image_exps.evaluation.folder import Generated
+    from image_exps.evaluation.scores import Score
+    from image_exps.progress_bar import Bar
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -71,8 +79,8 @@ def command(
     Scores of other packages come through the entry-point group "lml.scores".
     """
     from image_exps.evaluation.folder import open_generated
-    from image_exps.evaluation.results import Result, add_results, check_parquet
-    from image_exps.evaluation.scores import Score, chosen, find_scores, mean_score
+    from image_exps.evaluation.results import check_parquet
+    from image_exps.evaluation.scores import chosen, find_scores
 
     scores = find_scores()
     if list_only:
@@ -89,59 +97,95 @@ def command(
         raise ValueError("compbench and compbench-dir belong together, got one of them")
     if not (names or real or clip_dir or compbench):
         names = ("colourfulness",)
-    generated = open_generated(folder)
-    wanted: list[Score] = chosen(names, scores)
+    kept = _Kept(open_generated(folder), out or folder / "results.parquet", repeats, seed, batch)
+    wanted = chosen(names, scores)
     where = shared.device_or_best(device)
+    # What can be refused is, before the first network takes its time.
     if clip_dir is not None:
         from image_exps.evaluation.clip import ClipScore
 
         wanted.append(ClipScore(clip_dir, where))
-
-    results = []
-
-    def keep(metric: str, value: float, low: float, high: float, *, higher: bool, remark: str = "") -> None:
-        lost = f"{len(generated.lost)} pictures were not finite and are left out" if generated.lost else ""
-        guidance = math.nan if generated.guidance is None else generated.guidance
-        results.append(
-            Result(
-                generated.model,
-                generated.sampler,
-                generated.evaluations,
-                metric,
-                value,
-                low,
-                high,
-                len(generated),
-                higher,
-                guidance,
-                "; ".join(filter(None, (remark, lost))),
-                folder.name,
-            )
-        )
-        note = f"  ({remark})" if remark else ""
-        click.echo(f"{metric}: {value:.4g} [{low:.4g}, {high:.4g}], {len(generated)} pictures{note}")
-
-    for score in wanted:
-        mean = mean_score(score, generated, batch=batch, repeats=repeats, seed=seed)
-        keep(score.name, *mean, higher=score.higher_is_better)
+    others, network = None, None
     if real is not None:
-        from image_exps.evaluation.fid import efficientnet_network, features_of, frechet, inception_network
+        from image_exps.evaluation.fid import efficientnet_network, inception_network
 
+        others = open_generated(real)
         network = efficientnet_network() if inception is None else inception_network(inception, where)
-        features = [features_of(each, network, batch=batch) for each in (generated, open_generated(real))]
-        found = frechet(*features, repeats=repeats, seed=seed)
-        keep(network.distance, found.value, found.low, found.high, higher=False, remark=found.remark)
     if compbench is not None and compbench_dir is not None:
+        kept.compbench(compbench, compbench_dir)
+    for score in wanted:
+        kept.score(score)
+    if others is not None and network is not None:
+        kept.frechet(network, others)
+    if kept.count:
+        click.echo(f"Kept in {kept.path}", err=True)
+
+
+@dataclass
+class _Kept:
+    """The figures of a folder: each is shown, and kept in a file, as soon as it is measured.
+
+    Attributes:
+        generated: the folder.
+        path: of the results.
+        repeats, seed: of the intervals.
+        batch: pictures at a time.
+        count: how many are measured.
+    """
+
+    generated: Generated
+    path: Path
+    repeats: int
+    seed: int
+    batch: int
+    count: int = 0
+
+    def keep(self, metric: str, value: float, low: float, high: float, *, higher: bool, remark: str = "") -> None:
+        from image_exps.evaluation.results import Result, add_results
+
+        made = self.generated
+        guidance = math.nan if made.guidance is None else made.guidance
+        remark = "; ".join(filter(None, (remark, made.remark)))
+        common = (made.model, made.sampler, made.evaluations, metric, value, low, high, len(made), higher, guidance)
+        add_results([Result(*common, remark, made.folder.name)], self.path)
+        self.count += 1
+        note = f"  ({remark})" if remark else ""
+        click.echo(f"{metric}: {value:.4g} [{low:.4g}, {high:.4g}], {len(made)} pictures{note}")
+
+    def score(self, score: Score) -> None:
+        from image_exps.evaluation.scores import mean_score
+
+        with _bar(score.name) as bar:
+            mean = mean_score(
+                score, self.generated, batch=self.batch, progress=bar, repeats=self.repeats, seed=self.seed
+            )
+        self.keep(score.name, *mean, higher=score.higher_is_better)
+
+    def frechet(self, network: FeatureNetwork, real: Generated) -> None:
+        from image_exps.evaluation.fid import features_of, frechet
+
+        features = []
+        for what, pictures in (("generated", self.generated), ("real", real)):
+            with _bar(f"{network.distance}, {what}") as bar:
+                features.append(features_of(pictures, network, batch=self.batch, progress=bar))
+        found = frechet(*features, repeats=self.repeats, seed=self.seed)
+        self.keep(network.distance, found.value, found.low, found.high, higher=False, remark=found.remark)
+
+    def compbench(self, category: str, folder: Path) -> None:
+        """Read the scores of a folder that is laid out, or lay it out."""
         from image_exps.evaluation.compbench import evaluation_command, lay_out, read_scores
 
-        if any((compbench_dir / "samples").glob("*")):
-            read = read_scores(compbench_dir, compbench, generated)
-            keep(read.metric, read.value, read.low, read.high, higher=True, remark=read.remark)
+        if any((folder / "samples").glob("*")):
+            read = read_scores(folder, category, self.generated)
+            self.keep(read.metric, read.value, read.low, read.high, higher=True, remark=read.remark)
         else:
-            count, command_line = lay_out(generated, compbench_dir), evaluation_command(compbench_dir)
-            click.echo(f"{count} pictures in {compbench_dir / 'samples'}. Now run its evaluation, {command_line},")
+            count, command_line = lay_out(self.generated, folder), evaluation_command(folder)
+            click.echo(f"{count} pictures in {folder / 'samples'}. Now run its evaluation, {command_line},")
             click.echo("and then this command again.")
-    if results:
-        path = out or folder / "results.parquet"
-        add_results(results, path)
-        click.echo(f"Kept in {path}", err=True)
+
+
+def _bar(label: str) -> Bar:
+    from image_exps.processes import Process
+    from image_exps.progress_bar import Bar
+
+    return Bar(label, Process())

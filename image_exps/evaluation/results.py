@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -76,6 +77,8 @@ def write_results(results: Sequence[Result], path: Path) -> None:
 def add_results(results: Sequence[Result], path: Path) -> None:
     """Write results beside those that a file holds, in place of the ones that they measure again.
 
+    Processes that add to one file wait for each other.
+
     Raises:
         ValueError: for none, or a file that holds something else.
     """
@@ -84,8 +87,23 @@ def add_results(results: Sequence[Result], path: Path) -> None:
         return r.model, r.sampler, r.evaluations, r.metric, None if math.isnan(r.guidance) else r.guidance, r.source
 
     again = {place(r) for r in results}
-    held = [r for r in read_results([path]) if place(r) not in again] if path.exists() else []
-    write_results([*held, *results] if results else [], path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(path):
+        held = [r for r in read_results([path]) if place(r) not in again] if path.exists() else []
+        write_results([*held, *results] if results else [], path)
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold a lock beside a file, where the system has such locks."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    with path.with_name(f".{path.name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def read_results(paths: Iterable[Path]) -> list[Result]:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from image_exps.distances.colourfulness import colourfulness
-from image_exps.evaluation.folder import Generated
+from image_exps.evaluation.folder import Generated, Progress
 from theory_checks.statistics import Interval
 
 __all__ = ["GROUP", "Score", "chosen", "find_scores", "mean_interval_of", "mean_score", "values_of"]
@@ -93,14 +93,20 @@ def _load(point: EntryPoint) -> Score:
     return loaded
 
 
-def values_of(score: Score, generated: Generated, *, batch: int = 32) -> np.ndarray:
+def values_of(score: Score, generated: Generated, *, batch: int = 32, progress: Progress | None = None) -> np.ndarray:
     """Return the score of every picture of a folder, shape (n,), float64.
+
+    Args:
+        score: of single pictures.
+        generated: the folder.
+        batch: pictures at a time.
+        progress: told after each batch.
 
     Raises:
         ValueError: if the score gives another number of figures, or one that is not finite.
     """
     found: list[np.ndarray] = []
-    for pictures, prompts in generated.batches(batch):
+    for pictures, prompts in generated.batches(batch, progress):
         with torch.inference_mode():
             values = torch.as_tensor(score(pictures, prompts)).detach().cpu().double()
         if values.shape != (len(pictures),):
@@ -127,9 +133,17 @@ def mean_interval_of(values: np.ndarray, *, repeats: int = 2000, seed: int = 0, 
     return Interval(float(values.mean()), float(low), float(high))
 
 
-def mean_score(score: Score, generated: Generated, *, batch: int = 32, repeats: int = 2000, seed: int = 0) -> Interval:
+def mean_score(
+    score: Score,
+    generated: Generated,
+    *,
+    batch: int = 32,
+    repeats: int = 2000,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Interval:
     """Return the mean score of a folder with its 95 % bootstrap interval; the errors are those of `values_of`."""
-    return mean_interval_of(values_of(score, generated, batch=batch), repeats=repeats, seed=seed)
+    return mean_interval_of(values_of(score, generated, batch=batch, progress=progress), repeats=repeats, seed=seed)
 
 
 def chosen(names: Sequence[str], scores: Mapping[str, Score]) -> list[Score]:

@@ -24,6 +24,7 @@ def test_a_folder_is_scored_and_reported(tmp_path):
     assert (kept.metric, kept.value, kept.low, kept.high) == ("colourfulness", *expected)
     assert (kept.count, kept.sampler, kept.evaluations) == (4, "ddim", 10)
     assert "1 pictures were not finite" in kept.remark
+    assert "1 pictures were not finite" in result.output
 
     result = run("report", tmp_path / "out")
     assert result.exit_code == 0, result.output
@@ -57,6 +58,28 @@ def test_compbench_goes_out_and_comes_back(tmp_path):
     assert second.exit_code == 0, second.output
     (kept,) = read_results([folder])
     assert (kept.metric, kept.value) == ("T2I-CB texture", 0.5)
+
+
+def test_what_was_measured_is_kept_when_something_fails_later(tmp_path, monkeypatch):
+    folder = generated_folder(tmp_path / "run", 3)
+
+    def fails(*args, **options):
+        raise ValueError("no room")
+
+    monkeypatch.setattr("image_exps.evaluation.sharpness.Sharpness.__call__", fails)
+    result = run("evaluate", folder, "--score", "colourfulness", "--score", "sharpness")
+    assert result.exit_code == 2
+    assert "no room" in result.output
+    assert [r.metric for r in read_results([folder])] == ["colourfulness"]
+
+
+def test_what_can_be_refused_is_before_anything_is_measured(tmp_path):
+    folder, bench = generated_folder(tmp_path / "run", 3), tmp_path / "bench"
+    assert run("evaluate", folder, "--compbench", "color", "--compbench-dir", bench).exit_code == 0
+    for more in (("--real", tmp_path / "none"), ("--compbench", "color", "--compbench-dir", bench)):
+        result = run("evaluate", folder, "--score", "colourfulness", *more)
+        assert result.exit_code == 2
+        assert not list(folder.glob("*.parquet"))
 
 
 def test_captions_are_written_for_sample(tmp_path):

@@ -2,13 +2,14 @@
 
 import json
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib.metadata import EntryPoint
 
 import numpy as np
 import pytest
 import torch
-from generated_folder import generated_folder, pixels
+from generated_folder import generated_folder, pixels, settings
 from PIL import Image
 
 from image_exps.evaluation import Result, find_scores, mean_score, open_generated, read_results, write_results
@@ -16,6 +17,7 @@ from image_exps.evaluation import scores as scores_module
 from image_exps.evaluation.results import add_results
 from image_exps.evaluation.scores import Score, mean_interval_of, values_of
 from image_exps.evaluation.sharpness import SHARPNESS
+from image_exps.shards import PictureFolder
 
 
 def test_a_folder_of_sample_gives_pictures_prompts_and_settings(tmp_path):
@@ -52,6 +54,23 @@ def test_any_folder_of_pictures_can_be_scored_and_transparency_lies_on_white(tmp
     assert (second == 1).all()
     assert generated.model == tmp_path.name
     assert generated.guidance is None
+
+
+def test_a_folder_says_what_is_lost_and_what_is_not_there_yet(tmp_path):
+    assert open_generated(generated_folder(tmp_path / "whole", 3)).remark == ""
+    folder = generated_folder(tmp_path / "run", 3, lost=(1,))
+    PictureFolder(folder, settings(8), ("a red cube", "a blue ball", "a sheep"))  # asks for more
+    assert open_generated(folder).remark == (
+        "1 pictures were not finite and are left out; unfinished: 5 of the 8 pictures are not there yet"
+    )
+
+
+def test_progress_is_told_of_every_batch(tmp_path):
+    told = []
+    values_of(
+        SHARPNESS, open_generated(generated_folder(tmp_path / "run", 5)), batch=2, progress=lambda *n: told.append(n)
+    )
+    assert told == [(2, 5), (4, 5), (5, 5)]
 
 
 def test_bad_folders_are_refused(tmp_path):
@@ -176,6 +195,13 @@ def test_what_is_measured_again_takes_the_place_of_before_and_the_rest_stays(tmp
     for results in ([first], [other], [replace(first, value=3.0)], [replace(other, guidance=8.0)]):
         add_results(results, path)
     assert [(r.metric, r.value) for r in read_results([path])] == [("CLIP x", 2.0), ("FID", 3.0), ("CLIP x", 2.0)]
+
+
+def test_results_that_are_added_at_once_are_all_kept(tmp_path):
+    path = tmp_path / "new" / "results.parquet"
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: add_results([Result("a", "ddim", n, "FID", float(n))], path), range(24)))
+    assert sorted(r.evaluations for r in read_results([path])) == list(range(24))
 
 
 def test_bad_results_are_refused(tmp_path):
