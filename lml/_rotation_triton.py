@@ -5,9 +5,10 @@ numbers a row, and the direction is ``alpha e - beta D``. Rows of up to `_TILE` 
 `_rotate_rows`, reads ``e`` and ``p`` and writes the direction. Longer rows are cut into parts: `_sum_parts` leaves E, X
 and Q of every part in a scratch tensor; every program of `_combine_parts` adds those of its row, in the same order, and
 writes its part. No atomics, nothing read on the host. How a row is cut and read depends on its length and dtype alone,
-and no multiply-add is contracted, so neither the batch, the run nor the form of the damping changes a bit. A kernel is
-built when a dtype and a number of launches is first met (about a second, kept on disk) and its direction compared with
-the eager form's, which rotates from then on where the two differ: rotate once before a CUDA graph is captured.
+and no multiply-add is contracted, so neither the batch, the run nor the form of the damping changes a bit. Kernels are
+built for a length of rows and a dtype (about a second, kept on disk). When these are first met, the direction is
+compared with the eager form's, which rotates such rows from then on where the two differ. A CUDA graph that is captured
+before that holds the eager form, since nothing can be compared during a capture: rotate once before.
 
 Memory: one launch moves 3 streams of the size of ``e``, two move 5 (and, for every part, 72 bytes of scratch beside
 its 8192 elements and 24 more for every other part of its row); a copy moves 2. To run at 80 % of the copy's bandwidth
@@ -259,8 +260,8 @@ def _launches(noise: Tensor) -> int:
 
 
 def _aligned(x: Tensor) -> Tensor:
-    """Return ``x`` contiguous, at a multiple of 16 bytes: elsewhere it would be read, and added, in other vectors."""
-    x = x.contiguous()
+    """Return ``x`` as numbers in a row, at a multiple of 16 bytes: elsewhere they would be read in other vectors."""
+    x = x.contiguous().resolve_neg()  # a tensor can be the negative of what its memory holds
     return x if x.data_ptr() % 16 == 0 else x.clone()
 
 
@@ -273,8 +274,14 @@ def rotate_on_device(noise: Tensor, previous: Tensor, damping: float | Tensor, k
 def serves(noise: Tensor, history: tuple[Tensor, ...], damping: float | Tensor, eager: Eager) -> bool:
     """Return whether `rotate_on_device` takes these arguments: one previous noise, where it agrees with ``eager``."""
     tensors = (noise, *history, damping) if isinstance(damping, Tensor) else (noise, *history)
-    served = len(history) == 1 and noise.is_cuda and noise.dtype in _DTYPES
-    return served and are_numbers(tensors) and _agrees(noise.device, noise.dtype, _launches(noise), eager)
+    if not (len(history) == 1 and noise.is_cuda and noise.dtype in _DTYPES and are_numbers(tensors)):
+        return False
+    kind = (noise.device, noise.dtype, noise.numel() // noise.shape[0])
+    if kind not in _agreed:
+        if torch.cuda.is_current_stream_capturing():  # the host can read nothing: decided another time
+            return False
+        _agreed[kind] = _agrees(*kind, eager)
+    return _agreed[kind]
 
 
 def are_numbers(tensors: tuple[Tensor, ...]) -> bool:
@@ -302,30 +309,41 @@ def _is_wide(device: torch.device) -> bool:
     return torch.cuda.get_device_capability(device) in {(7, 0), (8, 0), (9, 0), (10, 0)}
 
 
-@functools.cache
-def _agrees(device: torch.device, dtype: torch.dtype, launches: int, eager: Eager) -> bool:
-    """Return whether the kernels, built for the device, give the eager form's direction there; where not, say so once.
+# Whether the kernels for rows of a device, a dtype and a length gave the eager form's direction.
+_agreed: dict[tuple[torch.device, torch.dtype, int], bool] = {}
 
-    Asked once for a device, a dtype and a number of launches: this reads numbers on the host, later calls do not.
+
+def _agrees(device: torch.device, dtype: torch.dtype, d: int, eager: Eager) -> bool:
+    """Return whether the kernels, built for rows of d elements, give the eager form's direction; where not, say so.
+
+    This reads numbers on the host, and needs as much memory as the eager form for one row.
     """
-    d = 40 if launches == 1 else _TILE + 40
-    # Rows that differ in scale by thousands, at every angle to the previous ones; no generator is touched.
-    phase = torch.arange(3 * d, dtype=torch.float64, device=device).reshape(3, d)
-    scale = torch.tensor([[1e-3], [1.0], [30.0]], dtype=torch.float64, device=device)
-    e, p = ((scale * torch.sin(rate * phase)).to(dtype) for rate in (0.7, 0.9))
-    damping = 1e-2 * e.double().square().sum(1)
+    kappa = 0.02
     try:
-        found = rotate_on_device(e, p, damping, 0.02).double()
-        oracle = eager([e, p], damping[:, None], 0.02).double()
-        error = float(((found - oracle).abs().amax(1) / oracle.abs().amax(1)).max())
+        e, p, oracle = (torch.empty((3, d), dtype=dtype, device=device) for _ in range(3))
+        damping = torch.empty(3, dtype=torch.float64, device=device)
+        # Rows that differ in scale by thousands, at every angle to the previous ones; no generator is touched.
+        for row, scale in enumerate((1e-3, 1.0, 30.0)):
+            phase = torch.arange(row * d + 1, (row + 1) * d + 1, dtype=torch.float64, device=device)
+            e[row], p[row] = scale * torch.sin(0.7 * phase), scale * torch.sin(0.9 * phase)
+            damping[row] = 1e-2 * e[row].double().square().sum()
+            oracle[row] = eager([e[row : row + 1], p[row : row + 1]], damping[row, None, None], kappa)[0]
+        # Damping that is a number is given to another kernel than a tensor of them.
+        found = [rotate_on_device(e, p, damping, kappa), rotate_on_device(e[1:2], p[1:2], float(damping[1]), kappa)]
+        difference = torch.cat(found).double() - torch.cat([oracle, oracle[1:2]]).double()
+        size = oracle.abs().amax(1, keepdim=True).double()
+        error = float((difference / torch.cat([size, size[1:2]])).abs().max())
     except Exception as problem:  # no C compiler, an old driver or an old card: Triton has no common class for these
-        reason = f"cannot be built for {device}: {problem}"
+        reason = f"for rows of {d} elements cannot be built for {device}: {problem}"
     else:
         # Each rounds once to the dtype, and four times to float32, where numbers are at most five times the result.
         bound = torch.finfo(dtype).eps + 20 * torch.finfo(torch.float32).eps
         if error <= bound:
             return True
-        reason = f"is off by {error:.1e} on {device} in {dtype}, where {bound:.1e} is allowed; please report this"
+        reason = (
+            f"for rows of {d} elements is off by {error:.1e} on {device} in {dtype}, where {bound:.1e} is allowed; "
+            "please report this"
+        )
     warnings.warn(
         f"the rotation runs in eager PyTorch, since its kernel {reason}. "
         "LML_KERNEL=eager chooses that without this message.",

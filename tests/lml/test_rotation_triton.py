@@ -254,6 +254,19 @@ def test_layout_of_the_input_changes_no_bit(rotate: Rotate) -> None:
     assert torch.equal(out, rotate(shifted, previous, 1.0, 0.1))
 
 
+def test_correct_kernels_pass_the_comparison_that_decides_whether_they_serve(
+    interpreter: Interpreter, wide: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lml import _rotation_triton
+
+    def rotate(e: Tensor, p: Tensor, damping: float | Tensor, kappa: float) -> Tensor:
+        return interpreter(e, p, damping, kappa, wide=wide)
+
+    monkeypatch.setattr(_rotation_triton, "rotate_on_device", rotate)
+    for dtype, d in itertools.product(_NARROW, (*range(1, 18), 40, 784, 3072, 8192, 8193, 16_384)):
+        assert _rotation_triton._agrees(torch.device("cpu"), dtype, d, _rotation._rotate_gram)
+
+
 def test_batches_beyond_the_limit_of_a_grid_in_two_dimensions_are_served(rotate: Rotate) -> None:
     noise, previous = pair((70_000, 1), torch.float32)
     out = rotate(noise, previous, 0.5, 0.1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Iterator
 from types import SimpleNamespace
 
@@ -24,12 +23,11 @@ from lml import _rotation_triton
 @pytest.fixture(autouse=True)
 def forgotten() -> Iterator[None]:
     """What was decided at the first rotation is decided again."""
-    caches = (_rotation._fused, _rotation_triton._agrees)
-    for cache in caches:
-        cache.cache_clear()
+    _rotation._fused.cache_clear()
+    _rotation_triton._agreed.clear()
     yield
-    for cache in caches:
-        cache.cache_clear()
+    _rotation._fused.cache_clear()
+    _rotation_triton._agreed.clear()
 
 
 def _seen(call: object, *arguments: object) -> list[bool]:
@@ -69,6 +67,7 @@ def test_numbers_are_numbers_without_a_trace_a_derivative_or_a_transform() -> No
 
 def test_one_previous_noise_of_at_most_32_bits_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_rotation_triton, "_agrees", lambda *_: True)
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
     served = _rotation_triton.serves
     with FakeTensorMode():
         single, double = (torch.empty((4, 8), dtype=dtype, device="cuda") for dtype in (torch.float32, torch.float64))
@@ -80,6 +79,21 @@ def test_one_previous_noise_of_at_most_32_bits_is_served(monkeypatch: pytest.Mon
         assert not served(double, (double,), 0.5, _rotation._rotate_gram)
         cpu = torch.empty(4, 8)
         assert not served(cpu, (cpu,), 0.5, _rotation._rotate_gram)
+
+
+def test_what_a_kernel_reads_are_the_numbers_in_a_row_at_a_multiple_of_16_bytes() -> None:
+    x = torch.arange(24.0).view(2, 3, 4)
+    memory = torch.cat([torch.zeros(1), x.flatten()])
+    for given in (
+        x,
+        x.transpose(0, 2).contiguous().transpose(0, 2),
+        memory[1:].view(2, 3, 4),
+        torch._neg_view(-x),  # contiguous, and its memory holds the negatives
+        torch._neg_view(-memory)[1:].view(2, 3, 4),
+    ):
+        read = _rotation_triton._aligned(given)
+        assert torch.equal(torch.empty(0).set_(read.untyped_storage(), read.storage_offset(), (24,)), x.flatten())
+        assert (read.is_contiguous(), read.is_neg(), read.data_ptr() % 16) == (True, False, 0)
 
 
 def test_a_gpu_is_asked_first_and_its_answer_is_the_direction(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,35 +133,67 @@ def test_eager_form_is_taken_without_triton(monkeypatch: pytest.MonkeyPatch) -> 
     assert _rotation._fused() is None
 
 
-@pytest.mark.parametrize("launches", [1, 2])
-def test_a_device_for_which_no_kernel_can_be_built_is_named_once(launches: int) -> None:
-    asked = (torch.device("cpu"), torch.float32, launches, _rotation._rotate_gram)
-    with pytest.warns(RuntimeWarning, match="cannot be built for cpu: .*LML_KERNEL=eager"):
-        assert not _rotation_triton._agrees(*asked)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert not _rotation_triton._agrees(*asked)
+def test_every_length_of_rows_is_compared_once_and_never_while_a_graph_is_captured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    capturing, compared = [True], []
+
+    def agrees(device: torch.device, dtype: torch.dtype, d: int, eager: object) -> bool:
+        compared.append((dtype, d))
+        return d != 9
+
+    monkeypatch.setattr(_rotation_triton, "_agrees", agrees)
+    monkeypatch.setattr(_rotation_triton, "are_numbers", lambda _: True)
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: capturing[0])
+    with FakeTensorMode():
+        four, nine, alone = (torch.empty(shape, device="cuda") for shape in ((2, 4), (2, 9), (1, 2, 2)))
+
+        def served(noise: Tensor) -> bool:
+            return _rotation_triton.serves(noise, (noise,), 0.5, _rotation._rotate_gram)
+
+        assert not served(four)
+        assert compared == []  # and nothing was concluded from it
+        capturing[0] = False
+        assert [served(four), served(alone), served(nine), served(nine), served(four.half())] == [1, 1, 0, 0, 1]
+        assert compared == [(torch.float32, 4), (torch.float32, 9), (torch.float16, 4)]
+        capturing[0] = True
+        assert served(four)
+        assert not served(nine)
+
+
+_LENGTHS = [1, 3, 40, 4096, 8232]
+
+
+@pytest.mark.parametrize("d", [40, 8232])
+def test_a_device_for_which_no_kernel_can_be_built_is_named(d: int) -> None:
+    with pytest.warns(RuntimeWarning, match=f"rows of {d} elements cannot be built for cpu: .*LML_KERNEL=eager"):
+        assert not _rotation_triton._agrees(torch.device("cpu"), torch.float32, d, _rotation._rotate_gram)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("launches", [1, 2])
+@pytest.mark.parametrize("d", _LENGTHS)
 def test_kernels_serve_where_they_agree_with_the_eager_form(
-    dtype: torch.dtype, launches: int, monkeypatch: pytest.MonkeyPatch
+    dtype: torch.dtype, d: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def rotate(e: Tensor, p: Tensor, damping: Tensor, kappa: float) -> Tensor:
+    def rotate(e: Tensor, p: Tensor, damping: float | Tensor, kappa: float) -> Tensor:
         return lml_direction(e.double(), p.double(), damping=damping, mixing=kappa).to(dtype)
 
     monkeypatch.setattr(_rotation_triton, "rotate_on_device", rotate)
-    assert _rotation_triton._agrees(torch.device("cpu"), dtype, launches, _rotation._rotate_gram)
+    assert _rotation_triton._agrees(torch.device("cpu"), dtype, d, _rotation._rotate_gram)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("launches", [1, 2])
-@pytest.mark.parametrize("fault", ["half the turn", "another row's damping", "one element", "not a number"])
+@pytest.mark.parametrize("d", [3, 40, 8232])
+@pytest.mark.parametrize(
+    "fault", ["half the turn", "another row's damping", "one element", "not a number", "a damping that is a number"]
+)
 def test_kernels_that_are_wrong_do_not_serve(
-    fault: str, dtype: torch.dtype, launches: int, monkeypatch: pytest.MonkeyPatch
+    fault: str, dtype: torch.dtype, d: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def rotate(e: Tensor, p: Tensor, damping: Tensor, kappa: float) -> Tensor:
+    def rotate(e: Tensor, p: Tensor, damping: float | Tensor, kappa: float) -> Tensor:
+        if isinstance(damping, float):
+            damping = 2 * damping if fault == "a damping that is a number" else damping
+            return lml_direction(e.double(), p.double(), damping=damping, mixing=kappa).to(dtype)
         kappa = kappa / 2 if fault == "half the turn" else kappa
         damping = damping.roll(1) if fault == "another row's damping" else damping
         out = lml_direction(e.double(), p.double(), damping=damping, mixing=kappa)
@@ -156,4 +202,4 @@ def test_kernels_that_are_wrong_do_not_serve(
 
     monkeypatch.setattr(_rotation_triton, "rotate_on_device", rotate)
     with pytest.warns(RuntimeWarning, match="please report this"):
-        assert not _rotation_triton._agrees(torch.device("cpu"), dtype, launches, _rotation._rotate_gram)
+        assert not _rotation_triton._agrees(torch.device("cpu"), dtype, d, _rotation._rotate_gram)
