@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
+
+from image_exps.picture_files import read_picture
 
 __all__ = ["HIGH", "LOW", "edges_of"]
 
@@ -29,11 +31,7 @@ def edges_of(picture: Path, low: float = LOW, high: float = HIGH) -> Image.Image
     """
     if not 0 <= low <= high:
         raise ValueError(f"low and high must be rising numbers of at least 0, got {low} and {high}")
-    try:
-        with Image.open(picture) as opened:
-            pixels = np.asarray(opened.convert("RGB"))
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{picture} cannot be read as a picture: {error}") from error
+    pixels = np.asarray(read_picture(picture, upright=True))
     if find_spec("cv2") is None:
         raise ValueError("edges need OpenCV, which is not installed: pip install opencv-python-headless")
     cv2: Any = import_module("cv2")

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from image_exps.loading import find_source, load_pipeline
 from image_exps.models import Model
+from image_exps.picture_files import read_picture
 from image_exps.rendering import Renderer
 from image_exps.samplers import Sampler, make_scheduler
 
@@ -181,7 +182,7 @@ def open_session(request: Request) -> Session:
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
-    controls = tuple(_picture(path) for path in request.controls)
+    controls = tuple(read_picture(path, upright=True) for path in request.controls)
     source = find_source(
         request.model,
         request.model_dir,
@@ -199,14 +200,6 @@ def open_session(request: Request) -> Session:
     return Session(
         request, pipe, pipe.scheduler, controls, _weights_digest(pipe), _classes(request.model), source.revision
     )
-
-
-def _picture(path: Path) -> Image.Image:
-    try:
-        with Image.open(path) as opened:
-            return opened.convert("RGB")
-    except (OSError, UnidentifiedImageError) as error:
-        raise ValueError(f"{path} cannot be read as a picture: {error}") from error
 
 
 def _check_device(device: str) -> None:

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
+from image_exps.picture_files import read_picture
 from image_exps.shards import picture_name, read_records, read_settings
 
 __all__ = ["Generated", "Progress", "load_pictures", "open_generated"]
@@ -105,11 +106,7 @@ def load_pictures(files: tuple[Path, ...]) -> Tensor:
     """
     arrays = []
     for file in files:
-        try:
-            with Image.open(file) as opened:
-                rgba = opened.convert("RGBA")
-        except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-            raise ValueError(f"{file} cannot be read as a picture: {error}") from error
+        rgba = read_picture(file, "RGBA")
         white = Image.new("RGBA", rgba.size, "white")
         arrays.append(np.asarray(Image.alpha_composite(white, rgba).convert("RGB")))
     return torch.from_numpy(np.stack(arrays)).movedim(-1, 1).to(torch.float32) / 127.5 - 1

@@ -13,6 +13,7 @@ from PIL import Image
 
 from image_exps.__main__ import main
 from image_exps.edges import edges_of
+from image_exps.picture_files import read_picture
 
 
 @pytest.fixture
@@ -56,6 +57,15 @@ def test_with_opencv_the_outline_of_a_square_is_found(photo):
     assert abs(rows.min() - 5) <= 1
     assert abs(columns.max() - 19) <= 1
     assert not found[8:12, 11:17].any()
+
+
+def test_a_photo_is_turned_as_the_camera_was_held_for_edges_and_controls_and_not_for_scores(tmp_path):
+    path, note = tmp_path / "photo.png", Image.Exif()
+    note[0x0112] = 6  # held so that the left of the scene is at the bottom
+    pixels = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    Image.fromarray(pixels).save(path, exif=note)
+    assert np.array_equal(np.asarray(read_picture(path, "L", upright=True)), np.rot90(pixels, -1))
+    assert np.array_equal(np.asarray(read_picture(path, "L")), pixels)
 
 
 def test_without_opencv_the_instruction_is_given(photo, monkeypatch):
