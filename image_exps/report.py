@@ -15,6 +15,7 @@ from image_exps.evaluation.folder import open_generated
 from image_exps.evaluation.guidance_sweep import draw_pareto, sweep_points
 from image_exps.evaluation.results import Result, read_results
 from image_exps.paper_tables import render_table, table_rows
+from image_exps.picture_files import read_picture
 from image_exps.published import Table, published_tables, table
 from image_exps.table_text import markdown_table
 from theory_checks.plotting import to_svg
@@ -47,15 +48,14 @@ def contact_sheet(folder: Path, count: int) -> Image.Image:
     """Return the first pictures of a folder side by side.
 
     Raises:
-        ValueError: if it holds none, or ``count`` is not positive.
+        ValueError: if it holds none, one is missing or cannot be read, or ``count`` is not positive.
     """
     if count < 1:
         raise ValueError(f"count must be positive, got {count}")
     files = open_generated(folder).files[:count]
     tiles = []
     for file in files:
-        with Image.open(file) as opened:
-            tile = opened.convert("RGB")
+        tile = read_picture(file)
         scale = _SIDE / max(tile.size)
         size = max(1, round(tile.width * scale)), max(1, round(tile.height * scale))
         tiles.append(tile.resize(size, Image.Resampling.NEAREST if scale > 1 else Image.Resampling.LANCZOS))
@@ -95,25 +95,35 @@ def write_report(folder: Path, path: Path, *, tables: Sequence[int] = (), pictur
     return len(results)
 
 
-def _sheets(folder: Path, pictures: int) -> list[tuple[str, Image.Image]]:
+def _sheets(folder: Path, pictures: int) -> list[tuple[str, Image.Image | str]]:
+    """Return a sheet of each folder of pictures, by name; what is wrong with one stands in the place of its sheet."""
     if pictures == 0:
         return []
-    made = sorted(p.parent for p in folder.rglob("settings.json") if (p.parent / "00000").is_dir())
-    return [(str(each.relative_to(folder)), contact_sheet(each, pictures)) for each in made]
+    sheets: list[tuple[str, Image.Image | str]] = []
+    for each in sorted(p.parent for p in folder.rglob("settings.json") if (p.parent / "00000").is_dir()):
+        try:
+            sheet: Image.Image | str = contact_sheet(each, pictures)
+        except ValueError as error:
+            sheet = f"Not shown: {error}"
+        sheets.append((str(each.relative_to(folder)), sheet))
+    return sheets
 
 
-def _sweep(results: Sequence[Result]) -> str:
-    """Return the guidance sweep as SVG, or nothing where there is none."""
-    scores = sorted({r.metric for r in results if r.metric.startswith("CLIP")})
-    for distance in _DISTANCES:
-        for score in scores:
-            try:
-                points = sweep_points(results, score, distance)
-            except ValueError:
-                continue
-            if len({p.guidance for p in points}) > 1:
-                return to_svg(draw_pareto(points, score, distance))
-    return ""
+def _sweeps(results: Sequence[Result]) -> list[tuple[str, str]]:
+    """Return the guidance sweep of each model and budget as SVG, by title; a remark where it is not of one piece."""
+    found = []
+    for model, evaluations in sorted({(r.model, r.evaluations) for r in results}):
+        own = [r for r in results if (r.model, r.evaluations) == (model, evaluations) and not math.isnan(r.guidance)]
+        metrics = {r.metric for r in own}
+        pairs = [(s, d) for d in _DISTANCES for s in sorted(metrics) if d in metrics and s.startswith("CLIP")]
+        if not pairs or len({r.guidance for r in own if r.metric in pairs[0]}) < 2:
+            continue
+        try:
+            drawn = to_svg(draw_pareto(sweep_points(own, *pairs[0]), *pairs[0]))
+        except ValueError as error:
+            drawn = f"<p>{html.escape(f'Not drawn: {error}')}</p>"
+        found.append((f"Guidance sweep, {model}, {evaluations} evaluations", drawn))
+    return found
 
 
 _HEAD = ("model", "sampler", "evaluations", "guidance", "metric", "value", "interval", "n", "remark")
@@ -136,6 +146,9 @@ def _markdown(folder: Path, results: Sequence[Result], numbers: Sequence[int], p
     parts = [f"# {folder.name}", *(render_table(n, results) for n in numbers), "## Results", rows]
     beside = path.with_name(f"{path.stem}-pictures")
     for place, (name, sheet) in enumerate(_sheets(folder, pictures)):
+        if isinstance(sheet, str):
+            parts += [f"## {name}", sheet]
+            continue
         beside.mkdir(exist_ok=True)
         with atomic(beside / f"{place}.png") as partial:
             sheet.save(partial, format="PNG")
@@ -173,12 +186,14 @@ def _page(folder: Path, results: Sequence[Result], numbers: Sequence[int], pictu
             for row in table_rows(number, results)
         ]
         parts.append(f"<h2>Table {number}. {html.escape(shown.caption)}</h2>\n{_html_table(head, body)}")
-    sweep = _sweep(results)
-    if sweep:
-        parts.append(f"<h2>Guidance sweep</h2>\n{sweep}")
+    parts += [f"<h2>{html.escape(title)}</h2>\n{drawn}" for title, drawn in _sweeps(results)]
     parts.append("<h2>Results</h2>\n" + _html_table(_HEAD, [("ours", _cells(r)) for r in _ordered(results)]))
     for name, sheet in _sheets(folder, pictures):
-        parts.append(f'<h2>{html.escape(name)}</h2>\n<img alt="pictures" src="{_data(sheet)}">')
+        if isinstance(sheet, str):
+            seen = f"<p>{html.escape(sheet)}</p>"
+        else:
+            seen = f'<img alt="pictures" src="{_data(sheet)}">'
+        parts.append(f"<h2>{html.escape(name)}</h2>\n{seen}")
     title = html.escape(folder.name)
     body_text = "\n".join(parts)
     return (

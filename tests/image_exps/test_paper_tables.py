@@ -160,6 +160,39 @@ def test_a_page_has_tables_pictures_and_the_rest(folder):
     assert (folder / "page.tex").read_text(encoding="utf-8").count(r"\begin{table}") == 1
 
 
+def test_a_folder_that_cannot_be_shown_is_told_and_the_page_is_written(folder):
+    missing, broken = (
+        generated_folder(folder / "all" / name, 2) / "00000/000001.png" for name in ("missing", "broken")
+    )
+    missing.unlink()
+    broken.write_bytes(b"no picture")
+    (generated_folder(folder / "all" / "begun", 1) / "records-000.jsonl").unlink()
+    for name in ("page.html", "page.md"):
+        assert write_report(folder / "all", folder / name, pictures=3) == len(OURS)
+        page = (folder / name).read_text(encoding="utf-8")
+        assert len(re.findall(r"<img|!\[", page)) == 1
+        assert page.count("Not shown: ") == 3
+        for said in ("000001.png is recorded and missing", "000001.png cannot be read", "has settings and none yet"):
+            assert said in page
+
+
+def test_every_model_and_budget_has_its_guidance_sweep_and_a_doubtful_one_is_told(folder):
+    sweep = [
+        Result(model, "ddim", n, metric, value, guidance=g)
+        for model, n in (("sd15", 10), ("sd15", 20), ("sdxl", 10))
+        for g in (5.0, 7.0)
+        for metric, value in (("CLIP x", g), ("FID", 20 - g))
+    ]
+    write_results([*sweep, *sweep[-4:]], folder / "two" / "results.parquet")
+    write_report(folder / "two", folder / "page.html")
+    page = (folder / "page.html").read_text(encoding="utf-8")
+    assert re.findall("Guidance sweep, ([^<]*)<", page) == [
+        "sd15, 10 evaluations", "sd15, 20 evaluations", "sdxl, 10 evaluations"
+    ]  # fmt: skip
+    assert page.count("<svg") == 2
+    assert page.count("Not drawn: results must have CLIP x once for ddim at guidance 5, got two") == 1
+
+
 def test_the_tables_that_results_belong_to():
     assert tables_of(OURS) == [1]
     assert tables_of([Result("sd15", "ddim", 10, "seconds", 1.0), Result("sd15", "ddim", 10, "FID", 1.0)]) == [3, 5]
