@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from image_exps.devices import check_device
 from image_exps.loading import find_source, load_pipeline
 from image_exps.models import Model
 from image_exps.picture_files import read_picture
@@ -175,7 +176,7 @@ def open_session(request: Request) -> Session:
     Raises:
         ValueError: if it cannot be loaded, or a picture for a ControlNet cannot be read.
     """
-    _check_device(request.device)
+    check_device(request.device)
     if request.threads is not None:
         torch.set_num_threads(request.threads)
     # TF32 keeps ten bits of a float32 number; and the fastest algorithm of one run is not that of the next.
@@ -202,15 +203,6 @@ def open_session(request: Request) -> Session:
     )
 
 
-def _check_device(device: str) -> None:
-    try:
-        kind = torch.device(device).type
-    except RuntimeError as error:
-        raise ValueError(f"device must be cpu, cuda, cuda:N or mps, got {device!r}") from error
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device {device!r}: torch {torch.__version__} finds no CUDA GPU here; use --device cpu")
-
-
 def _classes(known: Model) -> tuple[str, ...]:
     if not known.shipped:
         return ()
@@ -225,7 +217,7 @@ def _weights_digest(pipe: Any) -> str:
     for name, part in sorted(pipe.components.items()):
         if isinstance(part, torch.nn.Module):
             for key, tensor in sorted(part.state_dict().items()):
-                ends = tensor.flatten()[:64].double().cpu().numpy().tobytes()
+                ends = tensor.flatten()[:64].cpu().double().numpy().tobytes()  # mps has no float64
                 hasher.update(f"{name}.{key}{tuple(tensor.shape)}".encode() + ends)
     return hasher.hexdigest()
 

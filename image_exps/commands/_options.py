@@ -33,12 +33,17 @@ def plain_errors(function: F) -> F:
 
 
 def device_or_best(device: str | None) -> str:
-    """Return the device asked for, or the best there is."""
-    if device is not None:
-        return device
-    import torch
+    """Return the device asked for, if it is there, or the best there is.
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    Raises:
+        ValueError: for a device that cannot be used here.
+    """
+    from image_exps.devices import best_device, check_device
+
+    if device is None:
+        return best_device()
+    check_device(device)
+    return device
 
 
 def echo_table(rows: Sequence[Sequence[str]]) -> None:

@@ -103,6 +103,8 @@ def test_captions_are_written_for_sample(tmp_path):
         (("evaluate", "FOLDER", "--real", "FOLDER", "--inception", "x.pth"), "x.pth is not there"),
         (("evaluate", "FOLDER", "--clip-dir", "none"), "Fetch one"),
         (("evaluate", "FOLDER", "--compbench", "color"), "belong together"),
+        (("evaluate", "FOLDER", "--device", "cuda:99"), "device 'cuda:99': "),
+        (("time", "--device", "gpu"), "device must be cpu, cuda, cuda:N or mps, got 'gpu'"),
         (("evaluate", "nowhere"), "nowhere is not there"),
         (("evaluate",), "FOLDER must be given"),
         (("report", "FOLDER"), "run evaluate or time first"),
