@@ -100,7 +100,8 @@ class LMLTunedDDIMScheduler(LMLSchedulerMixin, DDIMScheduler):
 
     def _half_log_snr(self) -> Tensor:
         """Return ``log(alpha/sigma)`` of the training timesteps, falling, float64, shape (T,)."""
-        squared: Tensor = self.alphas_cumprod.double()
+        # On the host: `add_noise` moves the table to the device of pictures, which may have no float64.
+        squared: Tensor = self.alphas_cumprod.cpu().double()
         return 0.5 * (squared.log() - torch.log1p(-squared))
 
     def set_timesteps(self, num_inference_steps: int, device: str | torch.device | None = None) -> None:

@@ -288,6 +288,26 @@ def test_no_number_is_read_from_the_device():
         assert x.device.type == "meta"
 
 
+class Elsewhere(torch.Tensor):
+    """A table on a device that has no float64."""
+
+    def double(self):
+        raise TypeError("Cannot convert a MPS Tensor to float64 dtype")
+
+    def cpu(self):
+        return self.as_subclass(torch.Tensor)
+
+
+def test_a_table_that_image_to_image_left_on_a_device_without_float64_gives_the_same_timesteps():
+    scheduler = make()
+    scheduler.set_timesteps(6)
+    before = scheduler.timesteps
+    scheduler.alphas_cumprod = scheduler.alphas_cumprod.as_subclass(Elsewhere)  # as `add_noise` leaves it
+    scheduler.set_timesteps(6)
+    assert type(scheduler.timesteps) is torch.Tensor
+    assert torch.equal(scheduler.timesteps, before)
+
+
 def test_a_pipeline_generates_and_after_loading_the_same_picture(tmp_path):
     torch.manual_seed(0)
     pipe = pixel_pipeline()
