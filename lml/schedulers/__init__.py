@@ -11,7 +11,9 @@ tenth did not.
 `LMLTunedDDIMScheduler` is another thing: DDIM in 5, 6, 8 or 10 evaluations with learned levels and weights, for models
 with linear betas. It has none of these options, and is no entry of `SCHEDULERS`.
 
-A saved pipeline is loaded again after ``import lml.schedulers``.
+A saved pipeline is loaded again after ``import lml.schedulers``. `diffusers.DDIMPipeline` makes a DDIM of whatever it
+is constructed or loaded with, with a warning at most: give it its scheduler afterwards, or take `diffusers.DDPMPipeline`,
+which has the same loop and leaves its scheduler alone.
 """
 
 # mypy: disallow-subclassing-any=False

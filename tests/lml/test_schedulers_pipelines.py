@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from exact_loop import NUMPY_2
-from small_pipelines import MAKERS
+from small_pipelines import MAKERS, pixel_pipeline
 
 import lml.schedulers as schedulers
 
@@ -52,3 +52,18 @@ def test_a_pipeline_generates_and_after_loading_the_same_picture(name, tmp_path)
     loaded = getattr(diffusers, name).from_pretrained(tmp_path / "pipe")
     assert type(loaded.scheduler) is ours
     assert np.abs(_picture(loaded, call) - picture).max() < REORDERED
+
+
+def test_the_ddim_pipeline_makes_its_scheduler_a_ddim_and_takes_ours_afterwards_only():
+    torch.manual_seed(0)
+    pipe = pixel_pipeline()
+    ours = schedulers.LMLDDIMScheduler.from_config(pipe.scheduler.config, **LML_ON)
+    call = {"num_inference_steps": 3, "output_type": "np"}
+    ddim = diffusers.DDIMPipeline(pipe.unet, ours)
+    assert type(ddim.scheduler) is diffusers.DDIMScheduler
+    plain = _picture(ddim, call)
+    ddim.scheduler = ours
+    turned = _picture(ddim, call)
+    pipe.scheduler = ours
+    assert not np.array_equal(turned, plain)
+    assert np.array_equal(turned, _picture(pipe, call))
