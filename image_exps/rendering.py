@@ -12,6 +12,8 @@ import torch
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
+from image_exps.networks.guided import guided
+
 __all__ = ["Renderer", "to_bytes"]
 
 _UNCONDITIONAL = ("DDPMPipeline", "LDMPipeline")
@@ -136,19 +138,12 @@ class Renderer:
         return pictures
 
     def _noise(self, x: Tensor, t: Tensor, labels: list[int] | None) -> Tensor:
-        """``e(x, none) + g (e(x, label) - e(x, none))``, with one evaluation where ``g = 1`` or there is no label."""
+        """Return the network's output, guided towards the classes if there are any."""
         unet, null = self.pipe.unet, self._null
         if null is None:
             return unet(x, t).sample  # type: ignore[no-any-return]
-
-        def told(which: list[int]) -> Tensor:
-            return unet(x, t, class_labels=torch.tensor(which, device=x.device)).sample  # type: ignore[no-any-return]
-
-        nothing = [null] * len(x)
-        g = 1.0 if self.guidance is None else self.guidance
-        if labels is None:
-            return told(nothing)
-        return told(labels) if g == 1.0 else torch.lerp(told(nothing), told(labels), g)
+        told = None if labels is None else torch.tensor(labels, device=x.device)
+        return guided(unet, x, t, told, null, 1.0 if self.guidance is None else self.guidance)
 
 
 def to_bytes(picture: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.uint8]] | None:

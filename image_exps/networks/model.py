@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from image_exps.networks.files import UNet
+from image_exps.networks.guided import guided
 from lml.samplers import Level
 from toy import noise_schedule
 
@@ -38,7 +39,7 @@ class NetworkModel:
 
     The network was trained on ``alpha^2 + sigma^2 = 1``. Other levels are scaled to it, which leaves the noise as it
     is: ``x/s = (alpha/s) y + (sigma/s) z`` for ``s = sqrt(alpha^2 + sigma^2)``. With a guidance ``w`` it returns
-    ``eps(x) + w [eps(x, class) - eps(x)]`` (Ho & Salimans 2022), at twice the cost unless ``w = 1``.
+    ``eps(x) + w [eps(x, class) - eps(x)]``, see `guided`, at twice the cost unless ``w = 1``.
 
     Attributes:
         net: takes ``(x, timestep, labels)``.
@@ -92,11 +93,10 @@ class NetworkModel:
 
     @torch.no_grad()
     def _output(self, x: Tensor, time: Tensor, numbers: Tensor) -> Tensor:
-        told: Tensor = self.net(x, time, numbers if self.classes else None).sample
-        if self.labels is None or self.guidance == 1:
-            return told
-        plain: Tensor = self.net(x, time, torch.full_like(numbers, len(self.classes))).sample
-        return torch.lerp(plain, told, self.guidance)
+        if not self.classes:
+            output: Tensor = self.net(x, time, None).sample
+            return output
+        return guided(self.net, x, time, None if self.labels is None else numbers, len(self.classes), self.guidance)
 
     def _numbers(self, count: int, device: torch.device) -> Tensor:
         """Return the label of each sample as a number, shape (B,)."""
