@@ -1,17 +1,27 @@
-"""What commands share: how a bad value is told (one message, no traceback), the default device, a table as text."""
+"""What commands share: how a bad value is told (one message, no traceback), device, cache, a table as text."""
 
 from __future__ import annotations
 
 import functools
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-__all__ = ["device_or_best", "echo_table", "plain_errors"]
+__all__ = ["cache_option", "device_or_best", "echo_table", "plain_errors"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+#: Where endpoints of the exact flow are kept, which take longest.
+cache_option = click.option(
+    "--cache",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("out/cache/flow-ends"),
+    show_default=True,
+    help="Folder for endpoints of the exact flow, shared by sweep and tune.",
+)
 
 
 def plain_errors(function: F) -> F:

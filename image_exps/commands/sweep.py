@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from image_exps.commands._options import plain_errors
+from image_exps.commands._options import cache_option, plain_errors
 
 
 @click.command(name="sweep")
@@ -28,13 +28,7 @@ from image_exps.commands._options import plain_errors
     help="Processes of this machine, each on one thread.",
 )
 @click.option("--scheduler", metavar="ADDRESS", help="Compute on a Dask cluster, e.g. tcp://10.0.0.1:8786.")
-@click.option(
-    "--cache",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("out/cache/flow-ends"),
-    show_default=True,
-    help="Folder for endpoints of the exact flow, shared by all sweeps.",
-)
+@cache_option
 @click.option("--list", "list_only", is_flag=True, help="List the cells and exit.")
 @plain_errors
 def command(grid: str, out: Path | None, workers: int, scheduler: str | None, cache: Path, list_only: bool) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from image_exps.commands._options import plain_errors
+from image_exps.commands._options import cache_option, plain_errors
 from image_exps.tune import METHODS, Trial, compare, tune_damping
 
 
@@ -42,13 +42,7 @@ Examples:
 @click.option(
     "--bounds", type=(float, float), default=(1e-4, 1.0), show_default=True, help="Least and largest damping."
 )
-@click.option(
-    "--cache",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("out/cache/flow-ends"),
-    show_default=True,
-    help="Folder for endpoints of the exact flow.",
-)
+@cache_option
 @plain_errors
 def command(
     target: str,
