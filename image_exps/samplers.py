@@ -37,8 +37,10 @@ __all__ = [
 #: What can be set of LML on the command line: the options of `lml.schedulers.LMLSchedulerMixin`.
 LML_OPTIONS: tuple[str, ...] = ("damping", "mixing", "damping_mode", "rank", "variant", "start", "stop")
 
-#: How diffusers places timesteps; a model's own config says which, unless it is given.
+#: How diffusers places timesteps; a model's own config says which, or the scheduler's class, unless it is given.
 TIMESTEP_SPACINGS: tuple[str, ...] = ("leading", "linspace", "trailing")
+
+_SPACING = "timestep_spacing"
 
 _PREFIX = "lml-"
 
@@ -151,7 +153,8 @@ class Sampler:
         name: one of `SAMPLERS`.
         evaluations: of the network, a picture.
         options: of LML, from `LML_OPTIONS`; what is absent is the default of the scheduler's class.
-        spacing: one of `TIMESTEP_SPACINGS`; ``None`` leaves it as the model's config has it.
+        spacing: one of `TIMESTEP_SPACINGS`; ``None`` leaves it as the model's config has it, or the scheduler's class
+            where that says nothing.
 
     Raises:
         ValueError: for an unknown name, a budget that it cannot spend, or an option that it does not have.
@@ -247,10 +250,12 @@ def make_scheduler(sampler: Sampler, own: Any, *, latent: bool, pipeline: str = 
         raise ValueError(f"spacing cannot be chosen for a model that predicts a flow, got {sampler.spacing!r}")
     settings: dict[str, Any] = {"clip_sample": False} if latent else {}
     settings |= {key: value for key, value in own.config.items() if not key.startswith("_")}
+    if _SPACING in own.config.get("_use_default_values", ()):
+        del settings[_SPACING]  # the model's files say nothing of it: `from_config` leaves it to the class, too
     if not flow:
         settings |= base.config
     if sampler.spacing is not None:
-        settings["timestep_spacing"] = sampler.spacing
+        settings[_SPACING] = sampler.spacing
     if base is TUNED:
         cls: Any = ours.LMLTunedDDIMScheduler
     else:

@@ -47,10 +47,17 @@ def command(asked: Drawing, samplers: str, count: int | None, out: Path) -> None
 
     A column starts from the same noise in every row and has the same prompt, as in Figures 3, 4, 5 and 11 of the paper.
     The options of LML hold for the rows that have it.
+
+    Where timesteps lie is left to the model's config, as in diffusers. With leading, which the shipped models have,
+    rows begin at different noise levels (in 5 evaluations ddim at 800 of 1000, pndm at 750, unipc at 830), and a part
+    of what tells them apart is that. --spacing linspace lets all begin at 999, as dpm-solver-3 and tuned always do.
     """
     if out.suffix.lower() != ".png":
         raise ValueError(f"out must be a .png file, got {out}")
     chosen = [_sampler(asked, text) for text in samplers.split(",")]
+    unused = [name for name, value in asked.lml.items() if value is not None]
+    if unused and not any(sampler.lml for sampler in chosen):
+        raise ValueError(f"{', '.join(unused)}: only of LML, and no row has it, got samplers {samplers!r}")
 
     import numpy as np
 

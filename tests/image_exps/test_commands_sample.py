@@ -177,6 +177,14 @@ def test_a_bad_row_of_a_grid_is_told(tmp_path, samplers, message):
     assert message in result.stderr
 
 
+def test_options_of_lml_that_no_row_has_are_refused(tmp_path):
+    result = call(
+        "grid", "-m", "fashion-mnist", "-s", "ddim,tuned:5", "--mixing", "0.1", "--out", tmp_path / "grid.png"
+    )
+    assert result.exit_code == 2
+    assert "mixing: only of LML, and no row has it, got samplers 'ddim,tuned:5'" in " ".join(result.stderr.split())
+
+
 def test_a_grid_crosses_out_what_is_not_finite():
     grey = np.full((64, 64, 1), 128, np.uint8)
     sheet = np.asarray(compose([[grey, None]], ["row"], ["first", "a much longer head than fits"]))

@@ -50,6 +50,33 @@ def test_the_network_is_asked_exactly_as_often_as_was_said(name):
         assert evaluations_of(make_scheduler(sampler, DDPM, latent=False), sampler.steps) == budget
 
 
+def first_timestep(name, own, spacing=None):
+    sampler = Sampler(name, 5, {}, spacing)
+    scheduler = make_scheduler(sampler, own, latent=False)
+    scheduler.set_timesteps(sampler.steps)
+    return round(float(scheduler.timesteps[0]))
+
+
+def test_samplers_begin_where_the_help_of_spacing_says():
+    own = diffusers.DDPMScheduler(timestep_spacing="leading")
+    names = ("ddim", "pndm", "unipc", "dpm-solver-3", "tuned")
+    assert [first_timestep(name, own) for name in names] == [800, 750, 830, 999, 999]
+    assert {first_timestep(name, own, s) for name in names[:3] for s in ("linspace", "trailing")} == {999}
+
+
+@pytest.mark.filterwarnings("ignore:.*algorithm_types.*is deprecated:FutureWarning")
+@pytest.mark.parametrize("own", [STABLE, diffusers.PNDMScheduler(steps_offset=1, timestep_spacing="trailing")])
+@pytest.mark.parametrize("name", [n for n in SCHEDULER_BASES if n != "dpm-solver-3"])
+def test_timesteps_lie_where_from_config_of_diffusers_lays_them(own, name):
+    base = SCHEDULER_BASES[name]
+    stock = getattr(diffusers, base.scheduler).from_config(own.config, **base.config)
+    for sampler in (Sampler(name, 5), Sampler(f"lml-{name}", 5)):
+        ours = make_scheduler(sampler, own, latent=True)
+        for scheduler in (stock, ours):
+            scheduler.set_timesteps(sampler.steps)
+        assert torch.equal(ours.timesteps, stock.timesteps)
+
+
 def test_tuned_has_the_learned_numbers_of_evaluations_and_its_own_class():
     assert TUNED.only == TUNED_EVALUATIONS
     scheduler = make_scheduler(Sampler("tuned", 8), DDPM, latent=False)
