@@ -99,8 +99,8 @@ lml_options = _together(
     click.option(
         "--spacing",
         type=click.Choice(TIMESTEP_SPACINGS),
-        help="Where the timesteps lie, as diffusers names it. With leading, ddim in 5 evaluations begins at 800 of 1000 "
-        "as if pure noise were there; with linspace and trailing at 999.",
+        help="Where the timesteps lie, as diffusers names it. With leading, ddim in 5 evaluations begins at 800 of "
+        "1000 as if pure noise were there; with linspace and trailing at 999.",
         show_default="as the model's config says, leading for the shipped ones; else as the sampler's class does",
     ),
 )
