@@ -12,6 +12,8 @@ from scipy import stats
 from torch import Tensor
 
 import toy
+from image_exps.seeds import sample_generators, starting_noise
+from image_exps.targets import levels
 from lml.controls import Extrapolation, RandomTurn
 from lml.correction import LML, Correction, NoCorrection
 from lml.samplers import DDIM, SAMPLERS, sample, trajectory
@@ -24,7 +26,6 @@ _TARGET = "cross-2d"
 _STEPS = 5
 _BASELINES = {"ddim": DDIM, "dpm-solver++": SAMPLERS["dpm-solver++-2m"], "unipc": SAMPLERS["unipc-2"]}
 _COUNTS = (3, 4, 5, 6, 8, 10, 15, 20, 30)
-_TIMES = (1.0, 1e-3)
 _FINE = 160  # points of the exact paths
 _QUANTILES = (0.5, 0.75, 0.9)
 _LEVEL = 0.9
@@ -48,39 +49,35 @@ def compute(settings: Settings, *, count: int = 512) -> Data:
     """
     target = toy.target(_TARGET)
     model = toy.noise_model(target)
-    schedule = toy.noise_schedule("vp-linear")
-    x = torch.randn((count, 2), dtype=torch.float64, generator=settings.generator())
-    start, end = toy.noise_levels(schedule, 1, times=_TIMES)
+    x = starting_noise(settings.seed, 0, count, (2,))
+    start, end = levels(1)
     exact = toy.probability_flow(target, x, start, end, rtol=1e-9, atol=1e-10)
 
     def arms() -> dict[str, Correction]:
-        own = [torch.Generator().manual_seed(settings.seed * 1_000_003 + i) for i in range(count)]
         return {
             **{name: NoCorrection() for name in _BASELINES},
             "LML": LML(),
             "extrapolation": Extrapolation(LML()),
-            "random turn": RandomTurn(LML(), own),
+            "random turn": RandomTurn(LML(), sample_generators(settings.seed, 0, count, "correction")),
         }
 
     data: dict[str, np.ndarray] = {}
     for name in arms():
         rows = []
         for steps in _COUNTS:
-            levels = toy.noise_levels(schedule, steps, times=_TIMES)
-            errors = (sample(_BASELINES.get(name, DDIM), model, x, levels, arms()[name]) - exact).norm(dim=1)
+            ends = sample(_BASELINES.get(name, DDIM), model, x, levels(steps), arms()[name])
+            errors = (ends - exact).norm(dim=1)
             rows.append((*median_interval(errors.numpy(), _LEVEL), float(errors.max())))
             if steps == _STEPS and name == "ddim":
                 ranks = errors.argsort()
                 chosen = ranks[[round(q * (count - 1)) for q in _QUANTILES]]
         data[f"error: {name}"] = np.array(rows)
 
-    few = toy.noise_levels(schedule, _STEPS, times=_TIMES)
     for name in ("ddim", "LML"):
-        ends = [state.x[chosen] for state, _ in trajectory(DDIM, model, x, few, arms()[name])]
-        data[f"path: {name}"] = torch.stack([x[chosen], *ends]).numpy()
-    fine = toy.noise_levels(schedule, _FINE, times=_TIMES)
+        path = [state.x[chosen] for state, _ in trajectory(DDIM, model, x, levels(_STEPS), arms()[name])]
+        data[f"path: {name}"] = torch.stack([x[chosen], *path]).numpy()
     along: list[Tensor] = [x[chosen]]
-    for before, after in itertools.pairwise(fine):
+    for before, after in itertools.pairwise(levels(_FINE)):
         along.append(toy.probability_flow(target, along[-1], before, after, rtol=1e-8, atol=1e-9))
     data["path: exact"] = torch.stack(along).numpy()
     grid = torch.linspace(-4.2, 4.2, 141, dtype=torch.float64)
@@ -150,7 +147,8 @@ def facts(data: Data) -> Mapping[str, str]:
         "middle": middle,
         "high": high,
         "level": f"{float(data['level']):.0%}",
-        "worst": f"{data['error: extrapolation'][at, 3]:.0f}",
+        "worst": f"{data['error: extrapolation'][at, 3]:.2g}",
+        "farthest": f"{data['error: ddim'][at, 3]:.2g}",
         "ddim": said["ddim"],
         "lml": said["LML"],
         "pp": said["dpm-solver++"],
@@ -170,6 +168,6 @@ FIGURE = PaperFigure(
     {low}, {middle} and {high} quantiles. (b) Median distance between a sampler's end and the flow's, n = {n} noises,
     the same for each arm; bars: {level} intervals by order statistics. In {steps} steps: DDIM {ddim}, LML {lml},
     DPM-Solver++ {pp}, UniPC {unipc}. Controls: a turn by LML's angle in a random direction, and extrapolation without
-    the restored norm, of whose ends few lie far away (in {steps} steps up to {worst}).""",
+    the restored norm, whose farthest end in {steps} steps lies {worst} from the flow's (DDIM's: {farthest}).""",
     small={"count": 24},
 )

@@ -11,8 +11,8 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-import toy
 from image_exps.cost import SHARE, check_cost
+from image_exps.targets import levels
 from image_exps.timing import HostClock, interleaved, machine
 from lml.correction import LML, Memory
 from lml.samplers import DDIM, Level, sample
@@ -36,7 +36,6 @@ _SHARES = {
 def compute(settings: Settings, *, dims: Sequence[int] = _DIMS, repetitions: int | None = None) -> Data:
     """Return microseconds a step by dimension, median and quartiles, and the figures of claim T1."""
     n = repetitions or settings.pick(100, 1000)
-    levels = toy.noise_levels(toy.noise_schedule("vp-linear"), _STEPS, times=(1.0, 1e-3))
     correction = LML()
     rows = []
     threads = torch.get_num_threads()
@@ -50,8 +49,8 @@ def compute(settings: Settings, *, dims: Sequence[int] = _DIMS, repetitions: int
 
             x = outputs[0]
             arms: dict[str, Callable[[], object]] = {
-                "base": partial(sample, DDIM, model, x, levels),
-                "lml": partial(sample, DDIM, model, x, levels, correction),
+                "base": partial(sample, DDIM, model, x, levels(_STEPS)),
+                "lml": partial(sample, DDIM, model, x, levels(_STEPS), correction),
                 "alone": partial(correction.correct, outputs[1], Memory((outputs[0],))),
             }
             seconds = interleaved(arms, n, HostClock())
