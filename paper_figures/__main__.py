@@ -37,7 +37,7 @@ from theory_checks.progress import listen
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of every random number.")
 def main(names: tuple[str, ...], list_only: bool, out: Path, recompute: bool, profile: str, seed: int) -> None:
-    r"""Draw the figures with these names, or all of them.
+    """Draw the figures with these names, or all of them.
 
     Each figure becomes a PDF for print, a PNG for the screen and one for a phone, whose panels are stacked, and a
     caption that says what is shown, how many samples it rests on, which intervals are drawn, and the command that makes
@@ -53,7 +53,7 @@ def main(names: tuple[str, ...], list_only: bool, out: Path, recompute: bool, pr
       python -m paper_figures --list
       python -m paper_figures geometry
       python -m paper_figures quality samples --out /tmp/figures
-    """
+    """  # noqa: D301
     console = Console(highlight=False, soft_wrap=True)
     try:
         figures = [find(name) for name in names or NAMES]
