@@ -1,7 +1,8 @@
 r"""Which sampler, over all targets at once: how each stands to the best that there is without a correction.
 
 On every target the distance of an arm is divided by that of the best baseline, the least of all samplers that carry no
-correction and have the same kind of levels. Below one it beats every one of them there. Over the targets an entry has::
+correction and have the same kind of levels, and figures on every target. Below one it beats every one of them there.
+Over the targets an entry has::
 
     geometric mean of the ratios (least to largest)
 
@@ -57,6 +58,9 @@ def standing(
         return None
     # Levels of an arm's own (`ddim@tuned`) make it another sampler than the baselines that are compared.
     plain = rows.loc[(rows["correction"] == "none") & (rows["base"] == rows["arm"]), "arm"].unique()
+    # The same ones on every target, also while a sweep is unfinished; one that is not finite there was measured.
+    measured = rows.groupby(["arm", "target"]).size().unstack("target").loc[plain].notna().all(axis=1)
+    plain = plain[measured.to_numpy()]
     ratio = (value.loc[arm] / value.loc[plain].min()).to_numpy()
     if not np.isfinite(ratio).all():
         return None

@@ -45,6 +45,12 @@ def test_neither_a_corrected_arm_nor_one_with_levels_of_its_own_is_a_baseline():
     assert at(ROWS, "unipc").least == 1.0
 
 
+def test_the_baselines_are_the_same_on_every_target_as_far_as_a_sweep_has_come():
+    assert at([*ROWS, row("digits", "pndm", 1e-3)], "unipc") == at(ROWS, "unipc")
+    everywhere = [*ROWS, row("digits", "pndm", 1e-3), row("ring", "pndm", math.nan)]  # it broke there
+    assert at(everywhere, "unipc").largest == pytest.approx(2000)
+
+
 def test_there_is_none_unless_every_target_has_a_figure():
     assert at(ROWS, "pndm") is None
     assert at(ROWS, "ddim", 10) is None
