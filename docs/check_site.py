@@ -12,9 +12,9 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 from urllib.parse import unquote, urldefrag, urlsplit
 from urllib.request import Request, url2pathname, urlopen
 
@@ -257,8 +257,8 @@ def _answer(address: str) -> str:
     try:
         with urlopen(Request(address, headers={"User-Agent": "Mozilla/5.0"}), timeout=20):
             return ""
-    except (URLError, TimeoutError, ConnectionError) as error:
-        return str(error)
+    except (OSError, ValueError, HTTPException) as error:  # those of urllib are among the first
+        return str(error) or type(error).__name__
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

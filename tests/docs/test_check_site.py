@@ -122,3 +122,8 @@ def test_a_page_without_a_title_is_found(problems):
 def test_addresses_outside_are_listed_with_their_pages(pages):
     _, seen = pages
     assert check_site.external(seen) == {"https://example.org/": ["sound.html"]}
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:1/", "http://exa mple.org/", "http://[::1/"])
+def test_an_address_that_cannot_answer_is_told_and_stops_nothing(address):
+    assert check_site._answer(address)
