@@ -256,8 +256,17 @@ def _prompts_of(file: Path) -> tuple[str, ...]:
 
 
 def _pictures_in(paths: Sequence[Path]) -> tuple[Path, ...]:
-    """Return the files among ``paths``, and those in the folders among them, in order of name."""
+    """Return the files among ``paths``, and those in the folders among them, in order of name; no hidden ones.
+
+    Raises:
+        ValueError: for a folder without any.
+    """
     found: list[Path] = []
     for path in paths:
-        found += sorted(entry for entry in path.iterdir() if entry.is_file()) if path.is_dir() else [path]
+        held = [path]
+        if path.is_dir():
+            held = sorted(entry for entry in path.iterdir() if entry.is_file() and not entry.name.startswith("."))
+            if not held:
+                raise ValueError(f"controls: {path} holds no picture")
+        found += held
     return tuple(found)

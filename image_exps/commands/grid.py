@@ -13,6 +13,9 @@ from image_exps.commands._drawing import Drawing
 from image_exps.commands._options import plain_errors
 from image_exps.samplers import SAMPLERS, Sampler, scheduler_base
 
+# Columns without prompts, and at most.
+_COLUMNS, _MOST = 8, 64
+
 
 @click.command(
     name="grid",
@@ -34,7 +37,9 @@ Examples:
     help="A row each, with commas; NAME:N for a budget of its own.",
 )
 @drawing.run_options
-@click.option("--count", type=click.IntRange(1, 64), help="Columns.", show_default="as many as prompts, or 8")
+@click.option(
+    "--count", type=click.IntRange(1, _MOST), help="Columns.", show_default=f"as many as prompts, or {_COLUMNS}"
+)
 @drawing.prompt_options
 @drawing.lml_options
 @click.option(
@@ -54,6 +59,8 @@ def command(asked: Drawing, samplers: str, count: int | None, out: Path) -> None
     """
     if out.suffix.lower() != ".png":
         raise ValueError(f"out must be a .png file, got {out}")
+    if count is None and len(asked.prompts) > _MOST:
+        raise ValueError(f"prompts must be at most {_MOST}, a column each, or --count given, got {len(asked.prompts)}")
     chosen = [_sampler(asked, text) for text in samplers.split(",")]
     unused = [name for name, value in asked.lml.items() if value is not None]
     if unused and not any(sampler.lml for sampler in chosen):
@@ -69,7 +76,7 @@ def command(asked: Drawing, samplers: str, count: int | None, out: Path) -> None
     from toy.atomic import atomic
 
     prompts, seed = asked.prompts, asked.seed
-    columns = count if count is not None else len(prompts) or 8
+    columns = count if count is not None else len(prompts) or _COLUMNS
     session = open_session(asked.request(chosen[0], columns))
     for sampler in chosen:
         session.renderer(sampler).check_prompts(prompts)  # all of them, before the first takes its time

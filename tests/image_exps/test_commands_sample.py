@@ -177,6 +177,25 @@ def test_a_bad_row_of_a_grid_is_told(tmp_path, samplers, message):
     assert message in result.stderr
 
 
+def test_more_prompts_than_columns_are_refused_before_anything_is_drawn(tmp_path):
+    result = call("grid", "-m", "sd15", "--prompt-tag", "all", "--out", tmp_path / "grid.png")
+    assert result.exit_code == 2
+    assert "prompts must be at most 64, a column each, or --count given, got 944" in " ".join(result.stderr.split())
+
+
+def test_a_folder_of_controls_gives_its_pictures_and_no_hidden_files(tmp_path):
+    for name in ("b.png", "a.png", ".DS_Store"):
+        (tmp_path / name).touch()
+    alone, empty = tmp_path / "deep" / "c.png", tmp_path / "empty"
+    alone.parent.mkdir()
+    alone.touch()
+    empty.mkdir()
+    found = _drawing._pictures_in([alone, tmp_path])
+    assert [path.name for path in found] == ["c.png", "a.png", "b.png"]
+    with pytest.raises(ValueError, match=r"controls: .*empty holds no picture"):
+        _drawing._pictures_in([empty])
+
+
 def test_options_of_lml_that_no_row_has_are_refused(tmp_path):
     result = call(
         "grid", "-m", "fashion-mnist", "-s", "ddim,tuned:5", "--mixing", "0.1", "--out", tmp_path / "grid.png"
