@@ -294,7 +294,7 @@ FIGURE = PaperFigure(
     evaluations at guidance {strongest}, by target: {last}. At equal guidance LML on DDIM has the smaller distance at
     {nearer} points, at {less} of them with smaller log odds too, as of less guidance: only fronts compare. The area
     below LML's Pareto front over that of its base, over the log odds of the flow that both attain (in brackets: their
-    share of the flow's): on DDIM {ddim}; on DPM-Solver-3m {third}. The interval is below one in {moved}, above one in
-    {worse}.""",
+    share of the flow's): on DDIM {ddim}; on DPM-Solver-3m {third}. The interval, of each by itself, is below
+    one in {moved}, above one in {worse}.""",
     small={"targets": ("normal classes",), "evaluations": (5,), "guidances": (1, 2.5, 4), "count": 80, "flow_steps": 8},
 )
