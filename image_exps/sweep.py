@@ -19,8 +19,9 @@ from typing import Any, NamedTuple
 from joblib import Parallel, delayed, parallel_config
 from rich.console import Console
 
+from image_exps.distances import ENDPOINT_DISTANCES
 from image_exps.sweep_cell import blocks_of, prepare, run_cell
-from image_exps.sweep_grid import FLOW, Cell, Grid, load_plugins
+from image_exps.sweep_grid import Cell, Grid, load_plugins
 from image_exps.sweep_store import Store, source, versions
 from theory_checks.terminal import bar
 
@@ -108,7 +109,7 @@ def _compute(
     references = {
         (*cell.world, cell.seed, block, cell.plugins): None
         for cell in cells
-        if FLOW in cell.distances
+        if set(cell.distances) & set(ENDPOINT_DISTANCES)
         for block in blocks_of(cell.count)
     }
     with bar(console) as progress:

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from image_exps.arms import Plan, arm
 from image_exps.distances import Distance, Estimate, distances, estimate
-from image_exps.distances.endpoint import EndpointDistance
+from image_exps.distances.endpoint import ENDPOINT_DISTANCES
 from image_exps.endpoints import Endpoints
 from image_exps.kept_endpoints import BLOCK, kept_endpoints
 from image_exps.seeds import starting_noise
-from image_exps.sweep_grid import FLOW, Cell, load_plugins
+from image_exps.sweep_grid import Cell, load_plugins
 from image_exps.sweep_models import world
 from lml.samplers import Level, NoiseModel, sample
 from toy.threads import single_thread
@@ -123,11 +123,11 @@ def _distance(target: str, model: str, name: str) -> Distance:
 
 
 @lru_cache(maxsize=4)
-def _to_flow_of(target: str, model: str, seed: int, count: int, folder: Path) -> Distance:
+def _to_flow_of(target: str, model: str, name: str, seed: int, count: int, folder: Path) -> Distance:
     made = world(target, model)
     parts = [kept_endpoints(made, seed, block, folder) for block in blocks_of(count)]
     ends = Endpoints(*(torch.cat(column)[:count] for column in zip(*parts, strict=True)))
-    return EndpointDistance(made.compared, ends)
+    return ENDPOINT_DISTANCES[name](made.compared, ends)
 
 
 def distance_of(cell: Cell, name: str, folder: Path) -> Distance:
@@ -136,8 +136,8 @@ def distance_of(cell: Cell, name: str, folder: Path) -> Distance:
     Raises:
         ValueError: for a distance that the cell's target does not have.
     """
-    if name == FLOW:
-        return _to_flow_of(*cell.world, cell.seed, cell.count, folder)
+    if name in ENDPOINT_DISTANCES:
+        return _to_flow_of(*cell.world, name, cell.seed, cell.count, folder)
     return _distance(*cell.world, name)
 
 

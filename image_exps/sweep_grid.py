@@ -32,13 +32,10 @@ from typing import Any
 
 from image_exps.arms import TABLE_BASES, arm
 from image_exps.distances import DISTANCES
-from image_exps.distances.endpoint import EndpointDistance
+from image_exps.distances.endpoint import ENDPOINT_DISTANCES
 from image_exps.sweep_models import check_world
 
-__all__ = ["FLOW", "Cell", "Grid", "expand", "find_grid", "load_grid", "load_plugins", "parse_grid"]
-
-#: The distance that needs the noises too: to where the probability flow ends from the same ones.
-FLOW = EndpointDistance.name
+__all__ = ["Cell", "Grid", "expand", "find_grid", "load_grid", "load_plugins", "parse_grid"]
 
 _HERE = Path(__file__).parent / "grids"
 _LISTS = ("targets", "models", "arms", "evaluations", "seeds", "distances")
@@ -161,7 +158,7 @@ def _cells(part: Mapping[str, Any], plugins: tuple[str, ...]) -> list[Cell]:
             raise ValueError(f"{key} must be given, in the part or for all parts")
         if key in _LISTS and not (isinstance(part[key], list) and part[key]):
             raise ValueError(f"{key} must be a list that is not empty, got {part[key]!r}")
-    _known("distances", part["distances"], (*DISTANCES, FLOW))
+    _known("distances", part["distances"], (*DISTANCES, *ENDPOINT_DISTANCES))
     for key in ("evaluations", "seeds"):
         for value in part[key]:
             _check_integer(key, value, 1 if key == "evaluations" else 0)

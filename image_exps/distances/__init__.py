@@ -3,7 +3,7 @@
 from image_exps.distances.base import Distance, Estimate, bootstrap, difference, estimate
 from image_exps.distances.colourfulness import Colourfulness
 from image_exps.distances.coverage import Coverage, Density, ModeCoverage
-from image_exps.distances.endpoint import EndpointDistance
+from image_exps.distances.endpoint import ENDPOINT_DISTANCES, EndpointDistance, PooledEndpointDistance
 from image_exps.distances.energy import MMD, EnergyDistance
 from image_exps.distances.features import FrechetFeatures, picture_features
 from image_exps.distances.frechet import FrechetDistance, FrechetPCA
@@ -14,6 +14,7 @@ from image_exps.distances.wasserstein import W2, SlicedW2
 
 __all__ = [
     "DISTANCES",
+    "ENDPOINT_DISTANCES",
     "MMD",
     "W2",
     "Colourfulness",
@@ -28,6 +29,7 @@ __all__ = [
     "FrechetPCA",
     "ModeCoverage",
     "NegativeLogLikelihood",
+    "PooledEndpointDistance",
     "Reference",
     "SlicedW2",
     "bootstrap",

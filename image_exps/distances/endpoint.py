@@ -1,8 +1,15 @@
 r"""The distance of samples to where the exact flow ends from the same noises.
 
-``E |x_i - x_i^*|/d^{1/2}``, ``x_i^*`` the endpoint from the noise of sample ``i``: the mean over samples of the root
-mean square over dimensions. It is paired, so that its intervals are the narrowest of all distances; it is zero for the
-exact flow alone, and so says nothing against samplers that end elsewhere on the same distribution.
+With ``x_i^*`` the endpoint from the noise of sample ``i``, and ``r_i = |x_i - x_i^*|/d^{1/2}`` the root mean square
+over dimensions::
+
+    endpoint-rmse    E r_i
+    endpoint-pooled  (E r_i^2)^{1/2}
+
+The first is the mean over samples. The second weighs the few samples that end at another picture or mode: where most
+of them are near and some far, the two can order samplers differently. Both are paired, so that their intervals are the
+narrowest of all distances; they are zero for the exact flow alone, and so say nothing against samplers that end
+elsewhere on the same distribution.
 """
 
 from __future__ import annotations
@@ -15,7 +22,7 @@ from image_exps.distances.reference import Comparable, Reference, reference_of
 from image_exps.endpoints import Endpoints, rms
 from toy import ExactTarget, Pictures
 
-__all__ = ["EndpointDistance"]
+__all__ = ["ENDPOINT_DISTANCES", "EndpointDistance", "PooledEndpointDistance"]
 
 
 class EndpointDistance(Distance):
@@ -36,10 +43,13 @@ class EndpointDistance(Distance):
         self.endpoints = endpoints
 
     def _prepare(self, x: Tensor) -> Statistic:
+        return self._mean_of(x, power=1)
+
+    def _mean_of(self, x: Tensor, power: int) -> Statistic:
         exact = self.endpoints.exact.flatten(1).double()
         if exact.shape != x.shape:
             raise ValueError(f"samples must be those of the {len(exact)} noises of the endpoints, got {len(x)}")
-        errors = rms(x - exact)
+        errors = rms(x - exact) ** power
         return lambda w: float(w @ errors / w.sum())
 
     def pool_size(self, count: int) -> int | None:
@@ -50,3 +60,22 @@ class EndpointDistance(Distance):
 
     def remark(self, count: int) -> str:
         return "the floor is the error of the endpoints"
+
+
+class PooledEndpointDistance(EndpointDistance):
+    """The root mean square distance to given endpoints, over samples and dimensions; arguments as of its base."""
+
+    name = "endpoint-pooled"
+
+    def _prepare(self, x: Tensor) -> Statistic:
+        mean_of = self._mean_of(x, power=2)
+        return lambda w: mean_of(w) ** 0.5
+
+    def floor(self, count: int, sets: int = 1) -> np.ndarray:
+        return np.array([float(self.endpoints.refinement.square().mean().sqrt())])
+
+
+#: By name: what needs the endpoints of the flow from the samples' noises, and so is no distance to the target alone.
+ENDPOINT_DISTANCES: dict[str, type[EndpointDistance]] = {
+    each.name: each for each in (EndpointDistance, PooledEndpointDistance)
+}

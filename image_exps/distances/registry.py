@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from image_exps.distances.base import Distance
 from image_exps.distances.colourfulness import Colourfulness
 from image_exps.distances.coverage import Coverage, Density, ModeCoverage
-from image_exps.distances.endpoint import EndpointDistance
+from image_exps.distances.endpoint import ENDPOINT_DISTANCES
 from image_exps.distances.energy import MMD, EnergyDistance
 from image_exps.distances.features import LOOKED_AT, FrechetFeatures, is_looked_at
 from image_exps.distances.frechet import FrechetDistance, FrechetPCA
@@ -87,9 +87,6 @@ DISTANCES: dict[str, Entry] = {
     ),
 }
 
-#: What needs the endpoints of the flow from the samples' noises, and so is no distance to the target alone.
-_ENDPOINT = EndpointDistance.name
-
 
 def distances(
     target: Comparable | Pictures | ExactTarget | Reference,
@@ -102,26 +99,30 @@ def distances(
     Args:
         target: `image_exps.targets.Target`, any exact distribution, or the real pictures a network was trained on.
         which: names; all that apply by default.
-        endpoints: of the flow from the samples' noises, for "endpoint-rmse".
+        endpoints: of the flow from the samples' noises, for "endpoint-rmse" and "endpoint-pooled".
 
     Raises:
         ValueError: for a name that is not known, or a distance that does not apply to the target.
     """
     reference = reference_of(target)
-    known = [*DISTANCES, _ENDPOINT]
+    known = [*DISTANCES, *ENDPOINT_DISTANCES]
     applying = [name for name, entry in DISTANCES.items() if entry.applies(reference)]
     if endpoints is not None:
-        applying.append(_ENDPOINT)
+        applying.extend(ENDPOINT_DISTANCES)
     for name in which or ():
         if name not in known:
             raise ValueError(f"which must be of {', '.join(known)}, got {name!r}")
         if name not in applying:
-            needs = "endpoints, of image_exps.endpoints.flow_endpoints" if name == _ENDPOINT else DISTANCES[name].needs
+            needs = (
+                "endpoints, of image_exps.endpoints.flow_endpoints"
+                if name in ENDPOINT_DISTANCES
+                else DISTANCES[name].needs
+            )
             raise ValueError(f"which must apply to {reference.name}, {name!r} does not: it needs {needs}")
     made: dict[str, Distance] = {}
     for name in applying if which is None else which:
-        if name == _ENDPOINT and endpoints is not None:
-            made[name] = EndpointDistance(reference, endpoints)
+        if name in ENDPOINT_DISTANCES and endpoints is not None:
+            made[name] = ENDPOINT_DISTANCES[name](reference, endpoints)
         else:
             made[name] = DISTANCES[name].make(reference)
     return made

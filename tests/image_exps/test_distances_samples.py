@@ -19,6 +19,7 @@ from image_exps.distances import (
     EnergyDistance,
     ModeCoverage,
     NegativeLogLikelihood,
+    PooledEndpointDistance,
     SlicedW2,
     difference,
     distances,
@@ -195,6 +196,11 @@ def test_the_endpoint_distance_is_the_laboratorys_and_its_floor_the_error_of_the
     assert distance(ends.exact + 0.3) == pytest.approx(0.3, rel=1e-12)
     found = estimate(distance, ends.exact + 0.3, generator=generator(), repeats=5)
     assert found.floor == found.floor_low == pytest.approx(float(ends.refinement.mean()))
+    pooled = PooledEndpointDistance(TWO, ends)
+    off = torch.linspace(0, 1, 6, dtype=torch.float64)[:, None]  # one further than the other
+    assert pooled(ends.exact + off) == pytest.approx(float(off.square().mean().sqrt()), rel=1e-12)
+    assert distance(ends.exact + off) == pytest.approx(0.5, rel=1e-12)
+    assert pooled.floor(6)[0] >= distance.floor(6)[0]  # a root mean square is never below the mean
     with pytest.raises(ValueError, match="those of the 6 noises of the endpoints, got 5"):
         distance(ends.exact[:5])
     for bad, name in ((x[:0], "x must hold"), (x, "steps must be")):
