@@ -4,7 +4,8 @@ A table of training timesteps is for an exact score the range of ``log(alpha/sig
 baseline's equal steps of time lie. ``python -m image_exps.search.ranges`` measures the setting as
 `lml.schedulers.LMLTunedDDIMScheduler` runs it, on the nearest timesteps, and writes ``ranges.csv``: the root mean
 square distance to where the flow ends over the table, and that of the best baseline in the better of two spacings,
-chosen on the very noises that it is judged by.
+chosen on the very noises that it is judged by. With ``--room`` it writes ``room.csv`` instead: the linear table with
+either end, or both, moved by the distances of `MOVED`, which is what the scheduler's room is read from.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from lml.tuned import tuned_fractions, tuned_profile
 from toy.atomic import atomic
 from toy.schedule import VPScaledLinear
 
-__all__ = ["TABLES", "measure"]
+__all__ = ["MOVED", "TABLES", "measure"]
 
 #: Tables by the models that have them: linear betas, those of Stable Diffusion and latent diffusion, cosine.
 TABLES: dict[str, toy.NoiseSchedule] = {
@@ -39,6 +40,9 @@ TABLES: dict[str, toy.NoiseSchedule] = {
     "latent-diffusion": VPScaledLinear(1.5, 19.5),
     "cosine": toy.noise_schedule("cosine"),
 }
+
+#: By how much ends of the linear table are moved, in ``log(alpha/sigma)``.
+MOVED = (0.25, 0.5, 1.0)
 
 #: Small ones: a minute each on an idle core.
 TARGETS = ("digits", "digits-low-rank", "random-16d", "ring-2d")
@@ -66,9 +70,20 @@ def _spaced(table: np.ndarray, steps: int, spacing: str) -> list[Level]:
 
 
 @torch.inference_mode()
-def measure(on: str, name: str, *, count: int, seed: int = 0) -> list[dict[str, Any]]:
-    """Return a row for each number of evaluations, of one table of `TABLES` and one target."""
+def measure(
+    on: str, name: str, *, count: int, seed: int = 0, moved: tuple[float, float] = (0.0, 0.0)
+) -> list[dict[str, Any]]:
+    """Return a row for each number of evaluations, of one table of `TABLES` and one target.
+
+    Args:
+        on: the name of the table.
+        name: the name of the target.
+        count: noises.
+        seed: of the noises.
+        moved: is added to the first and to the last ``log(alpha/sigma)``; those between move in proportion.
+    """
     table = (TABLES[on].discrete(1000).log_snr / 2).numpy()
+    table = table + np.interp(table, (table[-1], table[0]), moved)
     at = target(name)
     x, model = starting_noise(seed, 0, count, (at.dim,)).to(at.dtype), at.model()
     exact = sample(SAMPLERS[_REFERENCE], model, x, _spaced(table, _REFERENCE_STEPS, "log-snr"))
@@ -94,15 +109,21 @@ def measure(on: str, name: str, *, count: int, seed: int = 0) -> list[dict[str, 
 @click.command()
 @click.option("--target", "names", multiple=True, default=TARGETS, show_default=True)
 @click.option("--count", default=256, show_default=True, help="Noises.")
+@click.option("--room", is_flag=True, help="Move the ends of the linear table, eight ways by each of three distances.")
 @click.option("--folder", default=RESULTS / "ranges", type=click.Path(path_type=Path), show_default=True)
-def main(names: tuple[str, ...], count: int, folder: Path) -> None:
+def main(names: tuple[str, ...], count: int, room: bool, folder: Path) -> None:
     """Measure the learned setting on every table and target."""
     torch.set_num_threads(1)
-    frame = pd.DataFrame([row for on, name in product(TABLES, names) for row in measure(on, name, count=count)])
+    ways = [(first * by, last * by) for by in MOVED for first, last in product((-1, 0, 1), repeat=2) if first or last]
+    asked = [("linear", moved) for moved in ways] if room else [(on, (0.0, 0.0)) for on in TABLES]
+    frame = pd.DataFrame(
+        [row for (on, moved), name in product(asked, names) for row in measure(on, name, count=count, moved=moved)]
+    )
     folder.mkdir(parents=True, exist_ok=True)
-    with atomic(folder / "ranges.csv") as part:
+    with atomic(folder / ("room.csv" if room else "ranges.csv")) as part:
         frame.to_csv(part, index=False, float_format="%.4g")
-    click.echo(frame.pivot_table("ratio", ["table", "target"], "evaluations", sort=False).round(2).to_string())
+    rows = ["first", "last", "target"] if room else ["table", "target"]
+    click.echo(frame.pivot_table("ratio", rows, "evaluations", sort=False).round(2).to_string())
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ tenth did not.
 with linear betas. It has none of these options, and is no entry of `SCHEDULERS`.
 
 A saved pipeline is loaded again after ``import lml.schedulers``. `diffusers.DDIMPipeline` makes a DDIM of whatever it
-is constructed or loaded with, with a warning at most: give it its scheduler afterwards, or take `diffusers.DDPMPipeline`,
-which has the same loop and leaves its scheduler alone.
+is constructed or loaded with, with a warning at most: give it its scheduler afterwards, or take
+`diffusers.DDPMPipeline`, which has the same loop and leaves its scheduler alone.
 """
 
 # mypy: disallow-subclassing-any=False

@@ -31,7 +31,8 @@ __all__ = ["LMLTunedDDIMScheduler"]
 LEARNED_RANGE = (-5.025, 4.558)
 #: How far either end may be from there. With one or both ends this far off, either way, the error stays below the best
 #: baseline's wherever it is below it at the learned range: on four exact targets in 5, 6, 8 and 10 evaluations, but for
-#: ring-2d in 5. At 0.5 it does not (digits in 6: 1.05 times), at 1 it is up to 1.7 times. Linear betas are 0.05 away.
+#: ring-2d in 5 (1.3 times there at most, 1.2 at the learned range). At 0.5 it does not (up to 1.7 times), at 1 it is up
+#: to 2.1 times. Linear betas are 0.05 away. ``python -m image_exps.search.ranges --room`` measures it.
 ROOM = 0.25
 
 _INSTEAD = (
@@ -65,9 +66,9 @@ class LMLTunedDDIMScheduler(LMLSchedulerMixin, DDIMScheduler):
 
     Raises:
         ValueError: at construction, for a table whose ``log(alpha/sigma)`` does not run from -5.03 to 4.56, either end
-            to 0.25: the setting is of that range. On the exact scores of six targets with the betas of Stable Diffusion
-            (-2.68 to 3.53) its error was 0.36 to 4.1 times the best baseline's, above one in 13 of 24 cases; with those
-            of latent diffusion (-4.43 to 3.25) 0.31 to 1.6 times, with cosine betas up to 4.9 times
+            to 0.25: the setting is of that range. On the exact scores of four targets with the betas of Stable
+            Diffusion (-2.68 to 3.53) its error was 0.36 to 1.9 times the best baseline's, above one in 5 of 16 cases;
+            with those of latent diffusion (-4.43 to 3.25) 0.31 to 1.6 times, with cosine betas up to 4.9 times
             (``python -m image_exps.search.ranges``). From ``set_timesteps``, for a number of steps that nothing was
             learned for. From ``step``, for a timestep that is not on the schedule, and for ``eta > 0`` with the
             profile, which was learned for a deterministic path.

@@ -1,12 +1,15 @@
 """Where the learned setting stops: what its scheduler refuses is what loses on exact scores."""
 
 import diffusers
+import pandas as pd
 import pytest
 import torch
 from diffusers_warnings import NUMPY_2
 
-from image_exps.search.ranges import TABLES, measure
+from image_exps.search.ranges import MOVED, TABLES, measure
+from image_exps.search.trials import RESULTS
 from lml.schedulers import LMLTunedDDIMScheduler
+from lml.schedulers.tuned import ROOM
 from toy.denoiser import scheduler_config
 
 pytestmark = pytest.mark.filterwarnings(*NUMPY_2)
@@ -35,3 +38,22 @@ def test_the_scheduler_takes_the_linear_table_alone(name):
     else:
         with pytest.raises(ValueError, match=r"log\(alpha/sigma\) must run from -5\.03 to 4\.56"):
             LMLTunedDDIMScheduler(**config)
+
+
+def test_within_the_room_of_the_scheduler_it_wins_where_it_does_at_the_learned_range_and_not_at_twice_as_far():
+    room, linear = pd.read_csv(RESULTS / "ranges" / "room.csv"), TABLES["linear"].discrete(1000).log_snr / 2
+    assert MOVED[:2] == (ROOM, 2 * ROOM)
+    moved = pd.concat([room["first"] - float(linear[-1]), room["last"] - float(linear[0])], axis=1).abs().max(axis=1)
+    wins = ~((room["target"] == "ring-2d") & (room["evaluations"] == 5))
+    worst = room[wins].groupby(moved.round(2))["ratio"].max()
+    assert worst[ROOM] < 1 < worst[2 * ROOM]
+
+
+def test_moved_ends_are_those_that_are_asked_for_and_what_is_recorded():
+    room = pd.read_csv(RESULTS / "ranges" / "room.csv")
+    rows = measure("linear", "ring-2d", count=256, moved=(-0.5, -0.5))
+    linear = TABLES["linear"].discrete(1000).log_snr / 2
+    assert rows[0]["first"] == pytest.approx(float(linear[-1]) - 0.5)
+    assert rows[0]["last"] == pytest.approx(float(linear[0]) - 0.5)
+    recorded = room[(room["target"] == "ring-2d") & (room["first"] == -5.559) & (room["last"] == 4.105)]
+    assert [row["ratio"] for row in rows] == pytest.approx(recorded["ratio"].tolist(), rel=1e-3)
