@@ -7,7 +7,8 @@ Forward, ``dX = f X dt + g dB`` gives ``d q/dt = -div(f x q) + (g^2/2) lap q``. 
     ``d rho/dt = -div(a rho) - (g^2/2) sum_ij d_i d_j (M_ij rho)``.
 
 The law of X is ``q_t`` at every time if both right sides agree at ``rho = q_t``, whatever ``q_t`` is (where the reverse
-equation has one solution). ``log q`` is a function symbol of place and time, f and g are symbols.
+SDE has one solution and integrable coefficients: `theory_checks.repaired_sde` shows both for the damped M). ``log q``
+is a function symbol of place and time, f and g are symbols; a proof names the dimensions in which it is run.
 """
 
 from __future__ import annotations

@@ -95,6 +95,34 @@ def test_the_divergence_is_that_of_autograd(dim):
     torch.testing.assert_close(divergence(M, s, H), by_autograd, rtol=1e-9, atol=1e-10)
 
 
+def test_coefficients_are_bounded_as_the_existence_of_the_process_asks():
+    # Any s and any symmetric H: at one x a density has whatever score and Hessian.
+    generator = torch.Generator().manual_seed(0)
+    for dim in (1, 2, 8):
+        s, H = (torch.randn(shape, dtype=torch.float64, generator=generator) for shape in ((5000, dim), (dim, dim)))
+        s = s * torch.logspace(-3, 3, 5000, dtype=torch.float64)[:, None]
+        along = s[:, :, None] * s[:, None, :] / (s * s).sum(1)[:, None, None]  # the direction in which the bound is met
+        for hessians in (along, -along, (H + H.mT).expand(5000, -1, -1)):
+            norm, trace = torch.linalg.matrix_norm(hessians, 2), hessians.diagonal(dim1=1, dim2=2).sum(1).abs()
+            for damping in (1e-3, 1.0, 50.0):
+                M = torch.linalg.inv(damping * torch.eye(dim, dtype=torch.float64) + s[:, :, None] * s[:, None, :])
+                bound = damping**-1.5 * ((0.5 + 3 * 3**0.5 / 8) * norm + trace / 2)
+                # Inverses of condition |s|^2/lambda, up to 1e10.
+                assert bool((divergence(M, s, hessians).norm(dim=1) <= bound * (1 + 1e-5)).all())
+                assert bool(((M @ s[:, :, None])[:, :, 0].norm(dim=1) <= 0.5 * damping**-0.5 * (1 + 1e-5)).all())
+
+
+@pytest.mark.parametrize("name", ["cross-2d", "ring-2d"])
+def test_score_and_hessian_have_the_means_that_bound_them_at_every_level(name):
+    for tau in (1.0, 0.1, 1e-3):
+        q = toy.target(name).diffuse(math.exp(-tau), math.sqrt(-math.expm1(-2 * tau)))
+        x = q.sample(4000, generator=torch.Generator().manual_seed(3))
+        H = q.hessian(x)
+        assert float(q.score(x).norm(dim=1).mean()) <= math.sqrt(2) / q.sigma
+        assert float(torch.linalg.matrix_norm(H, 2).mean()) <= 4 / q.sigma**2
+        assert float(H.diagonal(dim1=1, dim2=2).sum(1).abs().mean()) <= 4 / q.sigma**2
+
+
 def test_the_two_methods_have_the_same_drift_and_noise_though_they_share_no_code(cross):
     x, tau, damping = normals(6, 2), 0.4, 0.3
     u = math.exp(tau) * x
@@ -167,6 +195,17 @@ def test_the_stable_step_at_a_mode_shrinks_with_the_variance_times_the_damping(d
     product = damping * variance
     # Without the drift of f, 1 against 2/v, the ratio is lambda v/(1 + lambda v).
     assert derived == pytest.approx(product / (1 + product), rel=variance)
+
+
+@pytest.mark.parametrize("dim", [1, 2, 5])
+def test_the_divergence_pulls_to_a_mode_with_the_dimension_and_one(dim):
+    damping, variance = 0.1, 0.04
+    s = 1e-4 * damping**0.5 * normals(3, dim) / dim**0.5
+    x, H = -variance * s, -torch.eye(dim, dtype=torch.float64).expand(3, -1, -1) / variance
+    M = torch.linalg.inv(damping * torch.eye(dim, dtype=torch.float64) + s[:, :, None] * s[:, None, :])
+    pull = damping * divergence(M, s, H)
+    # The next term is of relative size |s|^2/lambda ~ 1e-8.
+    torch.testing.assert_close(pull, -(dim + 1) / (damping * variance**2) * x, rtol=1e-6, atol=0)
 
 
 def test_bad_arguments_are_refused(cross):
