@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from toy import DataMixture, dataset
+from toy import DataMixture, Pictures, dataset
 from toy.classes import ClassMixture, gaussian_classes, smoothed_classes
 
 BUILDERS = [smoothed_classes, gaussian_classes]
@@ -53,6 +53,12 @@ def test_both_mixtures_of_a_data_set_have_its_mean_and_covariance():
         whole = build(pictures, 0.3).whole
         assert torch.allclose(whole.mean(), data.mean(), rtol=0, atol=1e-13)
         assert torch.allclose(whole.covariance(), data.covariance(), rtol=0, atol=1e-12)
+
+
+def test_pictures_of_one_pixel_have_classes_too():
+    pictures = Pictures(torch.tensor([-1.0, -0.2, 0.9])[:, None, None, None], ("a", "a", "b"), "line")
+    whole, data = gaussian_classes(pictures, 0.5).whole, DataMixture(pictures.images, 0.5)
+    assert torch.allclose(whole.covariance(), data.covariance(), rtol=0, atol=1e-13)
 
 
 def test_normal_classes_overlap_and_smoothed_ones_do_not():
