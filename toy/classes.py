@@ -139,9 +139,9 @@ def gaussian_classes(pictures: Pictures, tau: float) -> ClassMixture:
     """
     points, groups, weights = _grouped(pictures, tau)
     means = torch.stack([points[rows].mean(0) for rows in groups])
-    # Of one dimension torch.cov makes a number.
-    within = torch.stack([torch.atleast_2d(torch.cov(points[rows].mT, correction=0)) for rows in groups])
-    shared = torch.einsum("k,kij->ij", weights, within) + tau**2 * torch.eye(points.shape[1], dtype=points.dtype)
+    d = points.shape[1]  # torch.cov makes a number of one dimension
+    within = torch.stack([torch.cov(points[rows].mT, correction=0).reshape(d, d) for rows in groups])
+    shared = torch.einsum("k,kij->ij", weights, within) + tau**2 * torch.eye(d, dtype=points.dtype)
     one = torch.ones(1, dtype=weights.dtype)
     whole = GaussianMixture(weights, means, shared.expand(len(means), -1, -1))
     return ClassMixture(whole, [GaussianMixture(one, m[None], shared[None]) for m in means], weights)
