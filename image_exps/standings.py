@@ -22,6 +22,9 @@ from image_exps.table_text import markdown_table
 
 __all__ = ["Standing", "standing", "standings_table"]
 
+# Spacings of levels of a baseline.
+_PUBLISHED = ("time", "log-snr")
+
 
 class Standing(NamedTuple):
     """Ratios to the best baseline over the targets: their geometric mean, the least and the largest."""
@@ -56,8 +59,8 @@ def standing(
     value = rows.groupby(["arm", "target"])["value"].mean().unstack("target")
     if arm not in value.index or not targets <= set(value.columns):
         return None
-    # Levels of an arm's own (`ddim@tuned`) make it another sampler than the baselines that are compared.
-    plain = rows.loc[(rows["correction"] == "none") & (rows["base"] == rows["arm"]), "arm"].unique()
+    # Levels that were learned make it another sampler than the baselines that are compared.
+    plain = rows.loc[(rows["correction"] == "none") & rows["spacing"].isin(_PUBLISHED), "arm"].unique()
     # The same ones on every target, also while a sweep is unfinished; one that is not finite there was measured.
     measured = rows.groupby(["arm", "target"]).size().unstack("target").loc[plain].notna().all(axis=1)
     plain = plain[measured.to_numpy()]

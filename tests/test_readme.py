@@ -50,7 +50,7 @@ def test_tables_of_sweeps_are_those_of_the_recorded_results():
 def test_the_standings_are_those_of_the_recorded_results():
     ((evaluations, rows),) = shown_tables(" to ")
     arms = [row.split("|")[1].strip() for row in rows]
-    results = read_results(ROOT / "image_exps/results/table1/results.parquet")
+    results = read_results(ROOT / "image_exps/results/spacings/results.parquet")
     made = standings_table(results, distance="endpoint-rmse", arms=arms, evaluations=evaluations)
     assert len(rows) > 5
     assert made.splitlines()[2:] == rows
@@ -60,13 +60,15 @@ def test_the_standings_are_those_of_the_recorded_results():
     r"ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning:diffusers\.schedulers"
 )
 @pytest.mark.filterwarnings("ignore:`algorithm_types dpmsolver:FutureWarning")
-def test_the_pipelines_in_three_lines():
+def test_the_pipelines_in_three_lines(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     pytest.importorskip("diffusers")
     names = {}
     (made,) = [b for b in BLOCKS if "ExactDenoiser" in b]
     (block,) = [b for b in BLOCKS if "pipe.scheduler" in b and "Tuned" not in b]
     (tuned,) = [b for b in BLOCKS if "Tuned" in b]
-    exec(made, names)
+    exec(made.replace("num_inference_steps=10", "num_inference_steps=2"), names)
+    assert (tmp_path / "emoji.png").is_file()
     exec(block, names)
     pipe = names["pipe"]
     assert type(pipe.scheduler).__name__ == "LMLDPMSolverMultistepScheduler"

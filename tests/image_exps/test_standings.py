@@ -9,9 +9,11 @@ from image_exps.standings import standing, standings_table
 
 
 def row(target, arm, value, evaluations=5, **others):
-    base, _, correction = arm.partition("/")
+    place, _, correction = arm.partition("/")
+    base, _, spacing = place.partition("@")
     return {
-        "target": target, "model": "exact", "distance": "endpoint-rmse", "arm": arm, "base": base.partition("@")[0],
+        "target": target, "model": "exact", "distance": "endpoint-rmse", "arm": arm, "base": base,
+        "spacing": spacing or "log-snr",
         "correction": correction or "none", "evaluations": evaluations, "value": value, "higher_is_better": False,
     } | others  # fmt: skip
 
@@ -49,6 +51,10 @@ def test_the_baselines_are_the_same_on_every_target_as_far_as_a_sweep_has_come()
     assert at([*ROWS, row("digits", "pndm", 1e-3)], "unipc") == at(ROWS, "unipc")
     everywhere = [*ROWS, row("digits", "pndm", 1e-3), row("ring", "pndm", math.nan)]  # it broke there
     assert at(everywhere, "unipc").largest == pytest.approx(2000)
+
+
+def test_a_baseline_counts_at_every_spacing_that_was_not_learned():
+    assert at([*ROWS, row("digits", "unipc@time", 0.25), row("ring", "unipc@time", 3.0)], "ddim/lml").least == 4.0
 
 
 def test_there_is_none_unless_every_target_has_a_figure():
