@@ -4,6 +4,8 @@ import sys
 from importlib.metadata import version as version_of
 from pathlib import Path
 
+from sphinx.application import Sphinx
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(Path(__file__).parent / "_extensions"))
 
@@ -66,3 +68,12 @@ myst_heading_anchors = 3
 smartquotes = False  # captions hold commands: --seed stays --seed
 # Short names in signatures that several modules have (Sampler, x, low): Sphinx links one of them and says so.
 suppress_warnings = ["misc.highlighting_failure", "ref.python"]
+
+
+def setup(app: Sphinx) -> None:
+    """Leave out the setter that matplotlib makes for every artist: its docstring has roles of matplotlib's own site."""
+    app.connect("autodoc-skip-member", lambda app, what, name, member, *_: _is_of_matplotlib(name, member) or None)
+
+
+def _is_of_matplotlib(name: str, member: object) -> bool:
+    return name == "set" and ":mpltype:" in (getattr(member, "__doc__", None) or "")
