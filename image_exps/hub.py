@@ -13,17 +13,19 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-__all__ = ["PICKLES", "Fetched", "fetch", "in_half_precision", "wanted_files"]
+__all__ = ["PICKLES", "UNUSED", "Fetched", "fetch", "in_half_precision", "wanted_files"]
 
 #: Suffixes of files that run code when they are read.
 PICKLES = frozenset({".bin", ".ckpt", ".pkl", ".pickle", ".pt", ".pth"})
+
+#: Components that are neither fetched nor loaded. They replace pictures by black ones, or describe them: pictures are
+#: judged as the network makes them, and as the paper's code makes them.
+UNUSED = frozenset({"safety_checker", "feature_extractor", "image_encoder"})
 
 _TEXTS = frozenset({".json", ".txt", ".model"})
 _WEIGHTS = ".safetensors"
 # Copies of the same weights, by a part of their name, also of a shard's: taken only where there are no others.
 _COPY = re.compile(r"\.(fp16|fp32|bf16|non_ema)[.-]")
-# Pictures are judged as the network makes them: components that replace or describe them are left out.
-_UNUSED = frozenset({"safety_checker", "feature_extractor", "image_encoder"})
 
 
 class Fetched(NamedTuple):
@@ -40,10 +42,8 @@ def wanted_files(names: Iterable[str], components: Iterable[str] | None) -> list
         names: of all its files.
         components: folders of the pipeline; ``None`` for a repository that is itself one component.
     """
-    folders = [""] if components is None else [name for name in components if name not in _UNUSED]
     kept = ["model_index.json"] if components is not None else []
-    for folder in folders:
-        inside = [n for n in names if _inside(n, folder)]
+    for inside in _parts(names, components):
         kept += [n for n in inside if PurePosixPath(n).suffix in _TEXTS]
         weights = [n for n in inside if n.endswith(_WEIGHTS)]
         kept += [n for n in weights if not _COPY.search(n)] or [n for n in weights if in_half_precision(n)]
@@ -56,9 +56,10 @@ def in_half_precision(name: str) -> bool:
     return found is not None and found[1] == "fp16"
 
 
-def _inside(name: str, folder: str) -> bool:
-    parent = str(PurePosixPath(name).parent)
-    return parent == (folder or ".")
+def _parts(names: Iterable[str], components: Iterable[str] | None) -> list[list[str]]:
+    """Return the files of each component that is used; of a repository that is itself one, those at its top."""
+    folders = ["."] if components is None else [name for name in components if name not in UNUSED]
+    return [[name for name in names if str(PurePosixPath(name).parent) == folder] for folder in folders]
 
 
 def fetch(repository: str, revision: str | None = None, *, pipeline: bool = True) -> Fetched:
@@ -113,8 +114,7 @@ def _components(index: Path) -> list[str]:
 
 
 def _refuse_pickles(repository: str, names: Iterable[str], components: Iterable[str] | None) -> None:
-    for folder in [""] if components is None else [name for name in components if name not in _UNUSED]:
-        inside = [n for n in names if _inside(n, folder)]
+    for inside in _parts(names, components):
         pickles = [n for n in inside if PurePosixPath(n).suffix in PICKLES]
         if pickles and not any(n.endswith(_WEIGHTS) for n in inside):
             local = f"models/{repository.split('/')[-1]}"

@@ -12,18 +12,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from image_exps.hub import PICKLES, fetch, in_half_precision
+from image_exps.hub import PICKLES, UNUSED, fetch, in_half_precision
 from image_exps.models import Model
 
-__all__ = ["DTYPES", "Source", "find_source", "inspect_folder", "load_pipeline"]
+__all__ = ["DTYPES", "Loaded", "Source", "find_source", "inspect_folder", "load_pipeline"]
 
 #: What the network may compute in.
 DTYPES: tuple[str, ...] = ("float32", "float16", "bfloat16")
 
 # Where the classes of a component may come from: installed packages, none of which is the folder itself.
 _LIBRARIES = frozenset({"diffusers", "transformers", "lml.schedulers"})
-# Pictures are judged as the network makes them, and as the paper's code makes them: not replaced by black ones.
-_WITHOUT = ("safety_checker", "feature_extractor", "image_encoder")
 
 
 class Source(NamedTuple):
@@ -38,6 +36,13 @@ class Source(NamedTuple):
     folder: Path
     controlnet: Path | None = None
     revision: str = ""
+
+
+class Loaded(NamedTuple):
+    """A pipeline on its device, with its own scheduler, and the commits of what of it came from the hub."""
+
+    pipe: Any
+    revision: str
 
 
 def find_source(
@@ -130,7 +135,7 @@ def inspect_folder(folder: Path, known: Model) -> str:
     if not isinstance(pipeline, str) or pipeline not in wanted:
         raise ValueError(f"{folder} holds {pipeline!r}, but {known.name} is {known.pipeline}")
     for name, source in index.items():
-        if name.startswith("_") or not isinstance(source, list) or source[:1] == [None] or name in _WITHOUT:
+        if name.startswith("_") or not isinstance(source, list) or source[:1] == [None] or name in UNUSED:
             continue
         if source[0] not in _LIBRARIES:
             raise ValueError(f"{folder} takes {name} from {source[0]!r}: only {', '.join(sorted(_LIBRARIES))} may be")
@@ -190,8 +195,8 @@ def load_pipeline(
     revision: str | None = None,
     dtype: str = "float32",
     device: str = "cpu",
-) -> Any:
-    """Return the pipeline of a model, on a device, with its own scheduler.
+) -> Loaded:
+    """Return the pipeline of a model, from where `find_source` finds it and found safe to load.
 
     Args:
         known: which model.
@@ -220,7 +225,7 @@ def load_pipeline(
             controlnet: Any = diffusers.ControlNetModel
             options["controlnet"] = controlnet.from_pretrained(str(source.controlnet), **options)
         named = _json(source.folder / "model_index.json", "")
-        options |= {name: None for name in _WITHOUT if name in named}
+        options |= {name: None for name in UNUSED if name in named}
         if "safety_checker" in named:
             options["requires_safety_checker"] = False
         if known.pipeline == "StableDiffusionXLPipeline":
@@ -228,7 +233,7 @@ def load_pipeline(
         options["variant"] = _variant(source.folder)
         pipe = _class(known).from_pretrained(str(source.folder), **options)
         pipe.set_progress_bar_config(disable=True)
-        return pipe.to(device)
+        return Loaded(pipe.to(device), source.revision)
 
 
 def _class(known: Model) -> Any:

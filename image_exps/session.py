@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from image_exps.devices import check_device
-from image_exps.loading import find_source, load_pipeline
+from image_exps.loading import load_pipeline
 from image_exps.models import Model
 from image_exps.picture_files import read_picture
 from image_exps.rendering import Renderer
@@ -184,23 +184,16 @@ def open_session(request: Request) -> Session:
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
     controls = tuple(read_picture(path, upright=True) for path in request.controls)
-    source = find_source(
+    pipe, revision = load_pipeline(
         request.model,
         request.model_dir,
         controlnet_dir=request.controlnet_dir,
         hub=request.hub,
         revision=request.revision,
-    )
-    pipe = load_pipeline(
-        request.model,
-        source.folder,
-        controlnet_dir=source.controlnet,
         dtype=request.dtype,
         device=request.device,
     )
-    return Session(
-        request, pipe, pipe.scheduler, controls, _weights_digest(pipe), _classes(request.model), source.revision
-    )
+    return Session(request, pipe, pipe.scheduler, controls, _weights_digest(pipe), _classes(request.model), revision)
 
 
 def _classes(known: Model) -> tuple[str, ...]:

@@ -145,7 +145,7 @@ def _loaded(known: Model, folder: Path | None, device: Any, dtype: str, batch: i
     if known.flow or known.controlnet is not None:
         usable = ", ".join(m.name for m in find_models().values() if not (m.flow or m.controlnet))
         raise ValueError(f"model must be one of {usable} to be timed, got {known.name!r}")
-    pipe = load_pipeline(known, folder, dtype=dtype, device=str(device))
+    pipe = load_pipeline(known, folder, dtype=dtype, device=str(device)).pipe
     network = getattr(pipe, "unet", None) or pipe.transformer
     config = network.config
     side = config.sample_size if isinstance(config.sample_size, int) else config.sample_size[0]

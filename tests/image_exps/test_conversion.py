@@ -45,7 +45,7 @@ def test_a_model_that_is_published_as_pickles_loads_once_it_is_converted(folder)
     assert done.output.split() == [
         str(folder / part / "diffusion_pytorch_model.safetensors") for part in ("unet", "vqvae")
     ]
-    loaded = load_pipeline(model("ldm-celebahq-256"), folder).unet.state_dict()
+    loaded = load_pipeline(model("ldm-celebahq-256"), folder).pipe.unet.state_dict()
     held = torch.load(folder / "unet" / "diffusion_pytorch_model.bin", weights_only=True)
     assert loaded.keys() == held.keys()
     assert all(torch.equal(loaded[name], held[name]) for name in held)

@@ -114,7 +114,7 @@ def test_what_is_fetched_is_safe_and_used_and_no_more(hub, tmp_path):
         "text_encoder/model.safetensors",
     }
     assert not [n for n in names if Path(n).suffix in {".bin", ".pt", ".ckpt", ".py"} or "checker" in n]
-    pipe = load_pipeline(model("sd15"), hub=True)
+    pipe = load_pipeline(model("sd15"), hub=True).pipe
     assert pipe.safety_checker is pipe.feature_extractor is None
     assert len(hub.fetched) == len(names)  # nothing twice
 
@@ -148,7 +148,7 @@ def test_a_changed_repository_is_not_mixed_with_pictures_of_before(hub, tmp_path
 def test_a_controlnet_is_fetched_with_the_model_that_it_stands_on(hub):
     source = find_source(model("sd15-canny"), hub=True)
     assert source.revision == f"{hub.commit(SD15)} {hub.commit(CANNY)}"
-    pipe = load_pipeline(model("sd15-canny"), source.folder, controlnet_dir=source.controlnet)
+    pipe = load_pipeline(model("sd15-canny"), source.folder, controlnet_dir=source.controlnet).pipe
     assert type(pipe).__name__ == "StableDiffusionControlNetPipeline"
 
 

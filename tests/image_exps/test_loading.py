@@ -102,7 +102,7 @@ def test_a_controlnet_comes_from_a_folder_of_its_own_too(saved, tmp_path):
     (plain / "model_index.json").write_text(json.dumps(index))
     with pytest.raises(ValueError, match="holds no ControlNet: give its folder with --controlnet-dir"):
         load_pipeline(model("sd15-canny"), plain)
-    pipe = load_pipeline(model("sd15-canny"), plain, controlnet_dir=whole / "controlnet")
+    pipe = load_pipeline(model("sd15-canny"), plain, controlnet_dir=whole / "controlnet").pipe
     assert type(pipe).__name__ == "StableDiffusionControlNetPipeline"
     assert pipe.safety_checker is None
 
@@ -121,7 +121,7 @@ def test_what_is_not_there_is_told_with_what_to_fetch_and_where_to_put_it(tmp_pa
 
 def test_a_script_at_the_top_of_a_folder_that_nothing_names_is_left_alone(ddpm):
     (ddpm / "run.py").write_text("raise SystemExit")
-    assert load_pipeline(model("ddpm-ema-cifar10"), ddpm).unet.dtype == torch.float32
+    assert load_pipeline(model("ddpm-ema-cifar10"), ddpm).pipe.unet.dtype == torch.float32
 
 
 def test_a_pickle_is_refused_and_never_read(ddpm):
@@ -133,7 +133,7 @@ def test_a_pickle_is_refused_and_never_read(ddpm):
 
 def test_a_pickle_beside_safetensors_is_left_alone(ddpm):
     (ddpm / "unet" / "diffusion_pytorch_model.bin").write_bytes(b"not read")
-    assert load_pipeline(model("ddpm-ema-cifar10"), ddpm).unet.dtype == torch.float32
+    assert load_pipeline(model("ddpm-ema-cifar10"), ddpm).pipe.unet.dtype == torch.float32
 
 
 def test_code_in_the_folder_is_refused(ddpm):

@@ -201,7 +201,7 @@ def test_the_network_of_a_loaded_model_is_timed_with_its_condition(name, monkeyp
 
     def load(known, folder, *, dtype, device):
         asked.update(name=known.name, folder=folder, dtype=dtype, device=device)
-        return types.SimpleNamespace(**{part: network}, scheduler=DDIMScheduler())
+        return loading.Loaded(types.SimpleNamespace(**{part: network}, scheduler=DDIMScheduler()), "")
 
     if name in SMALL:
         import diffusers
