@@ -1,16 +1,15 @@
 """Weights from pickles to safetensors, once, for publishers that have nothing else.
 
-A pickle is read by torch's loader for weights alone, which builds tensors and containers of them and runs nothing else;
-what it does not know it refuses. After that the pickles are not needed, and nothing else here reads one.
+After that the pickles, of which nothing is run, are not needed.
 """
 
 from __future__ import annotations
 
-import pickle
 import re
 from pathlib import Path
 from typing import Any
 
+from image_exps.pickled_weights import read_tensors
 from toy.atomic import atomic
 
 __all__ = ["convert_folder"]
@@ -48,19 +47,12 @@ def convert_folder(folder: Path) -> list[Path]:
 
 
 def _convert(part: Path, shards: list[Path]) -> Path:
-    import torch
     from safetensors.torch import save_file
 
     tensors: dict[str, Any] = {}
     for shard in shards:
-        try:
-            held = torch.load(shard, map_location="cpu", weights_only=True)
-        except (OSError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-            said = str(error).partition("\n")[0]
-            raise ValueError(f"{shard} holds something else than weights, and is not converted: {said}") from error
-        if not isinstance(held, dict) or not all(isinstance(value, torch.Tensor) for value in held.values()):
-            raise ValueError(f"{shard} must hold a dictionary of tensors, and is not converted")
         # Tensors that share memory are written apart: what is loaded is the same.
+        held = read_tensors(shard, ", and is not converted")
         tensors |= {name: value.contiguous().clone() for name, value in held.items()}
     stem = _NAMES[_FILE.fullmatch(shards[0].name)[1]]  # type: ignore[index]
     path = part / f"{stem}.safetensors"
