@@ -13,12 +13,14 @@ Source: Szegedy et al. 2016, Rethinking the Inception architecture; Heusel et al
 from __future__ import annotations
 
 import hashlib
-import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from image_exps.pickled_weights import read_tensors
 
 __all__ = ["SHA256", "SIZE", "URL", "Inception", "load_inception", "resize"]
 
@@ -57,44 +59,45 @@ def _maximum(x: Tensor) -> Tensor:
     return functional.max_pool2d(x, 3, stride=1, padding=1)
 
 
+def _halved(x: Tensor) -> Tensor:
+    return functional.max_pool2d(x, 3, stride=2)
+
+
 class _Mixed(nn.Module):
-    """Chains of convolutions beside each other, and a pooled one; their channels one after the other.
+    """Chains of convolutions beside each other, and what is pooled; their channels one after the other.
 
     Args:
         read: channels in.
         chains: the convolutions; with stride 1 they keep the size, with stride 2 they have no padding.
-        pooled: channels of the 1x1 convolution after pooling; 0 for a pooling by two without one.
-        last: whether pooling is by the maximum.
+        pool: what else is done to the input.
+        pooled: channels of the 1x1 convolution after that; 0 for none.
     """
 
-    def __init__(self, read: int, chains: tuple[_Chain, ...], pooled: int, *, last: bool = False) -> None:
+    def __init__(
+        self, read: int, chains: tuple[_Chain, ...], pool: Callable[[Tensor], Tensor], pooled: int = 0
+    ) -> None:
         super().__init__()
-        self._chains = chains
-        self._pool = _maximum if last else _average
-        self.out = pooled or read
+        self._pool = pool
+        self._chains: list[list[list[str]]] = []
         for chain in chains:
-            width = read
+            width, names = read, []
             for step in chain:
                 side_by_side = step if isinstance(step[0], tuple) else (step,)
                 for name, out, kernel, stride in side_by_side:
                     setattr(self, name, _Unit(width, out, kernel, stride, "same" if stride == 1 else 0))
                 width = sum(conv[1] for conv in side_by_side)
-            self.out += width
-        if pooled:
-            self.branch_pool = _Unit(read, pooled, 1, 1, 0)
+                names.append([conv[0] for conv in side_by_side])
+            self._chains.append(names)
+        self.branch_pool = _Unit(read, pooled, 1, 1, 0) if pooled else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         found = []
         for chain in self._chains:
             y = x
-            for step in chain:
-                side_by_side = step if isinstance(step[0], tuple) else (step,)
-                y = torch.cat([getattr(self, conv[0])(y) for conv in side_by_side], 1)
+            for names in chain:
+                y = torch.cat([getattr(self, name)(y) for name in names], 1)
             found.append(y)
-        found.append(
-            self.branch_pool(self._pool(x)) if hasattr(self, "branch_pool") else functional.max_pool2d(x, 3, 2)
-        )
-        return torch.cat(found, 1)
+        return torch.cat([*found, self.branch_pool(self._pool(x))], 1)
 
 
 def _a(read: int, pooled: int) -> _Mixed:
@@ -102,14 +105,14 @@ def _a(read: int, pooled: int) -> _Mixed:
         (("branch1x1", 64, 1, 1),),
         (("branch5x5_1", 48, 1, 1), ("branch5x5_2", 64, 5, 1)),
         (("branch3x3dbl_1", 64, 1, 1), ("branch3x3dbl_2", 96, 3, 1), ("branch3x3dbl_3", 96, 3, 1)),
-    ), pooled)  # fmt: skip
+    ), _average, pooled)  # fmt: skip
 
 
 def _b(read: int) -> _Mixed:
     return _Mixed(read, (
         (("branch3x3", 384, 3, 2),),
         (("branch3x3dbl_1", 64, 1, 1), ("branch3x3dbl_2", 96, 3, 1), ("branch3x3dbl_3", 96, 3, 2)),
-    ), 0)  # fmt: skip
+    ), _halved)  # fmt: skip
 
 
 def _c(read: int, k: int) -> _Mixed:
@@ -119,7 +122,7 @@ def _c(read: int, k: int) -> _Mixed:
         (("branch7x7_1", k, 1, 1), ("branch7x7_2", k, across, 1), ("branch7x7_3", 192, down, 1)),
         (("branch7x7dbl_1", k, 1, 1), ("branch7x7dbl_2", k, down, 1), ("branch7x7dbl_3", k, across, 1),
          ("branch7x7dbl_4", k, down, 1), ("branch7x7dbl_5", 192, across, 1)),
-    ), 192)  # fmt: skip
+    ), _average, 192)  # fmt: skip
 
 
 def _d(read: int) -> _Mixed:
@@ -127,17 +130,17 @@ def _d(read: int) -> _Mixed:
         (("branch3x3_1", 192, 1, 1), ("branch3x3_2", 320, 3, 2)),
         (("branch7x7x3_1", 192, 1, 1), ("branch7x7x3_2", 192, (1, 7), 1), ("branch7x7x3_3", 192, (7, 1), 1),
          ("branch7x7x3_4", 192, 3, 2)),
-    ), 0)  # fmt: skip
+    ), _halved)  # fmt: skip
 
 
-def _e(read: int, *, last: bool) -> _Mixed:
+def _e(read: int, pool: Callable[[Tensor], Tensor]) -> _Mixed:
     across, down = (1, 3), (3, 1)
     return _Mixed(read, (
         (("branch1x1", 320, 1, 1),),
         (("branch3x3_1", 384, 1, 1), (("branch3x3_2a", 384, across, 1), ("branch3x3_2b", 384, down, 1))),
         (("branch3x3dbl_1", 448, 1, 1), ("branch3x3dbl_2", 384, 3, 1),
          (("branch3x3dbl_3a", 384, across, 1), ("branch3x3dbl_3b", 384, down, 1))),
-    ), 192, last=last)  # fmt: skip
+    ), pool, 192)  # fmt: skip
 
 
 class Inception(nn.Module):
@@ -159,15 +162,15 @@ class Inception(nn.Module):
         self.Mixed_6d = _c(768, 160)
         self.Mixed_6e = _c(768, 192)
         self.Mixed_7a = _d(768)
-        self.Mixed_7b = _e(1280, last=False)
-        self.Mixed_7c = _e(2048, last=True)
+        self.Mixed_7b = _e(1280, _average)
+        self.Mixed_7c = _e(2048, _maximum)
 
     def forward(self, pictures: Tensor) -> Tensor:
         x = (resize(pictures.to(self.Conv2d_1a_3x3.conv.weight.dtype)) - 128) / 128
         for name, part in self.named_children():
             x = part(x)
             if name in ("Conv2d_2b_3x3", "Conv2d_4a_3x3"):
-                x = functional.max_pool2d(x, 3, 2)
+                x = _halved(x)
         return x.mean((2, 3))
 
 
@@ -192,7 +195,7 @@ def resize(x: Tensor, size: int = SIZE) -> Tensor:
 def load_inception(path: Path) -> tuple[Inception, str]:
     """Return the network with the weights of a file, and the file's SHA-256 in hexadecimal digits.
 
-    The file is a pickle, as it is published; it is read by torch's loader for weights alone, which runs no code.
+    The file is a pickle, as it is published, of which nothing is run.
 
     Raises:
         ValueError: for a file that is not there, is no such pickle, or holds other weights.
@@ -201,21 +204,18 @@ def load_inception(path: Path) -> tuple[Inception, str]:
     if not path.is_file():
         raise ValueError(f"inception: {path} is not there: {where}")
     try:
+        held = read_tensors(path)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        held = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise ValueError(f"inception: {path} cannot be read ({error}): {where}") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        said = str(error).partition("\n")[0]
-        raise ValueError(f"inception: {path} holds something else than weights ({said}): {where}") from error
-    if not isinstance(held, dict) or not all(isinstance(value, Tensor) for value in held.values()):
-        raise ValueError(f"inception: {path} must hold a dictionary of tensors, got {type(held).__name__}: {where}")
+    except (OSError, ValueError) as error:
+        raise ValueError(f"inception: {error}: {where}") from error
     network = Inception()
     # The classifier is not used, and the counters of training have no meaning here.
-    weights = {k: v for k, v in held.items() if not k.startswith("fc.") and not k.endswith("num_batches_tracked")}
-    wanted = {k: v.shape for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")}
-    other = sorted({k for k in {*weights, *wanted} if k not in weights or k not in wanted
-                    or weights[k].shape != wanted[k]})  # fmt: skip
+    weights, wanted = (
+        {k: v for k, v in state.items() if not k.startswith("fc.") and not k.endswith("num_batches_tracked")}
+        for state in (held, network.state_dict())
+    )
+    shapes, others = ({(k, v.shape) for k, v in state.items()} for state in (weights, wanted))
+    other = sorted({name for name, _ in shapes ^ others})
     if other:
         raise ValueError(
             f"inception: {path} holds weights of another network ({len(other)} differ, first {other[0]}): {where}"
