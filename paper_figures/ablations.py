@@ -11,7 +11,8 @@ from matplotlib.ticker import NullLocator
 
 from paper_figures import sweeps
 from paper_figures.figure import Data, PaperFigure
-from paper_figures.style import LIMIT, ROLES, label_panels, panels, plain_log, role, tint
+from paper_figures.layout import label_panels, panels
+from paper_figures.style import LIMIT, ROLES, plain_log, role, tint
 from theory_checks.ledger import Settings
 
 _DISTANCES = {"frechet": "Frechet distance", "endpoint-rmse": "distance to the flow's end"}

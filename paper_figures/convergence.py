@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from paper_figures.figure import Data, PaperFigure, of_finding, read
-from paper_figures.style import LIMIT, READINGS, ROLES, TWO_COLUMNS, label_panels, panels
+from paper_figures.layout import label_panels, panels
+from paper_figures.style import LIMIT, READINGS, ROLES
 from theory_checks.divergences import STARTS, check_divergences
 from theory_checks.ledger import Settings
 
@@ -34,7 +35,7 @@ def compute(settings: Settings, *, cases: Sequence[tuple[str, float]] = _CASES) 
 
 def draw(data: Data) -> Figure:
     """Draw chi-squared for all cases, all divergences of the first, and where W2 grows."""
-    figure, axes = panels(1, 3, width=TWO_COLUMNS, height=2.6)
+    figure, axes = panels(1, 3, height=2.6)
     left, middle, right = axes[0]
     looks = (("-", "o"), ("--", "s"), (":", "^"))
     for case, (line, marker) in zip(data["cases"], looks, strict=False):

@@ -14,7 +14,8 @@ from torch import Tensor
 from lml import kernel
 from lml.controls import extrapolation_coefficient
 from paper_figures.figure import Data, PaperFigure
-from paper_figures.style import LIMIT, TWO_COLUMNS, label_panels, panels, role
+from paper_figures.layout import label_panels, panels
+from paper_figures.style import LIMIT, role
 from theory_checks.ledger import Settings
 
 _DIM = 3072
@@ -70,7 +71,7 @@ def _angle(e: Tensor, p: Tensor, damping: float, mixing: float) -> float:
 
 def draw(data: Data) -> Figure:
     """Draw the vectors on their circle, the angle against the mixing, and eta against the damping."""
-    figure, axes = panels(1, 3, width=TWO_COLUMNS, height=2.5)
+    figure, axes = panels(1, 3, height=2.5)
     sketch, left, right = axes[0]
     _draw_sketch(sketch, data["vectors"])
     blue = role("LML").colour

@@ -22,7 +22,8 @@ from image_exps.targets import TAU, final_level
 from lml.samplers import sample
 from paper_figures.figure import Data, PaperFigure
 from paper_figures.fronts import common_gains, front_ratio, path
-from paper_figures.style import LIMIT, ROLES, Role, label_panels, panels, plain_log, role
+from paper_figures.layout import label_panels, panels
+from paper_figures.style import LIMIT, ROLES, Role, plain_log, role
 from theory_checks.ledger import Settings
 from theory_checks.progress import track
 from toy import ClassifierFreeGuidance, ClassMixture, dataset, gaussian_classes, smoothed_classes

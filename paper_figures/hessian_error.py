@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 
 import toy
 from paper_figures.figure import Data, PaperFigure
-from paper_figures.style import READINGS, TWO_COLUMNS, label_panels, panels
+from paper_figures.layout import label_panels, panels
+from paper_figures.style import READINGS
 from theory_checks.hessian_bound import hessian_error_bound, outer_product_errors
 from theory_checks.ledger import Settings
 from theory_checks.levels import levels
@@ -57,7 +58,7 @@ def compute(settings: Settings, *, names: Sequence[str] = tuple(_NAMES), count: 
 
 def draw(data: Data) -> Figure:
     """Draw bound, error and yardsticks against the noise level, with their ranges over the samples."""
-    figure, axes = panels(1, len(data["names"]), width=TWO_COLUMNS, height=2.7, sharey=True)
+    figure, axes = panels(1, len(data["names"]), height=2.7, sharey=True)
     for axis, name in zip(axes[0], data["names"], strict=True):
         for (key, label, dashes), curve in zip(_LINES, data[str(name)].transpose(1, 2, 0), strict=True):
             mean, low, high = np.maximum(curve, 1e-6)

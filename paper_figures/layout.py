@@ -71,7 +71,6 @@ def panels(
     rows: int,
     columns: int,
     *,
-    width: float = TWO_COLUMNS,
     height: float,
     sharex: Share = False,
     sharey: Share = False,
@@ -83,7 +82,6 @@ def panels(
     Args:
         rows: in print.
         columns: in print.
-        width: in inches, in print.
         height: in inches, in print; on a phone it follows from the shape of a panel.
         sharex: as of `matplotlib.figure.Figure.subplots`, of the rows and columns in print.
         sharey: the same.
@@ -92,11 +90,11 @@ def panels(
     """
     count = rows * columns if count is None else count
     phone = _phone.get()
-    across = max(1, round(columns * ONE_COLUMN / width)) if phone else columns
+    across = max(1, round(columns * ONE_COLUMN / TWO_COLUMNS)) if phone else columns
     down = math.ceil(count / across)
     own = ONE_COLUMN / across
-    highest = min(height / rows * own / (width / columns), _HIGHEST * own)
-    figure = _page(ONE_COLUMN, down * highest) if phone else _page(width, height)
+    highest = min(height / rows * own / (TWO_COLUMNS / columns), _HIGHEST * own)
+    figure = _page(ONE_COLUMN, down * highest) if phone else _page(TWO_COLUMNS, height)
     places = figure.subplots(down, across, squeeze=False).ravel()
     for spare in places[count:]:
         spare.remove()
@@ -111,12 +109,10 @@ def panels(
     return figure, axes
 
 
-def panels_by_name(
-    layout: Sequence[Sequence[str]], *, width: float = TWO_COLUMNS, height: float
-) -> tuple[Page, dict[str, Axes]]:
+def panels_by_name(layout: Sequence[Sequence[str]], *, height: float) -> tuple[Page, dict[str, Axes]]:
     """Return a figure and its axes by the names in the rows of ``layout``; on a phone they are stacked."""
     if not _phone.get():
-        figure = _page(width, height)
+        figure = _page(TWO_COLUMNS, height)
         axes = dict(figure.subplot_mosaic([list(row) for row in layout]))
     else:
         names = list(dict.fromkeys(name for row in layout for name in row))

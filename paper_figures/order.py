@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 
 from lml.samplers import SAMPLERS, Sampler
 from paper_figures.figure import Data, PaperFigure, of_finding, read
-from paper_figures.style import LIMIT, ROLES, label_panels, panels
+from paper_figures.layout import label_panels, panels
+from paper_figures.style import LIMIT, ROLES
 from theory_checks.annealing import BASES, ETA0, check_order
 from theory_checks.ledger import Settings
 

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 
 from paper_figures import sweeps
 from paper_figures.figure import Data, PaperFigure
-from paper_figures.style import LIMIT, ROLES, TWO_COLUMNS, Role, label_panels, panels, plain_log, role
+from paper_figures.layout import label_panels, panels
+from paper_figures.style import LIMIT, ROLES, Role, plain_log, role
 from theory_checks.ledger import Settings
 
 _DAMPING = 1e-3
@@ -51,7 +52,7 @@ def draw(data: Data) -> Figure:
     """Draw a panel for each budget: better is below and to the left."""
     rows = sweeps.table(data)
     budgets = sorted({int(n) for n in rows["evaluations"]})
-    figure, (axes,) = panels(1, len(budgets), width=TWO_COLUMNS, height=3.1)
+    figure, (axes,) = panels(1, len(budgets), height=3.1)
     for axis, n in zip(axes, budgets, strict=True):
         chosen = rows[rows["evaluations"] == n]
         for correction, look in (("none", role(str(rows["base"].iloc[0]))), *_ARMS.items()):

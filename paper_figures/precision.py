@@ -12,7 +12,8 @@ from torch import Tensor
 
 from lml import kernel
 from paper_figures.figure import Data, PaperFigure
-from paper_figures.style import LIMIT, ROLES, TWO_COLUMNS, label_panels, panels
+from paper_figures.layout import label_panels, panels
+from paper_figures.style import LIMIT, ROLES
 from theory_checks.ledger import Settings
 from theory_checks.precision import predicted_deviation
 from theory_checks.progress import track
@@ -74,7 +75,7 @@ def _deviation(direction: Tensor, truth: Tensor) -> np.ndarray:
 
 def draw(data: Data) -> Figure:
     """Draw the deviation from the identity of the textbook expression, and of the form K3."""
-    figure, (axes,) = panels(1, 2, width=TWO_COLUMNS, height=2.9, sharex=True, sharey=True)
+    figure, (axes,) = panels(1, 2, height=2.9, sharex=True, sharey=True)
     left, right = axes
     least, most = math.inf, 0.0
     for name, (_, colour, marker) in _DTYPES.items():

@@ -16,7 +16,8 @@ from image_exps.search.frozen import TUNED
 from lml.tuned import TUNED_EVALUATIONS
 from paper_figures import sweeps
 from paper_figures.figure import Data, PaperFigure
-from paper_figures.style import LIMIT, ROLES, Role, label_panels, panels, plain_log, role
+from paper_figures.layout import label_panels, panels
+from paper_figures.style import LIMIT, ROLES, Role, plain_log, role
 from theory_checks.ledger import Settings
 
 __all__ = ["ON_DDIM", "TUNED_ARMS"]

@@ -15,8 +15,9 @@ from image_exps.arms import TABLE_BASES
 from image_exps.sweep_store import read_results
 from paper_figures import sweeps
 from paper_figures.figure import Data, PaperFigure
+from paper_figures.layout import label_panels, panels
 from paper_figures.quality import ON_DDIM, TUNED_ARMS
-from paper_figures.style import LIMIT, ROLES, Role, label_panels, panels, plain_log, role, tint
+from paper_figures.style import LIMIT, ROLES, Role, plain_log, role, tint
 from theory_checks.ledger import Settings
 
 _FEATURES, _ENDS = "FD-EffNetLite0", "endpoint-rmse"

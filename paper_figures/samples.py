@@ -16,7 +16,7 @@ from image_exps.seeds import starting_noise
 from image_exps.sweep_models import world
 from lml.samplers import sample
 from paper_figures.figure import Data, PaperFigure
-from paper_figures.style import panels
+from paper_figures.layout import panels
 from theory_checks.ledger import Settings
 from theory_checks.progress import track
 

@@ -18,7 +18,8 @@ from lml.controls import Extrapolation, RandomTurn
 from lml.correction import LML, Correction, NoCorrection
 from lml.samplers import DDIM, SAMPLERS, sample, trajectory
 from paper_figures.figure import Data, PaperFigure
-from paper_figures.style import READINGS, TWO_COLUMNS, label_panels, panels, role
+from paper_figures.layout import label_panels, panels
+from paper_figures.style import READINGS, role
 from theory_checks.ledger import Settings
 from theory_checks.statistics import Interval
 
@@ -97,7 +98,7 @@ def compute(settings: Settings, *, count: int = 512) -> Data:
 
 def draw(data: Data) -> Figure:
     """Draw the paths over the density, and the errors against the number of steps."""
-    figure, axes = panels(1, 2, width=TWO_COLUMNS, height=3.1)
+    figure, axes = panels(1, 2, height=3.1)
     left, right = axes[0]
     grid, density = data["grid"], data["density"]
     top = density.max()

@@ -8,7 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from paper_figures.figure import Data, PaperFigure
-from paper_figures.style import LIMIT, READINGS, ROLES, TWO_COLUMNS, label_panels, panels
+from paper_figures.layout import label_panels, panels
+from paper_figures.style import LIMIT, READINGS, ROLES
 from theory_checks.gaussian_gap import gaussian_gap
 from theory_checks.ledger import Settings
 from theory_checks.levels import named_level
@@ -55,7 +56,7 @@ def compute(
 
 def draw(data: Data) -> Figure:
     """Draw the gap in the clock of M, and in that of lambda M over Langevin's."""
-    figure, (axes,) = panels(1, 2, width=TWO_COLUMNS, height=2.9)
+    figure, (axes,) = panels(1, 2, height=2.9)
     left, right = axes
     lam, fine = data["dampings"], data["fine"]
     left.axhline(float(data["ceiling"]), color=LIMIT, lw=0.8)

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 
 import toy
 from paper_figures.figure import Data, PaperFigure, of_finding, read
-from paper_figures.style import READINGS, label_panels, panels_by_name
+from paper_figures.layout import label_panels, panels_by_name
+from paper_figures.style import READINGS
 from theory_checks.ledger import Settings
 from theory_checks.particles import Proposal, euler
 from theory_checks.progress import track

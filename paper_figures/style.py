@@ -19,18 +19,11 @@ from matplotlib.axis import Axis
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
-from paper_figures.layout import ONE_COLUMN, TWO_COLUMNS, label_panels, panels, panels_by_name
-
 __all__ = [
     "LIMIT",
-    "ONE_COLUMN",
     "READINGS",
     "ROLES",
-    "TWO_COLUMNS",
     "Role",
-    "label_panels",
-    "panels",
-    "panels_by_name",
     "plain_log",
     "role",
     "style",

@@ -17,7 +17,8 @@ from image_exps.timing import HostClock, interleaved, machine
 from lml.correction import LML, Memory
 from lml.samplers import DDIM, Level, sample
 from paper_figures.figure import Data, PaperFigure, of_finding, read
-from paper_figures.style import LIMIT, ROLES, TWO_COLUMNS, label_panels, panels
+from paper_figures.layout import label_panels, panels
+from paper_figures.style import LIMIT, ROLES
 from theory_checks.ledger import Settings
 from theory_checks.progress import track
 
@@ -69,7 +70,7 @@ def compute(settings: Settings, *, dims: Sequence[int] = _DIMS, repetitions: int
 
 def draw(data: Data) -> Figure:
     """Draw the time of a step, and the shares of an evaluation below their limit."""
-    figure, (axes,) = panels(1, 2, width=TWO_COLUMNS, height=2.7)
+    figure, (axes,) = panels(1, 2, height=2.7)
     left, right = axes
     alone = replace(ROLES["LML"], variant=True)
     looks = (("DDIM's step", ROLES["ddim"]), ("the step with LML", ROLES["LML"]), ("LML alone", alone))

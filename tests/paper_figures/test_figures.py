@@ -19,9 +19,9 @@ from PIL import Image
 from paper_figures import cache, code_version, sweeps
 from paper_figures.__main__ import main
 from paper_figures.figure import NAMES, PaperFigure, find, typed_numbers
-from paper_figures.layout import ONE_COLUMN, TWO_COLUMNS, on_a_phone
+from paper_figures.layout import ONE_COLUMN, TWO_COLUMNS, on_a_phone, panels
 from paper_figures.render import render
-from paper_figures.style import panels, style
+from paper_figures.style import style
 from theory_checks.ledger import Settings
 
 SETTINGS = Settings(seed=3)
