@@ -80,7 +80,7 @@ def check_gain(settings: Settings, *, count: int | None = None, pictures: bool =
         verdict=agreement(*decisive),
         figures=(*decisive, *figures),
         reading=f"digits mixture, d = 64, tau = 0.1, exact score, {count} noises, eta0 = 1/2 with relative damping; "
-        "root mean square distance to the flow's endpoint",
+        "mean over samples of the root mean square distance to the flow's endpoint",
         methods=("Student's t on paired differences", "sign flips"),
         assumption="a base of first order; those of higher order have a weaker default",
         remark="The mean is of every sample alike, and where steps are many it is decided by few: most samples end on "

@@ -195,8 +195,8 @@ FIGURE = PaperFigure(
     facts=facts,
     inputs=_inputs,
     caption="""Quality against evaluations of the network, in the place of the paper's Figure 6: target {target}, exact
-    score. Left: Frechet distance to the exact moments; right: root mean square distance to where the exact flow ends
-    from the same noise. (a, b) DDIM, LML on it with the defaults of the scheduler, and the controls that could have the
+    score. Left: Frechet distance to the exact moments; right: distance to where the exact flow ends from the same
+    noise, the mean over samples of the root mean square over dimensions. (a, b) DDIM, LML on it with the defaults of the scheduler, and the controls that could have the
     same effect: noise on every element of the size of LML's own change, the published code in float32 at mixing zero,
     LML's change of norm only, extrapolation without the restored norm. (c, d) The baselines as published, LML on DDIM,
     and the tuned setting, a turn away from all past noises with weights and levels learned on other targets, with noise

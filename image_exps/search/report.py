@@ -83,8 +83,8 @@ NAME` measures it on a reported target.
 
 ## Verdict
 
-Distances are root mean square distances to the endpoint of the exact flow from the same noise, and Frechet distances
-(FD). The best baseline is the best of {baselines} in the better of the spacings `log-snr` and `time`, chosen target by
+Distances are means over samples of the root mean square distance to the endpoint of the exact flow from the same noise,
+and Frechet distances (FD). The best baseline is the best of {baselines} in the better of the spacings `log-snr` and `time`, chosen target by
 target on the very noises it is judged by; "on our levels" is the best of them on the learned levels. The gain is
 paired, as a share of the best baseline's error, with the least lower end of the 95 % intervals of all seeds; these
 intervals are of one row each, not corrected for the number of rows. FD has no intervals here (the sweeps have them).
