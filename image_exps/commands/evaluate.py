@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from image_exps.commands import _options as shared
 if TYPE_CHECKING:
     from image_exps.evaluation.fid import FeatureNetwork
     from image_exps.evaluation.folder import Generated
+    from image_exps.evaluation.results import Result
     from image_exps.evaluation.scores import Score
     from image_exps.progress_bar import Bar
 
@@ -140,17 +140,13 @@ class _Kept:
     batch: int
     count: int = 0
 
-    def keep(self, metric: str, value: float, low: float, high: float, *, higher: bool, remark: str = "") -> None:
-        from image_exps.evaluation.results import Result, add_results
+    def keep(self, made: Result) -> None:
+        from image_exps.evaluation.results import add_results
 
-        made = self.generated
-        guidance = math.nan if made.guidance is None else made.guidance
-        remark = "; ".join(filter(None, (remark, made.remark)))
-        common = (made.model, made.sampler, made.evaluations, metric, value, low, high, len(made), higher, guidance)
-        add_results([Result(*common, remark, made.folder.name)], self.path)
+        add_results([made], self.path)
         self.count += 1
-        note = f"  ({remark})" if remark else ""
-        click.echo(f"{metric}: {value:.4g} [{low:.4g}, {high:.4g}], {len(made)} pictures{note}")
+        note = f"  ({made.remark})" if made.remark else ""
+        click.echo(f"{made.metric}: {made.value:.4g} [{made.low:.4g}, {made.high:.4g}], {made.count} pictures{note}")
 
     def score(self, score: Score) -> None:
         from image_exps.evaluation.scores import mean_score
@@ -159,7 +155,7 @@ class _Kept:
             mean = mean_score(
                 score, self.generated, batch=self.batch, progress=bar, repeats=self.repeats, seed=self.seed
             )
-        self.keep(score.name, *mean, higher=score.higher_is_better)
+        self.keep(self.generated.result(score.name, *mean, higher_is_better=score.higher_is_better))
 
     def frechet(self, network: FeatureNetwork, real: Generated) -> None:
         from image_exps.evaluation.fid import features_of, frechet
@@ -168,16 +164,15 @@ class _Kept:
         for what, pictures in (("generated", self.generated), ("real", real)):
             with _bar(f"{network.distance}, {what}") as bar:
                 features.append(features_of(pictures, network, batch=self.batch, progress=bar))
-        found = frechet(*features, repeats=self.repeats, seed=self.seed)
-        self.keep(network.distance, found.value, found.low, found.high, higher=False, remark=found.remark)
+        *interval, remark = frechet(*features, repeats=self.repeats, seed=self.seed)
+        self.keep(self.generated.result(network.distance, *interval, higher_is_better=False, remark=remark))
 
     def compbench(self, category: str, folder: Path) -> None:
         """Read the scores of a folder that is laid out, or lay it out."""
         from image_exps.evaluation.compbench import evaluation_command, lay_out, read_scores
 
         if any((folder / "samples").glob("*")):
-            read = read_scores(folder, category, self.generated)
-            self.keep(read.metric, read.value, read.low, read.high, higher=True, remark=read.remark)
+            self.keep(read_scores(folder, category, self.generated))
         else:
             count, command_line = lay_out(self.generated, folder), evaluation_command(folder)
             click.echo(f"{count} pictures in {folder / 'samples'}. Now run its evaluation, {command_line},")

@@ -15,12 +15,10 @@ Source: Huang et al. 2023, T2I-CompBench, and the repository Karine-Huang/T2I-Co
 from __future__ import annotations
 
 import json
-import math
 import os
 import shlex
 import shutil
 import unicodedata
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +26,8 @@ import numpy as np
 from image_exps.benchmarks import COMPBENCH_CATEGORIES
 from image_exps.evaluation.folder import Generated
 from image_exps.evaluation.results import Result
+from image_exps.evaluation.scores import mean_interval_of
 from image_exps.prompts import prompts_in
-from theory_checks.statistics import Interval
 
 __all__ = ["compbench_prompts", "evaluation_command", "file_name", "lay_out", "read_scores"]
 
@@ -121,7 +119,8 @@ def evaluation_command(out: Path) -> str:
 def read_scores(out: Path, category: str, generated: Generated) -> Result:
     """Return the score that the evaluation left in a folder, with a bootstrap interval over prompts.
 
-    Pictures of one prompt are not independent, so prompts are resampled with all of their pictures.
+    Pictures of one prompt are not independent, so prompts are resampled with all of their pictures, of which they need
+    not have equally many: some were lost, or their number is no multiple of the prompts'.
 
     Args:
         out: where `lay_out` wrote and the evaluation ran.
@@ -149,33 +148,10 @@ def read_scores(out: Path, category: str, generated: Generated) -> Result:
     by_prompt: dict[str | None, list[float]] = {}
     for prompt, value in zip(generated.prompts, values, strict=True):
         by_prompt.setdefault(prompt, []).append(value)
-    interval = _clustered([np.array(own) for own in by_prompt.values()])
-    return Result(
-        generated.model,
-        generated.sampler,
-        generated.evaluations,
+    sums, counts = np.array([(np.sum(own), len(own)) for own in by_prompt.values()]).T
+    return generated.result(
         f"T2I-CB {category}",
-        interval.value,
-        interval.low,
-        interval.high,
-        len(values),
+        *mean_interval_of(sums, counts),
         higher_is_better=True,
-        guidance=math.nan if generated.guidance is None else generated.guidance,
         remark=f"{len(by_prompt)} prompts, BLIP-VQA",
-        source=generated.folder.name,
     )
-
-
-def _clustered(groups: Sequence[np.ndarray], *, repeats: int = 2000, seed: int = 0, level: float = 0.95) -> Interval:
-    """Return the mean of all figures, with percentiles of ``sum_g s_g / sum_g n_g`` over resampled groups.
-
-    Groups need not be of one size, where pictures were lost or their number is no multiple of the prompts'. One group
-    has no interval: its ends are NaN.
-    """
-    sums, counts = np.array([(group.sum(), len(group)) for group in groups]).T
-    mean = float(sums.sum() / counts.sum())
-    if len(groups) < 2:
-        return Interval(mean, math.nan, math.nan)
-    drawn = np.random.default_rng(seed).integers(len(groups), size=(repeats, len(groups)))
-    low, high = np.quantile(sums[drawn].sum(1) / counts[drawn].sum(1), ((1 - level) / 2, (1 + level) / 2))
-    return Interval(mean, float(low), float(high))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from image_exps.evaluation.results import Result
 from image_exps.picture_files import read_picture
 from image_exps.shards import picture_name, read_records, read_settings
 
@@ -74,6 +76,25 @@ class Generated:
         if absent > 0:
             remarks.append(f"unfinished: {absent} of the {asked} pictures are not there yet")
         return "; ".join(remarks)
+
+    def result(
+        self, metric: str, value: float, low: float, high: float, *, higher_is_better: bool, remark: str = ""
+    ) -> Result:
+        """Return a figure of these pictures as a row, with what a reader must know of them besides ``remark``."""
+        return Result(
+            self.model,
+            self.sampler,
+            self.evaluations,
+            metric,
+            value,
+            low,
+            high,
+            len(self),
+            higher_is_better,
+            math.nan if self.guidance is None else self.guidance,
+            "; ".join(filter(None, (remark, self.remark))),
+            self.folder.name,
+        )
 
     def batches(self, size: int = 32, progress: Progress | None = None) -> Iterator[tuple[Tensor, list[str | None]]]:
         """Yield pictures (n, 3, height, width) in [-1, 1], float32, with their prompts; of one size within a batch.

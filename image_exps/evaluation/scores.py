@@ -119,18 +119,29 @@ def values_of(score: Score, generated: Generated, *, batch: int = 32, progress: 
     return np.concatenate(found)
 
 
-def mean_interval_of(values: np.ndarray, *, repeats: int = 2000, seed: int = 0, level: float = 0.95) -> Interval:
-    """Return the mean of figures of independent pictures, shape (n,), with its bootstrap interval (percentiles).
+def mean_interval_of(
+    sums: np.ndarray, counts: np.ndarray | None = None, *, repeats: int = 2000, seed: int = 0, level: float = 0.95
+) -> Interval:
+    """Return ``sum_g s_g / sum_g n_g`` over independent groups of figures, with its bootstrap interval (percentiles).
 
-    One picture has no interval: its ends are NaN.
+    One group has no interval: its ends are NaN.
+
+    Args:
+        sums: of the figures of each group, shape (g,): the figures themselves where each is independent.
+        counts: how many figures each group has, shape (g,); one each by default.
+        repeats: resamples, of groups.
+        seed: of them.
+        level: of confidence.
     """
-    n = len(values)
+    counts = np.ones(len(sums)) if counts is None else counts
+    n, mean = len(sums), float(sums.sum() / counts.sum())
     if n < 2:
-        return Interval(float(values.mean()), float("nan"), float("nan"))
+        return Interval(mean, float("nan"), float("nan"))
     rng = np.random.default_rng(seed)
-    means = np.array([values[rng.integers(n, size=n)].mean() for _ in range(repeats)])
+    drawn = (rng.integers(n, size=n) for _ in range(repeats))
+    means = np.array([sums[rows].sum() / counts[rows].sum() for rows in drawn])
     low, high = np.quantile(means, ((1 - level) / 2, (1 + level) / 2))
-    return Interval(float(values.mean()), float(low), float(high))
+    return Interval(mean, float(low), float(high))
 
 
 def mean_score(
