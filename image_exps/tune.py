@@ -16,12 +16,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 import numpy as np
 
-__all__ = ["METHODS", "Comparison", "Method", "Trace", "Trial", "compare", "paper_search", "scan_search",
-           "tune_damping"]  # fmt: skip
+if TYPE_CHECKING:
+    from theory_checks.statistics import Interval
+
+__all__ = ["METHODS", "Method", "Trace", "Trial", "compare", "paper_search", "scan_search", "tune_damping"]
 
 Method = Literal["paper", "scan"]
 
@@ -55,14 +57,6 @@ class Trace(NamedTuple):
     best: float
     trials: tuple[Trial, ...]
     noise: float
-
-
-class Comparison(NamedTuple):
-    """How much larger one damping's objective is than another's: the mean over seeds, and a 95 % interval."""
-
-    difference: float
-    low: float
-    high: float
 
 
 class _Recorded:
@@ -183,19 +177,19 @@ def tune_damping(
     return recorded.trace()
 
 
-def compare(one: Sequence[float], other: Sequence[float]) -> Comparison:
-    """Return the mean of ``one - other`` over seeds that both have met, with Student's interval; NaN ends for one seed.
+def compare(one: Sequence[float], other: Sequence[float]) -> Interval:
+    """Return the mean of ``one - other`` over seeds that both have met, with Student's 95 % interval.
+
+    Its ends are NaN for one seed, and where a difference is not finite.
 
     Raises:
         ValueError: for no seed, or another number of them.
     """
     if not one or len(one) != len(other):
         raise ValueError(f"one and other must have the same seeds, at least one, got {len(one)} and {len(other)}")
-    from scipy.stats import t as student
+    from theory_checks.statistics import Interval, mean_interval
 
     differences = np.array(one, dtype=np.float64) - np.array(other, dtype=np.float64)
-    n, mean = len(differences), float(differences.mean())
-    if n == 1 or not np.isfinite(differences).all():
-        return Comparison(mean, math.nan, math.nan)
-    half = float(student.ppf(0.975, n - 1) * differences.std(ddof=1) / math.sqrt(n))
-    return Comparison(mean, mean - half, mean + half)
+    if len(differences) == 1 or not np.isfinite(differences).all():
+        return Interval(float(differences.mean()), math.nan, math.nan)
+    return mean_interval(differences)

@@ -95,7 +95,7 @@ def command(
         others = f"{held_out} other seed{'s' if held_out > 1 else ''}"
         click.echo(
             f"On {others}: {means[trace.best]:.4g}, and {means[None]:.4g} without tuning; "
-            f"difference {change.difference:.2g}{interval}."
+            f"difference {change.value:.2g}{interval}."
         )
 
 

@@ -128,7 +128,7 @@ def test_every_trial_is_told_as_it_is_done():
 def test_the_best_meets_the_untuned_in_pairs():
     found = compare([1.0, 2.0, 3.0], [2.0, 2.5, 4.5])
     # Differences -1, -1/2, -3/2: mean -1, deviation 1/2, and Student's 4.3027 at two degrees of freedom.
-    assert found.difference == -1
+    assert found.value == -1
     assert found.high - found.low == pytest.approx(2 * 4.302653 * 0.5 / 3**0.5, rel=1e-6)
     assert math.isnan(compare([1.0], [2.0]).low)
     assert math.isnan(compare([1.0, math.nan], [2.0, 1.0]).low)
