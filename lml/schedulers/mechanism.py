@@ -28,7 +28,7 @@ from lml.correction import Correction, Memory
 from lml.schedulers.coefficients import IDENTITY, Affine, Evaluation
 from lml.schedulers.options import DEFAULTS, correction_of, parameters_of
 
-__all__ = ["LMLSchedulerMixin", "constructor", "put_back"]
+__all__ = ["LMLSchedulerMixin", "constructor"]
 
 
 class LMLSchedulerMixin:
@@ -132,6 +132,16 @@ class LMLSchedulerMixin:
         # A copy in any case: a network may reuse the memory of its output.
         return torch.nan_to_num(noise, nan=0.0, posinf=0.0, neginf=0.0), affine
 
+    def _turned(self, call: dict[str, Any], at: Evaluation, correction: Correction) -> tuple[Tensor, Memory]:
+        """Return the output in which the noise is corrected, and what the next evaluation remembers."""
+        m: Tensor = call["model_output"]
+        split = self._split(call, at)
+        if split is None:
+            return m, Memory()
+        noise, affine = split
+        turned, memory = correction.correct(noise, self._remembered(noise, at.timestep), self._progress(at))
+        return m if turned is noise else _put_back(m, noise, turned, affine), memory
+
     def _remembered(self, noise: Tensor, timestep: Any) -> Memory:
         """Return the memory, or an empty one where it belongs to another generation."""
         memory = self._lml_memory
@@ -143,7 +153,7 @@ class LMLSchedulerMixin:
         return False
 
 
-def put_back(m: Tensor, noise: Tensor, turned: Tensor, affine: Affine) -> Tensor:
+def _put_back(m: Tensor, noise: Tensor, turned: Tensor, affine: Affine) -> Tensor:
     """Return the output in which the noise is ``turned``: ``m + (turned - noise)/b``, in the dtype of ``m``."""
     if affine is IDENTITY:
         m = m[:, : turned.shape[1]] if m.ndim > 1 else m
@@ -205,14 +215,7 @@ def _step(base: Any) -> Callable[..., Any]:
         first = not self._lml_memory.history
         result = base.step(*bound.args, **bound.kwargs) if first else None
         at = self._evaluation(call, made=first)
-        split = self._split(call, at)
-        memory = Memory()
-        if split is not None:
-            noise, affine = split
-            memory = self._remembered(noise, at.timestep)
-            turned, memory = correction.correct(noise, memory, self._progress(at))
-            if turned is not noise:
-                call["model_output"] = put_back(call["model_output"], noise, turned, affine)
+        call["model_output"], memory = self._turned(call, at, correction)
         if not first:
             result = base.step(*bound.args, **bound.kwargs)
         self._lml_memory, self._lml_timestep = memory, at.timestep

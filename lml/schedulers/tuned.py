@@ -22,10 +22,10 @@ from torch import Tensor
 
 from lml.correction import Correction, Memory, NoCorrection
 from lml.schedulers.coefficients import Evaluation, table
-from lml.schedulers.mechanism import LMLSchedulerMixin, constructor, put_back
+from lml.schedulers.mechanism import LMLSchedulerMixin, constructor
 from lml.tuned import TUNED_EVALUATIONS, tuned_fractions, tuned_profile
 
-__all__ = ["LMLTunedDDIMScheduler"]
+__all__ = ["LEARNED_RANGE", "ROOM", "LMLTunedDDIMScheduler"]
 
 #: Where ``log(alpha/sigma)`` began and ended when the setting was learned.
 LEARNED_RANGE = (-5.025, 4.558)
@@ -175,14 +175,8 @@ class LMLTunedDDIMScheduler(LMLSchedulerMixin, DDIMScheduler):
                 f"eta must be 0: the profile was learned for a deterministic path, got {eta}; use LMLDDIMScheduler"
             )
         place = self._lml_schedule.index(timestep)
-        memory, correction = Memory(), self._correction()
-        split = self._split({"model_output": model_output, "sample": sample}, Evaluation(timestep, place))
-        if split is not None and correction.depth:
-            noise, affine = split
-            memory = self._remembered(noise, timestep)
-            turned, memory = correction.correct(noise, memory, place / len(self._lml_schedule))
-            if turned is not noise:
-                model_output = put_back(model_output, noise, turned, affine)
+        call = {"model_output": model_output, "sample": sample}
+        model_output, memory = self._turned(call, Evaluation(timestep, place), self._correction())
         result = self._respaced.step(
             model_output,
             len(self._lml_schedule) - 1 - place,
