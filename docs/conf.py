@@ -4,8 +4,6 @@ import sys
 from importlib.metadata import version as version_of
 from pathlib import Path
 
-from sphinx.application import Sphinx
-
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(Path(__file__).parent / "_extensions"))
 
@@ -64,16 +62,6 @@ apidoc_modules = [
 nb_execution_mode = "off"
 myst_enable_extensions = ["dollarmath", "colon_fence", "attrs_inline", "deflist"]
 myst_heading_anchors = 3
-# The README's links to files of the repository, which are no pages of this site.
 smartquotes = False  # captions hold commands: --seed stays --seed
 # Short names in signatures that several modules have (Sampler, x, low): Sphinx links one of them and says so.
 suppress_warnings = ["misc.highlighting_failure", "ref.python"]
-
-
-def setup(app: Sphinx) -> None:
-    """Leave out the setter that matplotlib makes for every artist: its docstring has roles of matplotlib's own site."""
-    app.connect("autodoc-skip-member", lambda app, what, name, member, *_: _is_of_matplotlib(name, member) or None)
-
-
-def _is_of_matplotlib(name: str, member: object) -> bool:
-    return name == "set" and ":mpltype:" in (getattr(member, "__doc__", None) or "")

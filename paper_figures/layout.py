@@ -19,7 +19,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 
-__all__ = ["ONE_COLUMN", "TWO_COLUMNS", "Page", "finish", "label_panels", "on_a_phone", "panels", "panels_by_name"]
+__all__ = ["ONE_COLUMN", "TWO_COLUMNS", "finish", "label_panels", "lowest", "on_a_phone", "panels", "panels_by_name"]
 
 #: Widths in inches.
 ONE_COLUMN, TWO_COLUMNS = 3.25, 6.75
@@ -32,7 +32,7 @@ _HIGHEST = 0.85
 _phone: ContextVar[bool] = ContextVar("phone", default=False)
 
 
-class Page(Figure):
+class _Page(Figure):
     """A figure that knows which panels stand in a row and in a column in print.
 
     Attributes:
@@ -76,7 +76,7 @@ def panels(
     sharey: Share = False,
     by_column: bool = False,
     count: int | None = None,
-) -> tuple[Page, np.ndarray]:
+) -> tuple[Figure, np.ndarray]:
     """Return a figure and the array of its axes, (rows, columns), wherever they stand.
 
     Args:
@@ -109,7 +109,7 @@ def panels(
     return figure, axes
 
 
-def panels_by_name(layout: Sequence[Sequence[str]], *, height: float) -> tuple[Page, dict[str, Axes]]:
+def panels_by_name(layout: Sequence[Sequence[str]], *, height: float) -> tuple[Figure, dict[str, Axes]]:
     """Return a figure and its axes by the names in the rows of ``layout``; on a phone they are stacked."""
     if not _phone.get():
         figure = _page(TWO_COLUMNS, height)
@@ -128,14 +128,20 @@ def label_panels(axes: np.ndarray | Sequence[Axes]) -> None:
         axis.set_title(f"({letter}) {axis.get_title(loc='left')}", loc="left")
 
 
+def lowest(axes: np.ndarray) -> list[Axes]:
+    """Return the lowest panel of each column of `panels`, shape (rows, columns), in print."""
+    columns = ([axis for axis in column if axis is not None] for column in axes.T)
+    return [column[-1] for column in columns if column]
+
+
 def finish(figure: Figure) -> None:
     """Complete what was drawn for a phone: panels that share a label in print get their own."""
-    if isinstance(figure, Page) and _phone.get():
+    if isinstance(figure, _Page) and _phone.get():
         _label_axes(figure)
 
 
-def _page(width: float, height: float) -> Page:
-    figure = Page(figsize=(width, height), layout="constrained")
+def _page(width: float, height: float) -> _Page:
+    figure = _Page(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
@@ -148,31 +154,31 @@ def _share(axes: np.ndarray, share: Share, which: Literal["x", "y"]) -> None:
                 getattr(axis, f"share{which}")(first)
 
 
-def _hide_inner(figure: Page, sharex: Share, sharey: Share) -> None:
+def _hide_inner(figure: _Page, sharex: Share, sharey: Share) -> None:
     """Leave the numbers of shared axes where the lowest panel of a column and the first of a row have them."""
-    for i, row in enumerate(figure.printed):
+    below = lowest(figure.printed)
+    for row in figure.printed:
         for j, axis in enumerate(row):
             if axis is not None:
-                lowest = not any(below is not None for below in figure.printed[i + 1 :, j])
-                axis.tick_params(labelbottom=not sharex or lowest, labelleft=not sharey or j == 0)
+                axis.tick_params(labelbottom=not sharex or axis is below[j], labelleft=not sharey or j == 0)
 
 
-def _label_axes(figure: Page) -> None:
+def _label_axes(figure: _Page) -> None:
     """Give each panel the label that its row or column shares in print; of several side by side, the outer ones."""
     taken = {_place(axis) for axis in figure.printed.ravel() if axis is not None}
+    below = lowest(figure.printed)
     for row in figure.printed:
         for j, axis in enumerate(row):
             if axis is None or not axis.axison:
                 continue
             place, alone = _place(axis), figure.across == 1
-            lowest = [other for other in figure.printed[:, j] if other is not None][-1]
             if axis.get_shared_y_axes().joined(axis, row[0]):
                 outer = alone or place[1] == 0
                 axis.set_ylabel((axis.get_ylabel() or row[0].get_ylabel()) if outer else "")
                 axis.tick_params(labelleft=outer)
-            if axis.get_shared_x_axes().joined(axis, lowest):
+            if axis.get_shared_x_axes().joined(axis, below[j]):
                 outer = alone or (place[0] + 1, place[1]) not in taken
-                axis.set_xlabel((axis.get_xlabel() or lowest.get_xlabel()) if outer else "")
+                axis.set_xlabel((axis.get_xlabel() or below[j].get_xlabel()) if outer else "")
                 axis.tick_params(labelbottom=outer)
 
 

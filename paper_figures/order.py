@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from lml.samplers import SAMPLERS, Sampler
 from paper_figures.figure import Data, PaperFigure, of_finding, read
-from paper_figures.layout import label_panels, panels
+from paper_figures.layout import label_panels, lowest, panels
 from paper_figures.style import LIMIT, ROLES
 from theory_checks.annealing import BASES, ETA0, check_order
 from theory_checks.ledger import Settings
@@ -69,8 +69,8 @@ def draw(data: Data) -> Figure:
         axis.set_title(name.replace(", order kept", " (kept)"))
         axis.set_xticks(steps, [str(n) for n in steps])
         axis.minorticks_off()
-    for column in axes.T:
-        [axis for axis in column if axis is not None][-1].set_xlabel("steps")
+    for axis in lowest(axes):
+        axis.set_xlabel("steps")
     for axis in axes[:, 0]:
         axis.set_ylabel("error")
     label_panels(axes.ravel()[:count])

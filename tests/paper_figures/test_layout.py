@@ -2,7 +2,7 @@
 
 import pytest
 
-from paper_figures.layout import ONE_COLUMN, TWO_COLUMNS, finish, on_a_phone, panels, panels_by_name
+from paper_figures.layout import ONE_COLUMN, TWO_COLUMNS, finish, lowest, on_a_phone, panels, panels_by_name
 from paper_figures.style import style
 
 
@@ -22,6 +22,14 @@ def test_in_print_panels_stand_as_asked(looks):
     figure, axes = panels(2, 3, height=4)
     assert figure.get_size_inches().tolist() == [TWO_COLUMNS, 4]
     assert places(axes) == [(i, j) for i in range(2) for j in range(3)]
+
+
+def test_the_lowest_panel_of_a_column_stands_above_the_place_that_is_left_over(looks):
+    _, axes = panels(2, 2, height=4, sharex=True, count=3)
+    assert lowest(axes) == [axes[1, 0], axes[0, 1]]
+    assert [axis.xaxis.get_tick_params()["labelbottom"] for axis in axes.ravel()[:3]] == [False, True, True]
+    _, (row,) = panels(1, 3, height=4, sharex=True, count=2)
+    assert lowest(row[None]) == [row[0], row[1]]
 
 
 def test_on_a_phone_wide_panels_are_stacked_in_the_order_of_reading(looks):
