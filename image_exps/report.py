@@ -15,7 +15,7 @@ from image_exps.evaluation.folder import open_generated
 from image_exps.evaluation.guidance_sweep import draw_pareto, sweep_points
 from image_exps.evaluation.results import Result, read_results
 from image_exps.paper_tables import render_table, table_rows
-from image_exps.picture_files import read_picture
+from image_exps.picture_files import read_picture, write_png
 from image_exps.published import Table, published_tables, table
 from image_exps.table_text import markdown_table
 from theory_checks.plotting import to_svg
@@ -149,9 +149,7 @@ def _markdown(folder: Path, results: Sequence[Result], numbers: Sequence[int], p
         if isinstance(sheet, str):
             parts += [f"## {name}", sheet]
             continue
-        beside.mkdir(exist_ok=True)
-        with atomic(beside / f"{place}.png") as partial:
-            sheet.save(partial, format="PNG")
+        write_png(sheet, beside / f"{place}.png")
         parts += [f"## {name}", f"![{name}](<{beside.name}/{place}.png>)"]
     return "\n\n".join(parts) + "\n"
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import click
 
 from image_exps.commands._options import plain_errors
+from image_exps.edges import HIGH, LOW, edges_of
+from image_exps.picture_files import check_png, write_png
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -21,8 +23,8 @@ Example:
 """,
 )
 @click.argument("picture", type=_FILE)
-@click.option("--low", type=float, default=100.0, show_default=True, help="Gradient that a line may fall to.")
-@click.option("--high", type=float, default=200.0, show_default=True, help="Gradient that a line must have somewhere.")
+@click.option("--low", type=float, default=LOW, show_default=True, help="Gradient that a line may fall to.")
+@click.option("--high", type=float, default=HIGH, show_default=True, help="Gradient that a line must have somewhere.")
 @click.option("--out", "-o", type=_FILE, required=True, help="PNG file; replaced if there.")
 @plain_errors
 def command(picture: Path, low: float, high: float, out: Path) -> None:
@@ -31,13 +33,7 @@ def command(picture: Path, low: float, high: float, out: Path) -> None:
     It needs OpenCV: pip install opencv-python-headless. Maps of depth and of poses, for sd15-depth and sd15-pose, are
     made by networks of their own, and are given to sample ready-made.
     """
-    if out.suffix.lower() != ".png":
-        raise ValueError(f"out must be a .png file, got {out}")
-    from image_exps.edges import edges_of
-    from toy.atomic import atomic
-
+    check_png(out)
     found = edges_of(picture, low, high)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with atomic(out) as partial:
-        found.save(partial, format="PNG")
+    write_png(found, out)
     click.echo(f"{found.width} x {found.height} in {out}", err=True)
