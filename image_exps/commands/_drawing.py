@@ -143,7 +143,7 @@ class Drawing:
         negative_prompt, guidance, size: of `prompt_options`.
         controls: pictures for a ControlNet, those of folders among them.
         spacing: of the timesteps.
-        lml: the options of LML by name.
+        lml: those options of LML that were given, by name.
     """
 
     model: Model
@@ -171,7 +171,7 @@ class Drawing:
         Raises:
             ValueError: for options that this sampler does not have.
         """
-        given = {key: value for key, value in self.lml.items() if value is not None}
+        given = dict(self.lml)
         if given.get("damping") == "paper":
             given |= paper_options(self.model, self.evaluations, given.get("mixing"))
         return Sampler(name, self.evaluations, given, self.spacing)
@@ -217,7 +217,7 @@ def gathered(function: F) -> F:
         given |= {
             "prompts": read_prompts(texts, file, tag),
             "controls": _pictures_in(controls),
-            "lml": {name: given.pop(name) for name in LML_OPTIONS},
+            "lml": {name: value for name in LML_OPTIONS if (value := given.pop(name)) is not None},
         }
         return function(Drawing(**{field.name: given.pop(field.name) for field in fields(Drawing)}), **given)
 

@@ -11,6 +11,7 @@ import click
 from image_exps.commands import _drawing as drawing
 from image_exps.commands._drawing import Drawing
 from image_exps.commands._options import plain_errors
+from image_exps.picture_files import check_png, write_png
 from image_exps.samplers import SAMPLERS, Sampler, scheduler_base
 
 # Columns without prompts, and at most.
@@ -57,14 +58,12 @@ def command(asked: Drawing, samplers: str, count: int | None, out: Path) -> None
     rows begin at different noise levels (in 5 evaluations ddim at 800 of 1000, pndm at 750, unipc at 830), and a part
     of what tells them apart is that. --spacing linspace lets all begin at 999, as dpm-solver-3 and tuned always do.
     """
-    if out.suffix.lower() != ".png":
-        raise ValueError(f"out must be a .png file, got {out}")
+    check_png(out)
     if count is None and len(asked.prompts) > _MOST:
         raise ValueError(f"prompts must be at most {_MOST}, a column each, or --count given, got {len(asked.prompts)}")
     chosen = [_sampler(asked, text) for text in samplers.split(",")]
-    unused = [name for name, value in asked.lml.items() if value is not None]
-    if unused and not any(sampler.lml for sampler in chosen):
-        raise ValueError(f"{', '.join(unused)}: only of LML, and no row has it, got samplers {samplers!r}")
+    if asked.lml and not any(sampler.lml for sampler in chosen):
+        raise ValueError(f"{', '.join(asked.lml)}: only of LML, and no row has it, got samplers {samplers!r}")
 
     import numpy as np
 
@@ -73,7 +72,6 @@ def command(asked: Drawing, samplers: str, count: int | None, out: Path) -> None
     from image_exps.progress_bar import Bar
     from image_exps.rendering import to_bytes
     from image_exps.session import open_session
-    from toy.atomic import atomic
 
     prompts, seed = asked.prompts, asked.seed
     columns = count if count is not None else len(prompts) or _COLUMNS
@@ -92,9 +90,7 @@ def command(asked: Drawing, samplers: str, count: int | None, out: Path) -> None
     labels = [f"{sampler.name}, {sampler.evaluations}" for sampler in chosen]
     heads = [prompts[i % len(prompts)] if prompts else f"seed {seed + i}" for i in range(columns)]
     sheet = compose(rows, labels, heads)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with atomic(out) as partial:
-        sheet.save(partial, format="PNG")
+    write_png(sheet, out)
     bad = [
         f"{label}, seed {seed + i}"
         for label, row in zip(labels, rows, strict=True)
