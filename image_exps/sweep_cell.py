@@ -123,11 +123,9 @@ def _distance(target: str, model: str, name: str) -> Distance:
 
 
 @lru_cache(maxsize=4)
-def _to_flow_of(target: str, model: str, name: str, seed: int, count: int, folder: Path) -> Distance:
-    made = world(target, model)
-    parts = [kept_endpoints(made, seed, block, folder) for block in blocks_of(count)]
-    ends = Endpoints(*(torch.cat(column)[:count] for column in zip(*parts, strict=True)))
-    return ENDPOINT_DISTANCES[name](made.compared, ends)
+def _ends_of(target: str, model: str, seed: int, count: int, folder: Path) -> Endpoints:
+    parts = [kept_endpoints(world(target, model), seed, block, folder) for block in blocks_of(count)]
+    return Endpoints(*(torch.cat(column)[:count] for column in zip(*parts, strict=True)))
 
 
 def distance_of(cell: Cell, name: str, folder: Path) -> Distance:
@@ -137,7 +135,8 @@ def distance_of(cell: Cell, name: str, folder: Path) -> Distance:
         ValueError: for a distance that the cell's target does not have.
     """
     if name in ENDPOINT_DISTANCES:
-        return _to_flow_of(*cell.world, name, cell.seed, cell.count, folder)
+        ends = _ends_of(*cell.world, cell.seed, cell.count, folder)
+        return ENDPOINT_DISTANCES[name](world(*cell.world).compared, ends)
     return _distance(*cell.world, name)
 
 
