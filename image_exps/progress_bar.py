@@ -8,7 +8,7 @@ import time
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
 
 from image_exps.processes import Process
 
@@ -36,11 +36,10 @@ class Bar:
     def __init__(self, label: str, process: Process) -> None:
         self._label = label if process.world == 1 else f"{label}, process 1 of {process.world}"
         console = Console(stderr=True, quiet=process.rank > 0 or not sys.stderr.isatty())
-        columns = [TextColumn("{task.description}", markup=False)]
+        columns: list[ProgressColumn] = [TextColumn("{task.description}", markup=False)]
         if console.width >= _WIDE:
-            self._bar = Progress(*columns, BarColumn(bar_width=None), console=console, transient=True)
-        else:
-            self._bar = Progress(*columns, console=console, transient=True)
+            columns.append(BarColumn(bar_width=None))
+        self._bar = Progress(*columns, console=console, transient=True)
         self._task = self._bar.add_task(self._label, total=None)
 
     def __enter__(self) -> Bar:
