@@ -53,21 +53,7 @@ def standing(
     Raises:
         ValueError: for a distance that the results do not have with this model, or of which the largest is the best.
     """
-    rows = _choose(results, distance, model)
-    targets = set(rows["target"])
-    rows = rows[rows["evaluations"] == evaluations]
-    value = rows.groupby(["arm", "target"])["value"].mean().unstack("target")
-    if arm not in value.index or not targets <= set(value.columns):
-        return None
-    # Levels that were learned make it another sampler than the baselines that are compared.
-    plain = rows.loc[(rows["correction"] == "none") & rows["spacing"].isin(_PUBLISHED), "arm"].unique()
-    # The same ones on every target, also while a sweep is unfinished; one that is not finite there was measured.
-    measured = rows.groupby(["arm", "target"]).size().unstack("target").loc[plain].notna().all(axis=1)
-    plain = plain[measured.to_numpy()]
-    ratio = (value.loc[arm] / value.loc[plain].min()).to_numpy()
-    if not np.isfinite(ratio).all():
-        return None
-    return Standing(math.exp(np.log(ratio).mean()), float(ratio.min()), float(ratio.max()), len(ratio))
+    return _standings(_choose(results, distance, model), evaluations).get(arm)
 
 
 def standings_table(
@@ -90,20 +76,40 @@ def standings_table(
     rows = _choose(results, distance, model)
     asked = list(arms if arms is not None else dict.fromkeys(rows["arm"]))
     columns = list(evaluations if evaluations is not None else sorted(set(rows["evaluations"])))
-    found = {(a, n): standing(results, a, n, distance=distance, model=model) for a in asked for n in columns}
+    found = {n: _standings(rows, n) for n in columns}
     if evaluations is None:
-        columns = [n for n in columns if any(found[a, n] for a in asked)]
+        columns = [n for n in columns if any(a in found[n] for a in asked)]
     if arms is None:
-        asked = [a for a in asked if any(found[a, n] for n in columns)]
-    best = {n: min((s.mean for a in asked if (s := found[a, n])), default=math.nan) for n in columns}
+        asked = [a for a in asked if any(a in found[n] for n in columns)]
+    best = {n: min((found[n][a].mean for a in asked if a in found[n]), default=math.nan) for n in columns}
 
     def text(arm: str, n: int) -> str:
-        entry = found[arm, n]
+        entry = found[n].get(arm)
         if entry is None:
             return ""
         return f"**{entry}**" if entry.mean == best[n] else str(entry)
 
     return markdown_table(["evaluations", *map(str, columns)], [[a, *(text(a, n) for n in columns)] for a in asked])
+
+
+def _standings(rows: pd.DataFrame, evaluations: int) -> dict[str, Standing]:
+    """Return the standing of each arm that has one at so many evaluations, from the rows of one distance and model."""
+    targets = set(rows["target"])
+    rows = rows[rows["evaluations"] == evaluations]
+    value = rows.groupby(["arm", "target"])["value"].mean().unstack("target")
+    if not targets <= set(value.columns):
+        return {}
+    # Levels that were learned make it another sampler than the baselines that are compared.
+    plain = rows.loc[(rows["correction"] == "none") & rows["spacing"].isin(_PUBLISHED), "arm"].unique()
+    # The same ones on every target, also while a sweep is unfinished; one that is not finite there was measured.
+    measured = rows.groupby(["arm", "target"]).size().unstack("target").loc[plain].notna().all(axis=1)
+    plain = plain[measured.to_numpy()]
+    ratios = value / value.loc[plain].min()
+    ratios = ratios[np.isfinite(ratios).all(axis=1)]
+    return {
+        str(arm): Standing(math.exp(np.log(ratio).mean()), float(ratio.min()), float(ratio.max()), len(ratio))
+        for arm, ratio in zip(ratios.index, ratios.to_numpy(), strict=True)
+    }
 
 
 def _choose(results: pd.DataFrame, distance: str, model: str) -> pd.DataFrame:
