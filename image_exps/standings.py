@@ -43,6 +43,9 @@ def standing(
 ) -> Standing | None:
     """Return how an arm stands at so many evaluations; ``None`` unless it and a baseline have figures on every target.
 
+    Nor is there a standing where one of the figures is not above zero, as an estimate without bias can be near it: the
+    ratio would say nothing.
+
     Args:
         results: rows of a sweep, see `image_exps.sweep_store.read_results`.
         arm: by name.
@@ -104,8 +107,8 @@ def _standings(rows: pd.DataFrame, evaluations: int) -> dict[str, Standing]:
     # The same ones on every target, also while a sweep is unfinished; one that is not finite there was measured.
     measured = rows.groupby(["arm", "target"]).size().unstack("target").loc[plain].notna().all(axis=1)
     plain = plain[measured.to_numpy()]
-    ratios = value / value.loc[plain].min()
-    ratios = ratios[np.isfinite(ratios).all(axis=1)]
+    best = value.loc[plain].min()
+    ratios = (value / best)[(np.isfinite(value) & (value > 0) & (best > 0)).all(axis=1)]
     return {
         str(arm): Standing(math.exp(np.log(ratio).mean()), float(ratio.min()), float(ratio.max()), len(ratio))
         for arm, ratio in zip(ratios.index, ratios.to_numpy(), strict=True)

@@ -65,6 +65,16 @@ def test_there_is_none_unless_every_target_has_a_figure():
     assert at([r if r["arm"] != "ddim/lml" else {**r, "value": math.nan} for r in ROWS], "ddim/lml") is None
 
 
+@pytest.mark.parametrize("value", [0.0, -1.0])
+def test_there_is_none_where_a_figure_is_not_above_zero(value):
+    """An estimate without bias can be: that of the energy distance, of samples that are as good as exact ones."""
+    arm = [{**r, "value": value} if r["arm"] == "ddim/lml" and r["target"] == "ring" else r for r in ROWS]
+    assert at(arm, "ddim/lml") is None
+    assert at(arm, "unipc") == at(ROWS, "unipc")
+    best = [{**r, "value": value} if r["arm"] == "unipc" and r["target"] == "digits" else r for r in ROWS]
+    assert at(best, "ddim/lml") is None
+
+
 def test_the_table_has_the_best_mean_bold_and_leaves_out_what_has_no_entry():
     rows = pd.DataFrame([*ROWS, row("digits", "pndm", 9.0), row("digits", "ddim", 1.0, 10)])
     assert standings_table(rows, distance="endpoint-rmse").splitlines() == [
