@@ -9,7 +9,6 @@ cancel; its eigenvectors give the solution at any time without a time step.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +16,7 @@ import scipy.linalg
 import scipy.special
 import torch
 
+from lml._arguments import check_positive
 from theory_checks.dynamics import check_dynamics, mobility
 from toy import ExactTarget
 
@@ -80,8 +80,7 @@ def reversible_flow(
     check_dynamics(dynamics)
     if dynamics == "literal":
         raise ValueError("dynamics must be reversible with respect to q: langevin, corrected or corrected_normalised")
-    if not (math.isfinite(damping) and damping > 0):
-        raise ValueError(f"damping must be a finite positive number, got {damping!r}")
+    check_positive(damping, "damping")
     if cells < 2:
         raise ValueError(f"cells must be at least 2, got {cells!r}")
     if not low < high:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lml._arguments import check_positive
 from lml.geometry import DampedOuterProduct
 from theory_checks.dynamics import check_dynamics
 from toy import ExactTarget
@@ -58,8 +59,7 @@ class Proposal:
         check_dynamics(self.dynamics)
         if self.dynamics == "corrected_normalised":
             raise ValueError("dynamics must be langevin, literal or corrected: lambda M is M with h lambda for h")
-        if not (math.isfinite(self.h) and self.h > 0):
-            raise ValueError(f"h must be a finite positive number, got {self.h!r}")
+        check_positive(self.h, "h")
 
     @property
     def evaluations(self) -> int:

@@ -17,6 +17,7 @@ import scipy.sparse.linalg
 import skfem
 from skfem.helpers import dot, grad
 
+from lml._arguments import check_positive
 from theory_checks.dynamics import check_dynamics
 from theory_checks.finite_elements import box_basis, coefficients
 from toy import GaussianMixture
@@ -83,14 +84,12 @@ def spectral_gap(
     check_dynamics(dynamics)
     if dynamics == "literal":
         raise ValueError("dynamics must be reversible with respect to q: langevin, corrected or corrected_normalised")
-    if not (math.isfinite(damping) and damping > 0):
-        raise ValueError(f"damping must be a finite positive number, got {damping!r}")
+    check_positive(damping, "damping")
     cells = _CELLS[target.dim] if cells is None else cells
     drop = _DROP[target.dim] if drop is None else drop
     if cells < 8:
         raise ValueError(f"cells must be at least 8, of which the error takes halves, got {cells!r}")
-    if not (math.isfinite(drop) and drop > 0):
-        raise ValueError(f"drop must be a finite positive number, got {drop!r}")
+    check_positive(drop, "drop")
 
     def gap(n: int, depth: float) -> float:
         return float(eigenvalues(target, damping=damping, dynamics=dynamics, cells=n, drop=depth, count=2)[1])

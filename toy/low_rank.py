@@ -15,7 +15,6 @@ Source: Tipping & Bishop 1999, Mixtures of Probabilistic Principal Component Ana
 from __future__ import annotations
 
 import hashlib
-import math
 from dataclasses import astuple, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +24,7 @@ import torch
 from scipy.linalg import eigh
 from torch import Tensor
 
+from lml._arguments import check_positive
 from toy.fit_cache import cached, checksum
 from toy.mixture import GaussianMixture
 from toy.spiked import LowRankPlusIsotropic
@@ -60,8 +60,7 @@ class LowRankFit:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
-        if not (math.isfinite(self.smoothing) and self.smoothing > 0):
-            raise ValueError(f"smoothing must be a finite positive number, got {self.smoothing!r}")
+        check_positive(self.smoothing, "smoothing")
 
 
 def low_rank_mixture(
