@@ -31,6 +31,8 @@ import torch
 from scipy.special import ndtr
 from torch import Tensor
 
+from lml._arguments import check_positive
+from theory_checks.clock import level_at
 from toy import GaussianMixture
 
 __all__ = [
@@ -42,7 +44,6 @@ __all__ = [
     "divergence",
     "ends",
     "features_of",
-    "graded_times",
     "sliced_wasserstein",
 ]
 
@@ -80,12 +81,11 @@ class ReverseSDE:
     def __post_init__(self) -> None:
         if self.name not in NAMES:
             raise ValueError(f"name must be one of {', '.join(NAMES)}, got {self.name!r}")
-        if not (math.isfinite(self.damping) and self.damping > 0):
-            raise ValueError(f"damping must be a finite positive number, got {self.damping!r}")
+        check_positive(self.damping, "damping")
 
     def level(self, tau: float) -> GaussianMixture:
         """Return ``q_t`` at a time."""
-        return self.data.diffuse(math.exp(-tau), math.sqrt(-math.expm1(-2 * tau)))
+        return level_at(self.data, tau)
 
     def at(self, x: Tensor, tau: float) -> _Local:
         """Evaluate drift and noise at points (B, d)."""
@@ -128,14 +128,6 @@ def _step(sde: ReverseSDE, x: Tensor, tau: float, h: float, dB: Tensor) -> Tenso
     """Return the points (B, d) after a step of Euler-Maruyama of length ``h`` from ``tau``."""
     local = sde.at(x, tau)
     return x + h * local.drift + math.sqrt(2) * _apply(local.factor, dB)
-
-
-def graded_times(start: float, steps: int) -> list[float]:
-    """Return ``steps + 1`` times from ``start`` to 0 whose steps shrink towards the data, where the score is steep.
-
-    Half-way in the steps a quarter of ``start`` is left.
-    """
-    return [start * (1 - k / steps) ** 2 for k in range(steps + 1)]
 
 
 def ends(sde: ReverseSDE, x: Tensor, times: Sequence[float], generator: torch.Generator) -> Tensor:

@@ -42,6 +42,7 @@ import torch
 from matplotlib.figure import Figure
 
 import toy
+from theory_checks.clock import graded_times
 from theory_checks.ledger import Claim, Finding, Measured, Settings, Verdict, agreement
 from theory_checks.plotting import COLOURS, panels
 from theory_checks.progress import track
@@ -51,7 +52,6 @@ from theory_checks.repaired_particles import (
     coupled,
     ends,
     features_of,
-    graded_times,
     sliced_wasserstein,
 )
 from theory_checks.reverse_plane import planar_ends

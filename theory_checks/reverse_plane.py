@@ -26,6 +26,7 @@ from skfem.helpers import dot, grad
 from torch import Tensor
 
 from lml.geometry import DampedOuterProduct
+from theory_checks.clock import graded_times, level_at
 from theory_checks.dynamics import fields
 from toy import GaussianMixture
 
@@ -77,15 +78,6 @@ def _fields(q: GaussianMixture, x: Tensor, damping: float) -> _Fields:
     )
 
 
-def _level(data: GaussianMixture, tau: float) -> GaussianMixture:
-    return data.diffuse(math.exp(-tau), math.sqrt(-math.expm1(-2 * tau)))
-
-
-def _times(start: float, steps: int) -> np.ndarray:
-    """Return times from ``start`` to 0 whose steps shrink towards the data, where the score is steep."""
-    return start * np.linspace(1, 0, steps + 1) ** 2
-
-
 def planar_ends(
     data: GaussianMixture,
     damping: float,
@@ -116,7 +108,7 @@ def planar_ends(
     B = skfem.BilinearForm(lambda u, v, _: u * v).assemble(basis).tocsc()
 
     def right_side(tau: float) -> scipy.sparse.csc_matrix:
-        at = _fields(_level(data, tau), flat, damping)
+        at = _fields(level_at(data, tau), flat, damping)
         drift = at.score + at.damped if repaired else 2 * at.damped - at.divergence
         carried = (flat + drift).numpy().T.reshape(2, *shape)
         N = np.moveaxis(at.mobility.numpy(), 0, -1).reshape(2, 2, *shape)
@@ -126,9 +118,9 @@ def planar_ends(
 
         return skfem.BilinearForm(form).assemble(basis).tocsc()
 
-    density = _level(data, start).log_density(flat).exp().numpy().reshape(shape)
+    density = level_at(data, start).log_density(flat).exp().numpy().reshape(shape)
     rho = scipy.sparse.linalg.splu(B).solve(skfem.LinearForm(lambda v, _: density * v).assemble(basis))
-    times = _times(start, steps)
+    times = graded_times(start, steps)
     for before, after in itertools.pairwise(times):
         dt = before - after
         A = right_side(0.5 * (before + after))
@@ -141,11 +133,11 @@ def planar_ends(
     return PlanarEnds(end, ode, target, np.asarray(basis.dx).reshape(-1), flat.norm(dim=1).numpy())
 
 
-def _along_characteristics(data: GaussianMixture, damping: float, x: Tensor, times: np.ndarray) -> np.ndarray:
+def _along_characteristics(data: GaussianMixture, damping: float, x: Tensor, times: list[float]) -> np.ndarray:
     """Return the density of Eq. 10 at the end in points x (B, 2): follow them back, and what the flow expands."""
 
     def slope(y: Tensor, tau: float) -> tuple[Tensor, Tensor]:
-        at = _fields(_level(data, tau), y, damping)
+        at = _fields(level_at(data, tau), y, damping)
         return y + at.damped, 2 + at.spread
 
     log_change = torch.zeros(len(x), dtype=torch.float64)
@@ -157,5 +149,5 @@ def _along_characteristics(data: GaussianMixture, damping: float, x: Tensor, tim
         k4, c4 = slope(x - dt * k3, before)
         x = x - dt * (k1 + 2 * k2 + 2 * k3 + k4) / 6
         log_change = log_change - dt * (c1 + 2 * c2 + 2 * c3 + c4) / 6
-    start = _level(data, float(times[0])).log_density(x)
+    start = level_at(data, times[0]).log_density(x)
     return np.asarray((start + log_change).exp().numpy())

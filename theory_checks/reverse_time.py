@@ -30,7 +30,9 @@ from scipy.integrate import solve_ivp
 from scipy.special import ndtr
 from torch import Tensor
 
+from lml._arguments import check_positive
 from lml.geometry import DampedOuterProduct
+from theory_checks.clock import level_at
 from toy import GaussianMixture
 
 __all__ = [
@@ -73,12 +75,11 @@ class ReverseFlow:
             raise ValueError(f"name must be one of {', '.join(FLOWS)}, got {self.name!r}")
         if not self.damping > 0:
             raise ValueError(f"damping must be positive, got {self.damping!r}")
-        if not (math.isfinite(self.start) and self.start > 0):
-            raise ValueError(f"start must be a finite positive number, got {self.start!r}")
+        check_positive(self.start, "start")
 
     def level(self, tau: float) -> GaussianMixture:
         """Return ``q_t`` in x at a time."""
-        return self.data.diffuse(math.exp(-tau), math.sqrt(-math.expm1(-2 * tau)))
+        return level_at(self.data, tau)
 
     def coefficients(self, u: Tensor, tau: float) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """Return ``b dv/dtau`` at points u, (B, d), and the map ``z -> (D dv/dtau)^{1/2} z`` of tensors (B, d)."""

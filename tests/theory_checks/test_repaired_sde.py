@@ -9,6 +9,7 @@ import torch
 
 import toy
 from theory_checks import faults_annealed, faults_repaired
+from theory_checks.clock import graded_times, level_at
 from theory_checks.faults import Fault, find_faults, seeded
 from theory_checks.ledger import Settings, Verdict
 from theory_checks.repaired_particles import (
@@ -17,7 +18,6 @@ from theory_checks.repaired_particles import (
     divergence,
     ends,
     features_of,
-    graded_times,
     sliced_wasserstein,
 )
 from theory_checks.repaired_sde import CLAIMS, marginal_errors, step_at_a_mode
@@ -115,7 +115,7 @@ def test_coefficients_are_bounded_as_the_existence_of_the_process_asks():
 @pytest.mark.parametrize("name", ["cross-2d", "ring-2d"])
 def test_score_and_hessian_have_the_means_that_bound_them_at_every_level(name):
     for tau in (1.0, 0.1, 1e-3):
-        q = toy.target(name).diffuse(math.exp(-tau), math.sqrt(-math.expm1(-2 * tau)))
+        q = level_at(toy.target(name), tau)
         x = q.sample(4000, generator=torch.Generator().manual_seed(3))
         H = q.hessian(x)
         assert float(q.score(x).norm(dim=1).mean()) <= math.sqrt(2) / q.sigma
