@@ -145,8 +145,7 @@ def _few_steps(damping: float, counts: Sequence[int], batches: int, settings: Se
         for kind in ("repaired", "plain"):
             sde, generator = ReverseSDE(data, kind, damping), settings.generator(3)
             x = sde.level(_START).sample(batches * _BATCH, generator=generator)
-            y = ends(sde, x, graded_times(_START, steps), generator)
-            distance[kind] = np.array([sliced_wasserstein(part, data) for part in torch.split(y, _BATCH)])
+            distance[kind] = _distances(data, ends(sde, x, graded_times(_START, steps), generator))
             found[kind].append(mean_interval(distance[kind]))
         log_ratio = mean_interval(np.log(distance["repaired"] / distance["plain"]))
         found["ratio"].append(Interval(*(math.exp(value) for value in log_ratio)))
@@ -155,8 +154,13 @@ def _few_steps(damping: float, counts: Sequence[int], batches: int, settings: Se
 
 def _floor(batches: int, settings: Settings) -> Interval:
     """Return W2 to the data of as many exact samples."""
-    y = _mixture(_PLANE).sample(batches * _BATCH, generator=settings.generator(4))
-    return mean_interval(np.array([sliced_wasserstein(part, _mixture(_PLANE)) for part in torch.split(y, _BATCH)]))
+    data = _mixture(_PLANE)
+    return mean_interval(_distances(data, data.sample(batches * _BATCH, generator=settings.generator(4))))
+
+
+def _distances(data: GaussianMixture, x: torch.Tensor) -> np.ndarray:
+    """Return W2 to the data of every batch of points (B, d)."""
+    return np.array([sliced_wasserstein(batch, data) for batch in torch.split(x, _BATCH)])
 
 
 def _in_the_plane_by_elements() -> Measured:
@@ -229,15 +233,14 @@ def check_repaired(
                 data[f"cloud:{kind}"] = cloud[:1500].numpy()
     variance, small = 0.01, 1e-3
     measured, derived = step_at_a_mode(small, variance)
-    counts = settings.pick((5, 10, 20), (5, 10, 20, 40))
+    counts, batches = settings.pick(((5, 10, 20), 8), ((5, 10, 20, 40), 16))
     few = {}
     for damping in track(few_steps, "few steps"):
-        few[damping] = _few_steps(damping, counts, settings.pick(8, 16), settings)
+        few[damping] = _few_steps(damping, counts, batches, settings)
         for kind, rows in few[damping].items():
             data[f"few:{kind}:{damping:g}"] = np.array(rows)
-    floor = _floor(settings.pick(8, 16), settings)
+    floor = _floor(batches, settings)
     data["counts"] = np.array(counts)
-    tenth = counts.index(10)
     figures = (
         Measured("total variation from q_t over its error, grid, all levels, targets and dampings", worst["grid"],
                  limit=1, basis="halved cells and steps; a third once the scheme's second order shows"),
@@ -256,12 +259,13 @@ def check_repaired(
                  measured, low=min(measured, derived), high=max(measured, derived), basis="difference quotient"),
         Measured("its distance from lambda v/(1 + lambda v), completed by f, over that", abs(measured / derived - 1),
                  limit=4e-6, basis="|s|^2 = 1e-6 lambda; the next term of the divergence is 2 |s|^2/lambda"),
-        *((Measured(f"W2 to the data of as many exact samples, {_PLANE}", *_as_interval(floor),
+        *((Measured(f"W2 to the data of as many exact samples, {_PLANE}", floor.value, low=floor.low, high=floor.high,
                     basis="95 % interval over batches"),) if few else ()),
         *(
-            Measured(f"W2 to the data, repaired over the reverse SDE with as much noise, {counts[i]} steps, "
-                     f"lambda = {damping:g}", *_as_interval(rows["ratio"][i]), basis="95 % interval over batches")
-            for damping, rows in few.items() for i in (tenth, len(counts) - 1)
+            Measured(f"W2 to the data, repaired over the reverse SDE with as much noise, {n} steps, lambda = "
+                     f"{damping:g}", ratio.value, low=ratio.low, high=ratio.high, basis="95 % interval over batches")
+            for damping, rows in few.items() for n, ratio in zip(counts, rows["ratio"], strict=True)
+            if n in (10, counts[-1])
         ),
     )  # fmt: skip
     agree = agreement(*figures)
@@ -289,11 +293,6 @@ def check_repaired(
         "the damping: we know of no use of it in few steps.",
         data=data,
     )
-
-
-def _as_interval(interval: Interval) -> tuple[float, None, float, float]:
-    """Return value, limit, low and high, in the order of `Measured`."""
-    return interval.value, None, interval.low, interval.high
 
 
 def draw_repaired(finding: Finding) -> Figure:
