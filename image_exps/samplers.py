@@ -58,9 +58,8 @@ class SchedulerBase:
         about: what it is, in a line.
         config: what is set besides the model's own config.
         steps: diffusers' inference steps for a number of evaluations; the result is checked.
-        least: the least number of evaluations.
-        only: the numbers of evaluations that it has, where they are few.
-        budget: which numbers of evaluations it can spend, in words.
+        spends: whether it can spend a number of evaluations.
+        budget: which ones it can, in words.
         spaced: whether it lets one choose where its timesteps lie.
         flow: its class for models that predict a flow, ``None`` if it has none.
     """
@@ -69,8 +68,7 @@ class SchedulerBase:
     about: str
     config: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     steps: Callable[[int], int] = _same
-    least: int = 1
-    only: tuple[int, ...] = ()
+    spends: Callable[[int], bool] = lambda evaluations: evaluations >= 1
     budget: str = "any number"
     spaced: bool = True
     flow: str | None = None
@@ -85,7 +83,7 @@ SCHEDULER_BASES: Mapping[str, SchedulerBase] = MappingProxyType(
             "PNDM, pseudo linear multistep: no Runge-Kutta start, one evaluation more than steps",
             {"skip_prk_steps": True},
             steps=lambda evaluations: evaluations - 1,
-            least=3,
+            spends=lambda evaluations: evaluations >= 3,
             budget="3 or more",
         ),
         "dpm-solver-3": SchedulerBase(
@@ -97,7 +95,7 @@ SCHEDULER_BASES: Mapping[str, SchedulerBase] = MappingProxyType(
                 "lower_order_final": True,
                 "final_sigmas_type": "sigma_min",
             },
-            least=3,
+            spends=lambda evaluations: evaluations >= 3,
             budget="3 or more",
             spaced=False,
         ),
@@ -119,6 +117,7 @@ SCHEDULER_BASES: Mapping[str, SchedulerBase] = MappingProxyType(
             "HeunDiscreteScheduler",
             "Heun: two evaluations a step, one in the last",
             steps=lambda evaluations: (evaluations + 1) // 2,
+            spends=lambda evaluations: evaluations >= 1 and evaluations % 2 == 1,
             budget="odd numbers",
             flow="FlowMatchHeunDiscreteScheduler",
         ),
@@ -131,7 +130,7 @@ TUNED = SchedulerBase(
     "LMLTunedDDIMScheduler",
     "DDIM with learned levels and weights, for linear betas",
     {"clip_sample": False},
-    only=(5, 6, 8, 10),
+    spends=lambda evaluations: evaluations in (5, 6, 8, 10),
     budget="5, 6, 8 or 10",
     spaced=False,
 )
@@ -170,8 +169,7 @@ class Sampler:
             raise ValueError(f"sampler must be one of {', '.join(SAMPLERS)}, got {self.name!r}")
         base = self.base
         steps = base.steps(self.evaluations)
-        odd = base.budget != "odd numbers" or self.evaluations % 2 == 1
-        if self.evaluations < base.least or not odd or (base.only and self.evaluations not in base.only):
+        if not base.spends(self.evaluations):
             raise ValueError(f"evaluations must be {base.budget} with {self.name}, got {self.evaluations}")
         if steps > 1000:
             raise ValueError(f"evaluations must be at most 1000, got {self.evaluations}")
