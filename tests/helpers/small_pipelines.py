@@ -263,3 +263,17 @@ MAKERS = {
     "FluxPipeline": _flux,
     "StableDiffusion3Pipeline": _stable_diffusion_3,
 }
+
+
+def save_pipeline(kind: str, root: Path, **options: Any) -> Path:
+    """Save a pipeline of a class, with the weights of seed 0, into a folder below ``root``; return that folder.
+
+    Args:
+        kind: one of `MAKERS`.
+        root: an empty folder.
+        options: of ``save_pretrained``.
+    """
+    (root / "tokens").mkdir()
+    torch.manual_seed(0)
+    MAKERS[kind](root / "tokens")[0].save_pretrained(root / "pipe", **options)
+    return root / "pipe"

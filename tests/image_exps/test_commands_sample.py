@@ -8,13 +8,11 @@ import sys
 
 import numpy as np
 import pytest
-import torch
-from click.testing import CliRunner
 from diffusers_warnings import NUMPY_2
+from image_commands import call
 from PIL import Image
-from small_pipelines import MAKERS
+from small_pipelines import save_pipeline
 
-from image_exps.__main__ import main
 from image_exps.commands import _drawing
 from image_exps.picture_grid import compose
 from image_exps.shards import read_records, read_settings
@@ -24,17 +22,8 @@ pytestmark = pytest.mark.filterwarnings(*NUMPY_2)
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    made = {}
-    for kind in ("DDPMPipeline", "StableDiffusionPipeline"):
-        root = tmp_path_factory.mktemp(kind)
-        torch.manual_seed(0)
-        MAKERS[kind](root)[0].save_pretrained(root / "pipe")
-        made[kind] = str(root / "pipe")
-    return made
-
-
-def call(*arguments):
-    return CliRunner().invoke(main, [str(a) for a in arguments], catch_exceptions=False)
+    kinds = ("DDPMPipeline", "StableDiffusionPipeline")
+    return {kind: save_pipeline(kind, tmp_path_factory.mktemp(kind)) for kind in kinds}
 
 
 def test_help_lists_every_command_without_importing_one():

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from click.testing import CliRunner
 from diffusers_warnings import NUMPY_2
-from small_pipelines import MAKERS
+from image_commands import call
+from small_pipelines import save_pipeline
 
-from image_exps.__main__ import main
 from image_exps.conversion import convert_folder
 from image_exps.loading import load_pipeline
 from image_exps.models import model
@@ -24,12 +23,9 @@ pytestmark = pytest.mark.filterwarnings(*NUMPY_2)
 @pytest.fixture(scope="module")
 def published(tmp_path_factory):
     """A latent model as CompVis publishes it: pickles, and a script at the top."""
-    root = tmp_path_factory.mktemp("ldm")
-    torch.manual_seed(0)
-    pipe, _ = MAKERS["LDMPipeline"](root)
-    pipe.save_pretrained(root / "pipe", safe_serialization=False)
-    (root / "pipe" / "run.py").write_text("raise SystemExit")
-    return root / "pipe"
+    folder = save_pipeline("LDMPipeline", tmp_path_factory.mktemp("ldm"), safe_serialization=False)
+    (folder / "run.py").write_text("raise SystemExit")
+    return folder
 
 
 @pytest.fixture
@@ -40,7 +36,7 @@ def folder(published, tmp_path):
 def test_a_model_that_is_published_as_pickles_loads_once_it_is_converted(folder):
     with pytest.raises(ValueError, match=rf"pickles can run code .* image_exps convert {folder}"):
         load_pipeline(model("ldm-celebahq-256"), folder)
-    done = CliRunner().invoke(main, ["convert", str(folder)], catch_exceptions=False)
+    done = call("convert", folder)
     assert done.exit_code == 0, done.output
     assert done.output.split() == [
         str(folder / part / "diffusion_pytorch_model.safetensors") for part in ("unet", "vqvae")

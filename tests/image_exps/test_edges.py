@@ -8,10 +8,9 @@ from importlib.machinery import ModuleSpec
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from image_commands import call
 from PIL import Image
 
-from image_exps.__main__ import main
 from image_exps.edges import edges_of
 from image_exps.picture_files import read_picture
 
@@ -42,7 +41,7 @@ def test_the_edges_are_those_of_opencv_at_the_thresholds_of_the_published_code(p
     module.Canny = canny
     monkeypatch.setitem(sys.modules, "cv2", module)
     out = photo.with_name("edges.png")
-    done = CliRunner().invoke(main, ["edges", str(photo), "--out", str(out)], catch_exceptions=False)
+    done = call("edges", photo, "--out", out)
     assert done.exit_code == 0, done.output
     assert asked == [((20, 30, 3), np.dtype("uint8"), 100.0, 200.0)]
     with Image.open(out) as opened:
@@ -70,7 +69,7 @@ def test_a_photo_is_turned_as_the_camera_was_held_for_edges_and_controls_and_not
 
 def test_without_opencv_the_instruction_is_given(photo, monkeypatch):
     without_opencv(monkeypatch)
-    done = CliRunner().invoke(main, ["edges", str(photo), "--out", str(photo.with_name("edges.png"))])
+    done = call("edges", photo, "--out", photo.with_name("edges.png"))
     assert done.exit_code == 2
     assert "pip install opencv-python-headless" in done.output
     assert not photo.with_name("edges.png").exists()
@@ -81,4 +80,4 @@ def test_bad_requests_are_one_message(photo, tmp_path):
         edges_of(photo, 200, 100)
     with pytest.raises(ValueError, match="cannot be read as a picture"):
         edges_of(tmp_path / "none.png")
-    assert "must be a .png" in CliRunner().invoke(main, ["edges", str(photo), "--out", "x.jpg"]).output
+    assert "must be a .png" in call("edges", photo, "--out", "x.jpg").output

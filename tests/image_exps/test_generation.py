@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers_warnings import NUMPY_2
-from small_pipelines import MAKERS
+from small_pipelines import save_pipeline
 
 from image_exps.generation import generate
 from image_exps.models import model
@@ -31,10 +31,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ddpm")
-    torch.manual_seed(0)
-    MAKERS["DDPMPipeline"](folder)[0].save_pretrained(folder / "pipe")
-    return folder / "pipe"
+    return save_pipeline("DDPMPipeline", tmp_path_factory.mktemp("ddpm"))
 
 
 @pytest.fixture

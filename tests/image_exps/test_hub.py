@@ -12,13 +12,11 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
-from click.testing import CliRunner
 from diffusers_warnings import NUMPY_2
 from fake_hub import FakeHub, serving
-from small_pipelines import MAKERS
+from image_commands import call
+from small_pipelines import save_pipeline
 
-from image_exps.__main__ import main
 from image_exps.generation import generate
 from image_exps.hub import wanted_files
 from image_exps.loading import find_source, load_pipeline
@@ -46,11 +44,7 @@ TRACE = Path("/nowhere")
 def repositories(tmp_path_factory):
     """Stable Diffusion 1.5 as it is published, but small: pickles, copies in half precision and a checker beside it."""
     root = tmp_path_factory.mktemp("hub")
-    torch.manual_seed(0)
-    whole = root / "whole"
-    (root / "tokens").mkdir()
-    pipe, _ = MAKERS["StableDiffusionControlNetPipeline"](root / "tokens")
-    pipe.save_pretrained(whole)
+    whole = save_pipeline("StableDiffusionControlNetPipeline", root)
     sd = root / "sd"
     shutil.copytree(whole, sd, ignore=shutil.ignore_patterns("controlnet"))
     index = json.loads((sd / "model_index.json").read_text())
@@ -205,12 +199,11 @@ def test_without_hub_no_socket_is_opened(repositories, tmp_path, monkeypatch):
     monkeypatch.setattr(socket, "socket", refused)
     monkeypatch.setattr(socket, "create_connection", refused)
     monkeypatch.setattr(socket, "getaddrinfo", refused)
-    arguments = ["sample", "-m", "sd15", "--model-dir", str(repositories[SD15]), "-p", "a red fox", "-n", "2",
-                 "--device", "cpu", "--out", str(tmp_path / "out")]  # fmt: skip
-    done = CliRunner().invoke(main, arguments, catch_exceptions=False)
+    done = call("sample", "-m", "sd15", "--model-dir", repositories[SD15], "-p", "a red fox", "-n", 2,
+                "--device", "cpu", "--out", tmp_path / "out")  # fmt: skip
     assert done.exit_code == 0, done.output
     assert (tmp_path / "out/00000/000000.png").is_file()
-    assert CliRunner().invoke(main, ["sample", "-m", "sdxl", "-p", "x", "--out", str(tmp_path / "b")]).exit_code == 2
+    assert call("sample", "-m", "sdxl", "-p", "x", "--out", tmp_path / "b").exit_code == 2
 
 
 def test_a_revision_belongs_to_what_is_fetched(tmp_path):

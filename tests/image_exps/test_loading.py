@@ -11,7 +11,7 @@ import pytest
 import torch
 from diffusers_warnings import NUMPY_2
 from PIL import Image
-from small_pipelines import MAKERS
+from small_pipelines import save_pipeline
 
 from image_exps.loading import find_source, inspect_folder, load_pipeline
 from image_exps.models import model
@@ -41,12 +41,7 @@ def saved(tmp_path_factory):
 
     def folder_for(kind: str) -> Path:
         if kind not in made:
-            root = tmp_path_factory.mktemp(kind)
-            (root / "tokens").mkdir()
-            torch.manual_seed(0)
-            pipe, _ = MAKERS[kind](root / "tokens")
-            pipe.save_pretrained(root / "pipe")
-            made[kind] = root / "pipe"
+            made[kind] = save_pipeline(kind, tmp_path_factory.mktemp(kind))
         return made[kind]
 
     return folder_for

@@ -6,13 +6,11 @@ import json
 import math
 
 import pytest
-import torch
-from click.testing import CliRunner
 from diffusers_warnings import NUMPY_2
+from image_commands import call
 from safetensors.torch import load_file, save_file
-from small_pipelines import MAKERS
+from small_pipelines import save_pipeline
 
-from image_exps.__main__ import main
 from image_exps.shards import read_records
 
 pytestmark = pytest.mark.filterwarnings(*NUMPY_2)
@@ -24,26 +22,16 @@ HOSTILE = ["../../outside", "/etc/passwd", "C:\\Windows\\win.ini", "\\\\server\\
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    made = {}
-    for kind in ("StableDiffusionPipeline", "DDPMPipeline"):
-        root = tmp_path_factory.mktemp(kind)
-        torch.manual_seed(0)
-        MAKERS[kind](root)[0].save_pretrained(root / "pipe")
-        made[kind] = root / "pipe"
-    return made
+def stable_diffusion(tmp_path_factory):
+    return save_pipeline("StableDiffusionPipeline", tmp_path_factory.mktemp("sd"))
 
 
-def call(*arguments):
-    return CliRunner().invoke(main, [str(a) for a in arguments], catch_exceptions=False)
-
-
-def test_hostile_prompts_are_drawn_evaluated_and_reported_within_their_folders(models, tmp_path, monkeypatch):
+def test_hostile_prompts_are_drawn_evaluated_and_reported_within_their_folders(stable_diffusion, tmp_path, monkeypatch):
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)
     (work / "prompts.json").write_text(json.dumps(HOSTILE))
-    done = call("sample", "-m", "sd15", "--model-dir", models["StableDiffusionPipeline"], "--device", "cpu", "-n", 1,
+    done = call("sample", "-m", "sd15", "--model-dir", stable_diffusion, "--device", "cpu", "-n", 1,
                 "-s", "ddim", "--batch", 6, "--prompts", "prompts.json", "--out", "out/run")  # fmt: skip
     assert done.exit_code == 0, done.output
     records = read_records(work / "out/run")
@@ -69,20 +57,21 @@ def test_half_a_character_is_refused_before_anything_is_loaded(tmp_path, prompt)
     assert not (tmp_path / "out").exists()
 
 
-def test_a_mark_at_the_beginning_of_a_file_of_prompts_is_no_part_of_the_first(models, tmp_path):
+def test_a_mark_at_the_beginning_of_a_file_of_prompts_is_no_part_of_the_first(stable_diffusion, tmp_path):
     (tmp_path / "prompts.txt").write_bytes(b"\xef\xbb\xbfa red fox\r\na fox\r\n")
-    done = call("sample", "-m", "sd15", "--model-dir", models["StableDiffusionPipeline"], "--device", "cpu", "-n", 1,
+    done = call("sample", "-m", "sd15", "--model-dir", stable_diffusion, "--device", "cpu", "-n", 1,
                 "-s", "ddim", "--prompts", tmp_path / "prompts.txt", "--out", tmp_path / "out")  # fmt: skip
     assert done.exit_code == 0, done.output
     assert [r["prompt"] for r in read_records(tmp_path / "out")] == ["a red fox", "a fox"]
 
 
-def test_pictures_of_a_network_that_gives_nan_are_told_with_their_seeds_and_never_written(models, tmp_path):
-    path = models["DDPMPipeline"] / "unet" / "diffusion_pytorch_model.safetensors"
+def test_pictures_of_a_network_that_gives_nan_are_told_with_their_seeds_and_never_written(tmp_path):
+    folder = save_pipeline("DDPMPipeline", tmp_path)
+    path = folder / "unet" / "diffusion_pytorch_model.safetensors"
     weights = load_file(path)
     weights["conv_out.bias"][0] = math.nan
     save_file(weights, path, metadata={"format": "pt"})
-    arguments = ("sample", "-m", "ddpm-ema-cifar10", "--model-dir", models["DDPMPipeline"], "--device", "cpu", "-n", 2,
+    arguments = ("sample", "-m", "ddpm-ema-cifar10", "--model-dir", folder, "--device", "cpu", "-n", 2,
                  "--seed", 40, "--count", 3, "--batch", 2, "--out", tmp_path / "out")  # fmt: skip
     done = call(*arguments)
     assert done.exit_code == 1

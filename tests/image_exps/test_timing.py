@@ -5,8 +5,8 @@ import types
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
 from diffusers import DDIMScheduler
+from image_commands import call
 
 from image_exps import timing
 from image_exps.full_size import FullSize
@@ -165,19 +165,13 @@ def test_a_machine_is_named():
     assert facts["device"]
 
 
-def run(*words):
-    from image_exps.__main__ import main
-
-    return CliRunner().invoke(main, list(words), catch_exceptions=False)
-
-
 def test_the_command_prints_and_keeps_times_of_a_full_size_network(monkeypatch, tmp_path):
     from image_exps import full_size
     from image_exps.evaluation import read_results
 
     monkeypatch.setattr(full_size, "FULL_SIZE", {"sd15": SMALL["unet"]})
     out = tmp_path / "results.parquet"
-    result = run("time", "--full-size", "sd15", "-n", "2,3", "-r", "2", "--device", "cpu", "--out", str(out))
+    result = call("time", "--full-size", "sd15", "-n", "2,3", "-r", "2", "--device", "cpu", "--out", str(out))
     assert result.exit_code == 0, result.output
     assert "lml-ddim" in result.output
     kept = read_results([out])
@@ -232,6 +226,6 @@ def test_the_network_of_a_loaded_model_is_timed_with_its_condition(name, monkeyp
     ],
 )
 def test_the_command_refuses_in_one_message(words, message):
-    result = run("time", "--device", "cpu", *words)
+    result = call("time", "--device", "cpu", *words)
     assert result.exit_code == 2
     assert message in " ".join(result.output.split())
