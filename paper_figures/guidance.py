@@ -23,7 +23,7 @@ from lml.samplers import sample
 from paper_figures.figure import Data, PaperFigure
 from paper_figures.fronts import common_gains, front_ratio, path
 from paper_figures.layout import label_panels, panels
-from paper_figures.style import LIMIT, ROLES, Role, plain_log, role
+from paper_figures.style import LIMIT, ROLES, Role, log_bars, plain_log
 from theory_checks.ledger import Settings
 from theory_checks.progress import track
 from toy import ClassifierFreeGuidance, ClassMixture, dataset, gaussian_classes, smoothed_classes
@@ -42,16 +42,24 @@ _GUIDANCES = tuple(float(w) for w in np.arange(1, 8.25, 0.5))
 # Every second point has a marker and bars.
 _MARKED = 2
 
-_ARMS = ("ddim", "ddim/lml", "dpm-solver-3m", "dpm-solver-3m/lml", "unipc")
+# LML has one colour; on the base of higher order it is dashed and hollow.
+_ARMS: dict[str, Role] = {
+    "ddim": ROLES["ddim"],
+    "ddim/lml": replace(ROLES["LML"], label="LML on DDIM"),
+    "dpm-solver-3m": replace(ROLES["dpm-solver-3m"], label="DPM-Solver-3m", variant=False),
+    "dpm-solver-3m/lml": replace(ROLES["LML"], label="LML on DPM-Solver-3m", variant=True),
+    "unipc": ROLES["unipc"],
+}
 
 # What LML is compared with: base, and LML on it.
 _PAIRS = (("ddim", "ddim/lml"), ("dpm-solver-3m", "dpm-solver-3m/lml"))
 
 
 class _Batch(NamedTuple):
-    """What all samplers share on one target: the classes, and of every sample its class and its noise."""
+    """What all samplers share on one target: its classes, also where samples end; class and noise of each sample."""
 
     mixture: ClassMixture
+    final: ClassMixture
     labels: Tensor
     noises: Tensor
     distance: Distance
@@ -62,8 +70,7 @@ class _Batch(NamedTuple):
 
         The same rows are drawn for every sampler, so that curves of the same noises are paired.
         """
-        level = final_level()
-        odds = self.mixture.diffuse(level.alpha, level.sigma).log_odds(ends, self.labels)
+        odds = self.final.log_odds(ends, self.labels)
         frechet, n = self.distance.prepare(ends), len(ends)
         weights = resamples(n, self.repeats, torch.Generator().manual_seed(0))
         draws = np.array([(float(w @ odds) / n, frechet(w)) for w in weights])
@@ -101,10 +108,10 @@ def compute(
 
 def _batch(mixture: ClassMixture, count: int, settings: Settings) -> _Batch:
     level = final_level()
-    distance = FrechetDistance(mixture.diffuse(level.alpha, level.sigma).whole)
+    final = mixture.diffuse(level.alpha, level.sigma)
     labels = mixture.draw_labels(sample_generators(settings.seed, 0, count, "model"))
     noises = starting_noise(settings.seed, 0, count, (mixture.dim,))
-    return _Batch(mixture, labels, noises, distance, settings.pick(100, 400))
+    return _Batch(mixture, final, labels, noises, FrechetDistance(final.whole), settings.pick(100, 400))
 
 
 def _curves(
@@ -113,14 +120,12 @@ def _curves(
     """Return the curves of one target by name, the ratios of fronts, and what is known of the flow and of the floor."""
     found: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
     refined, certain = [], []
-    level = final_level()
-    final = batch.mixture.diffuse(level.alpha, level.sigma)
     for w in track(list(guidances), f"guidance, {name}"):
         model = ClassifierFreeGuidance(batch.mixture, batch.labels, w)
         ends = flow_endpoints(model, batch.noises, flow_steps)
         found.setdefault("flow", []).append(batch.measure(ends.exact))
         refined.append(float(ends.refinement.median()))
-        certain.append(float(final.log_odds(ends.exact, batch.labels).sigmoid().mean()))
+        certain.append(float(batch.final.log_odds(ends.exact, batch.labels).sigmoid().mean()))
         for n in evaluations:
             for each in _ARMS:
                 plan = arm(each).build(n, batch.mixture.dim, seed=seed, count=len(batch.noises))
@@ -157,18 +162,6 @@ def _ratio(found: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray]]], first: 
     return np.array((*np.exp(interval), np.ptp(at) / np.ptp(flow[0])))
 
 
-def _look(name: str) -> Role:
-    """Return the look of an arm; LML on the higher base is dashed and hollow (`_line`)."""
-    base, _, correction = name.partition("/")
-    plain = replace(role(base), label={"ddim": "DDIM", "dpm-solver-3m": "DPM-Solver-3m"}.get(base, role(base).label))
-    return replace(ROLES["LML"], label=f"LML on {plain.label}") if correction else plain
-
-
-def _line(name: str) -> dict[str, Any]:
-    other = {"ls": "--", "mfc": "white"} if name == "dpm-solver-3m/lml" else {"ls": "-", "mfc": _look(name).colour}
-    return {**_look(name).line(), **other}
-
-
 def draw(data: Data) -> Figure:
     """Draw a row for each target and a column for each budget: better is below and to the right."""
     names, budgets = [str(name) for name in data["targets"]], [int(n) for n in data["evaluations"]]
@@ -194,8 +187,8 @@ def _draw_panel(axis: Axes, data: Data, name: str, n: int) -> None:
     axis.set(yscale="log", xlim=(left - room, right + 2 * room), ylim=(0.7 * min(low, least), 1.6 * high))
     plain_log(axis.yaxis, np.ones(1))  # 1, 2 and 5 of each decade
     for each, found in curves.items():
-        _draw_curve(axis, found, _line(each))
-        _draw_bars(axis, found[::_MARKED], _look(each).colour)
+        _draw_curve(axis, found, _ARMS[each].line())
+        _draw_bars(axis, found[::_MARKED], _ARMS[each].colour)
     _draw_curve(axis, flow, ROLES["exact"].line(label="guided flow", ls=":", ms=5, mew=1.2, zorder=4))
     for w, (x, y) in zip(data["guidances"][[0, -1]], flow[[0, -1], :, 0], strict=True):
         axis.annotate(f"{w:g}", (x, y), (4, -3), textcoords="offset points", ha="left", va="top", fontsize=7)
@@ -214,9 +207,8 @@ def _draw_bars(axis: Axes, found: np.ndarray, colour: str) -> None:
     (left, right), (_, top) = axis.get_xlim(), axis.get_ylim()
     inside = (left < found[:, 0, 0]) & (found[:, 0, 0] < right) & (found[:, 1, 0] < top)
     (x, *across), (y, *along) = found[inside].transpose(1, 2, 0)
-    along[0] = np.maximum(along[0], 0.3 * y)  # a logarithmic axis has no end of a bar below zero
     xerr, yerr = (np.abs(np.stack(ends) - middle) for ends, middle in ((across, x), (along, y)))
-    axis.errorbar(x, y, xerr=xerr, yerr=yerr, fmt="none", ecolor=colour, elinewidth=0.6)
+    axis.errorbar(x, y, xerr=xerr, yerr=log_bars(y, yerr), fmt="none", ecolor=colour, elinewidth=0.6)
 
 
 def facts(data: Data) -> Mapping[str, str]:
@@ -244,7 +236,7 @@ def facts(data: Data) -> Mapping[str, str]:
         "moved": f"{sum(r[2] < 1 for r in ratios.values())} of {len(ratios)}",
         "worse": f"{sum(r[1] > 1 for r in ratios.values())}",
         "few": f"{few}",
-        "last": "; ".join(f"{_look(a).label} {' and '.join(map(_short, values))}" for a, values in last.items()),
+        "last": "; ".join(f"{_ARMS[a].label} {' and '.join(map(_short, values))}" for a, values in last.items()),
     }
 
 

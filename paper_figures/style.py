@@ -24,6 +24,7 @@ __all__ = [
     "READINGS",
     "ROLES",
     "Role",
+    "log_bars",
     "plain_log",
     "role",
     "style",
@@ -149,6 +150,15 @@ def tint(colour: str, share: float) -> str:
     """Return a colour mixed with white, of which it keeps this share."""
     red, green, blue = (1 - share * (1 - part) for part in to_rgb(colour))
     return to_hex((red, green, blue))
+
+
+def log_bars(value: np.ndarray, bars: np.ndarray) -> np.ndarray:
+    """Return bars below and above values (n,), shape (2, n), as a logarithmic axis can show them: none ends below zero.
+
+    A bar ends at three tenths of its value at the lowest.
+    """
+    below, above = bars
+    return np.stack((np.minimum(below, 0.7 * value), above))
 
 
 def plain_log(axis: Axis, values: np.ndarray) -> None:
