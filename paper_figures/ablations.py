@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -106,21 +105,13 @@ def facts(data: Data) -> Mapping[str, str]:
     return {
         "most": f"{at['mixing'].max() / float(data['default damping']):g}",
         "worst": f"{at.loc[at['distance'] == 'frechet', 'value'].max():.0f}",
-        "target": str(rows["target"].iloc[0]),
+        **sweeps.said(data),
         "base": role(str(rows["base"].iloc[0])).label,
-        "n": f"{rows['count'].iloc[0]:.0f}",
-        "seeds": f"{rows['seed'].nunique()}",
-        "level": f"{sweeps.LEVEL:.0%}",
         "few": f"{few:.0f}",
         "frechet": f"{strength['frechet']:.2g}",
         "endpoint": f"{strength['endpoint-rmse']:.2g}",
         "default": f"{float(data['default mixing'] / data['default damping']):g}",
-        "source": "a sweep that is shipped" if bool(data["shipped"]) else "a small grid that this command ran",
     }
-
-
-def _inputs() -> tuple[Path, ...]:
-    return sweeps.shipped()
 
 
 FIGURE = PaperFigure(
@@ -129,7 +120,7 @@ FIGURE = PaperFigure(
     compute=compute,
     draw=draw,
     facts=facts,
-    inputs=_inputs,
+    inputs=sweeps.shipped,
     caption="""Damping and mixing of LML on {base}, in the place of the paper's Figures 9 and 10: target {target}, exact
     score, relative damping. (a, c) against the damping at the default mixing; (b, d) against the mixing at the default
     damping; dotted and upright: the default; level: the base without LML, with its interval; lighter: more evaluations;

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -86,11 +85,8 @@ def facts(data: Data) -> Mapping[str, str]:
     mixings = rows.loc[rows["correction"] == "lml", "mixing"]
     lam = float(data["damping"])
     return {
-        "target": str(rows["target"].iloc[0]),
+        **sweeps.said(data),
         "base": role(str(rows["base"].iloc[0])).label,
-        "n": f"{rows['count'].iloc[0]:.0f}",
-        "seeds": f"{rows['seed'].nunique()}",
-        "level": f"{sweeps.LEVEL:.0%}",
         "few": f"{few:.0f}",
         "low": f"{mixings.min() / lam:g}",
         "high": f"{mixings.max() / lam:g}",
@@ -98,12 +94,7 @@ def facts(data: Data) -> Mapping[str, str]:
         "noise": better["noise"],
         "extrapolation": better["extrapolation"],
         "turn": better["random-turn"],
-        "source": "a sweep that is shipped" if bool(data["shipped"]) else "a small grid that this command ran",
     }
-
-
-def _inputs() -> tuple[Path, ...]:
-    return sweeps.shipped()
 
 
 FIGURE = PaperFigure(
@@ -112,7 +103,7 @@ FIGURE = PaperFigure(
     compute=compute,
     draw=draw,
     facts=facts,
-    inputs=_inputs,
+    inputs=sweeps.shipped,
     caption="""Two qualities at once along the strength of each correction, without guidance (figure guidance is the
     paper's Figure 8): Frechet distance, which sees the moments of all samples together, against the distance of each
     sample to where the exact flow ends from its noise. Target {target}, exact score, base {base}; lines run along the

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,7 +16,7 @@ from lml.tuned import TUNED_EVALUATIONS
 from paper_figures import sweeps
 from paper_figures.figure import Data, PaperFigure
 from paper_figures.layout import label_panels, panels
-from paper_figures.style import LIMIT, ROLES, Role, plain_log, role
+from paper_figures.style import LIMIT, ROLES, Role, log_bars, plain_log, role
 from theory_checks.ledger import Settings
 
 __all__ = ["ON_DDIM", "TUNED_ARMS"]
@@ -67,8 +66,7 @@ def compute(
         {**shared, "arms": list(TUNED_ARMS), "evaluations": few},
     ]
     grid = {"name": "quality", "repeats": settings.pick(100, 400), "part": part if few else part[:1]}
-    rows = sweeps.rows_of(grid, use_shipped=use_shipped)
-    return {**rows, "bases": np.array(bases)}
+    return {**sweeps.rows_of(grid, use_shipped=use_shipped), "bases": np.array(bases)}
 
 
 def draw(data: Data) -> Figure:
@@ -112,8 +110,7 @@ def _draw_arms(
     for k, (name, found) in enumerate(curves.items()):
         x = _places(found.x, budgets, k, len(curves))
         inside = found.value <= top
-        low = np.maximum(found.low, 0.3 * found.value)  # below zero, a logarithmic axis has no end of a bar
-        bars = np.stack((found.value - low, found.high - found.value))
+        bars = log_bars(found.value, found.bars)
         axis.errorbar(x[inside], found.value[inside], yerr=bars[:, inside], elinewidth=0.8,
                       **looks[name].line(lw=0.6, ms=3.5))  # fmt: skip
         for place, value in zip(x[~inside], found.value[~inside], strict=True):
@@ -134,12 +131,13 @@ def _draw_ratios(axis: Axes, rows: pd.DataFrame, bases: Sequence[str], budgets: 
     for k, name in enumerate(bases):
         plain, turned = (sweeps.curve(rows[rows["arm"] == arm]) for arm in (name, f"{name}/lml"))
         ratio = turned.value / plain.value
-        bars = [
-            ratio * np.hypot(above / turned.value, below / plain.value)
-            for above, below in ((turned.bars[0], plain.bars[1]), (turned.bars[1], plain.bars[0]))
-        ]
-        bars[0] = np.minimum(bars[0], 0.7 * ratio)
-        axis.errorbar(_places(plain.x, budgets, k, len(bases)), ratio, yerr=bars, elinewidth=0.8,
+        bars = np.stack(
+            [
+                ratio * np.hypot(above / turned.value, below / plain.value)
+                for above, below in ((turned.bars[0], plain.bars[1]), (turned.bars[1], plain.bars[0]))
+            ]
+        )
+        axis.errorbar(_places(plain.x, budgets, k, len(bases)), ratio, yerr=log_bars(ratio, bars), elinewidth=0.8,
                       **role(name).line(lw=0.6, ms=3.5))  # fmt: skip
     axis.axhline(1, color=LIMIT, lw=0.8)
     axis.set_yscale("log")
@@ -171,20 +169,12 @@ def facts(data: Data) -> Mapping[str, str]:
     ends = rows[rows["distance"] == "endpoint-rmse"]
     return {
         **values,
-        "target": str(rows["target"].iloc[0]),
-        "n": f"{rows['count'].iloc[0]:.0f}",
-        "level": f"{sweeps.LEVEL:.0%}",
-        "seeds": f"{rows['seed'].nunique()}",
+        **sweeps.said(data),
         "few": f"{few:.0f}",
         "floor": f"{floor['floor'].mean():.3g} [{floor['floor_low'].mean():.3g}, {floor['floor_high'].mean():.3g}]",
         "ends": f"{ends['floor'].mean():.1g}",
         "budgets": ", ".join(str(n) for n in TUNED_EVALUATIONS),
-        "source": "a sweep that is shipped" if bool(data["shipped"]) else "a small grid that this command ran",
     }
-
-
-def _inputs() -> tuple[Path, ...]:
-    return sweeps.shipped()
 
 
 FIGURE = PaperFigure(
@@ -193,19 +183,19 @@ FIGURE = PaperFigure(
     compute=compute,
     draw=draw,
     facts=facts,
-    inputs=_inputs,
+    inputs=sweeps.shipped,
     caption="""Quality against evaluations of the network, in the place of the paper's Figure 6: target {target}, exact
     score. Left: Frechet distance to the exact moments; right: distance to where the exact flow ends from the same
-    noise, the mean over samples of the root mean square over dimensions. (a, b) DDIM, LML on it with the defaults of the scheduler, and the controls that could have the
-    same effect: noise on every element of the size of LML's own change, the published code in float32 at mixing zero,
-    LML's change of norm only, extrapolation without the restored norm. (c, d) The baselines as published, LML on DDIM,
-    and the tuned setting, a turn away from all past noises with weights and levels learned on other targets, with noise
-    of the size of its change; it exists for {budgets} evaluations. A number with an arrow: beyond the panel. (e, f) LML
-    with its defaults on each baseline, over that baseline. n = {n} samples, seeds: {seeds}, {source}; bars: {level}
-    bootstrap intervals, of the quotients as if both were independent; they share their noises. Grey: as many exact
-    samples (Frechet distance {floor}), right the error of the flow's ends themselves ({ends}). In {few} evaluations of
-    DDIM, Frechet distance: base {base_f}, LML {lml_f}, noise {noise_f}, tuned {tuned_f}, noise of its size {against_f};
-    distance to the flow's end: base {base_e}, LML {lml_e}, noise {noise_e}, tuned {tuned_e}, noise of its size
-    {against_e}.""",
+    noise, the mean over samples of the root mean square over dimensions. (a, b) DDIM, LML on it with the defaults of
+    the scheduler, and the controls that could have the same effect: noise on every element of the size of LML's own
+    change, the published code in float32 at mixing zero, LML's change of norm only, extrapolation without the restored
+    norm. (c, d) The baselines as published, LML on DDIM, and the tuned setting, a turn away from all past noises with
+    weights and levels learned on other targets, with noise of the size of its change; it exists for {budgets}
+    evaluations. A number with an arrow: beyond the panel. (e, f) LML with its defaults on each baseline, over that
+    baseline. n = {n} samples, seeds: {seeds}, {source}; bars: {level} bootstrap intervals, of the quotients as if both
+    were independent; they share their noises. Grey: as many exact samples (Frechet distance {floor}), right the error
+    of the flow's ends themselves ({ends}). In {few} evaluations of DDIM, Frechet distance: base {base_f}, LML {lml_f},
+    noise {noise_f}, tuned {tuned_f}, noise of its size {against_f}; distance to the flow's end: base {base_e}, LML
+    {lml_e}, noise {noise_e}, tuned {tuned_e}, noise of its size {against_e}.""",
     small={"bases": ("ddim",), "evaluations": (5, 6), "count": 80, "use_shipped": False},
 )

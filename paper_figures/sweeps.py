@@ -18,7 +18,7 @@ from image_exps.sweep_store import read_results
 from paper_figures.figure import Data
 from theory_checks.progress import track
 
-__all__ = ["LEVEL", "Curve", "as_data", "curve", "rows_of", "shipped", "table", "unique"]
+__all__ = ["LEVEL", "Curve", "as_data", "curve", "rows_of", "said", "shipped", "table", "unique"]
 
 #: Of the intervals of a sweep's rows.
 LEVEL = float(inspect.signature(estimate).parameters["level"].default)
@@ -76,6 +76,18 @@ def as_data(rows: pd.DataFrame) -> dict[str, np.ndarray]:
 def table(data: Data) -> pd.DataFrame:
     """Return the rows that `rows_of` put into the data of a figure."""
     return pd.DataFrame({c: data[f"rows: {c}"] for c in _COLUMNS})
+
+
+def said(data: Data) -> dict[str, str]:
+    """Return what every caption of `rows_of` says in numbers: the target, n, seeds, level, and where rows are from."""
+    rows = table(data)
+    return {
+        "target": str(rows["target"].iloc[0]),
+        "n": f"{rows['count'].iloc[0]:.0f}",
+        "seeds": f"{rows['seed'].nunique()}",
+        "level": f"{LEVEL:.0%}",
+        "source": "a sweep that is shipped" if bool(data["shipped"]) else "a small grid that this command ran",
+    }
 
 
 def curve(rows: pd.DataFrame, along: str = "evaluations") -> Curve:
