@@ -63,7 +63,9 @@ def compute(
     return {
         **data,
         "rows": np.array(rows),
-        "columns": np.array([f"{target}|{model}|{n}" for target, model, n in columns]),
+        "targets": np.array([target for target, _, _ in columns]),
+        "models": np.array([model for _, model, _ in columns]),
+        "evaluations": np.array([n for _, _, n in columns]),
         "dims": np.array(dims),
         "n": np.array(count),
         "steps": np.array(_REFERENCE_STEPS),
@@ -76,8 +78,7 @@ def _bytes(x: torch.Tensor) -> np.ndarray:
 
 
 def _columns(data: Data) -> list[Column]:
-    parts = (str(name).split("|") for name in data["columns"])
-    return [(target, model, int(n)) for target, model, n in parts]
+    return list(zip(data["targets"], data["models"], data["evaluations"], strict=True))
 
 
 def draw(data: Data) -> Figure:
