@@ -23,6 +23,8 @@ from torch import Tensor
 import toy
 from image_exps.arms import BASES
 from image_exps.endpoints import rms
+from image_exps.search.differentiable import grid_levels
+from image_exps.search.learning import BASELINES
 from image_exps.search.trials import EVALUATIONS, RESULTS
 from image_exps.seeds import starting_noise
 from image_exps.targets import target
@@ -48,14 +50,14 @@ MOVED = (0.25, 0.5, 1.0)
 TARGETS = ("digits", "digits-low-rank", "random-16d", "ring-2d")
 
 _REFERENCE, _REFERENCE_STEPS = "dpm-solver++-3m", 160
-_BASELINES = ("ddim", "pndm", "dpm-solver-3m", "dpm-solver++-2m", "dpm-solver++", "unipc-2", "unipc")
+# The singlestep solver has its inner levels from the linear schedule.
+_BASELINES = tuple(base for base in BASELINES if base != "dpm-solver-3")
 
 
 def _levels(half_log_snr: np.ndarray) -> list[Level]:
     """Return variance-preserving levels of these ``log(alpha/sigma)``."""
-    rising = torch.from_numpy(np.ascontiguousarray(half_log_snr))
-    pairs = torch.stack([torch.sigmoid(2 * rising), torch.sigmoid(-2 * rising)], 1).sqrt()
-    return [Level(alpha, sigma) for alpha, sigma in pairs.tolist()]
+    alpha, sigma = grid_levels(torch.from_numpy(np.ascontiguousarray(half_log_snr)))
+    return [Level(*pair) for pair in zip(alpha.tolist(), sigma.tolist(), strict=True)]
 
 
 def _spaced(table: np.ndarray, steps: int, spacing: str) -> list[Level]:
