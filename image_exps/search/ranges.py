@@ -4,8 +4,9 @@ A table of training timesteps is for an exact score the range of ``log(alpha/sig
 baseline's equal steps of time lie. ``python -m image_exps.search.ranges`` measures the setting as
 `lml.schedulers.LMLTunedDDIMScheduler` runs it, on the nearest timesteps, and writes ``ranges.csv``: the mean over
 samples of the root mean square distance to where the flow ends over the table, and that of the best baseline in the
-better of two spacings, chosen on the very noises that it is judged by. With ``--room`` it writes ``room.csv`` instead: the linear table with
-either end, or both, moved by the distances of `MOVED`, which is what the scheduler's room is read from.
+better of two spacings, chosen on the very noises that it is judged by. With ``--room`` it writes ``room.csv`` instead:
+the linear table with either end, or both, moved by the distances of `MOVED`, which is what the scheduler's room is read
+from.
 """
 
 from __future__ import annotations

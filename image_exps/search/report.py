@@ -84,11 +84,12 @@ NAME` measures it on a reported target.
 ## Verdict
 
 Distances are means over samples of the root mean square distance to the endpoint of the exact flow from the same noise,
-and Frechet distances (FD). The best baseline is the best of {baselines} in the better of the spacings `log-snr` and `time`, chosen target by
-target on the very noises it is judged by; "on our levels" is the best of them on the learned levels. The gain is
-paired, as a share of the best baseline's error, with the least lower end of the 95 % intervals of all seeds; these
-intervals are of one row each, not corrected for the number of rows. FD has no intervals here (the sweeps have them).
-The last column is the FD of the exact flow from the same noises: differences near it are chance.
+and Frechet distances (FD). The best baseline is the best of {baselines} in the better of the
+spacings `log-snr` and `time`, chosen target by target on the very noises it is judged by; "on our levels" is the best
+of them on the learned levels. The gain is paired, as a share of the best baseline's error, with the least lower end of
+the 95 % intervals of all seeds; these intervals are of one row each, not corrected for the number of rows. FD has no
+intervals here (the sweeps have them). The last column is the FD of the exact flow from the same noises: differences
+near it are chance.
 
 {verdict}
 
