@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from image_exps.arms import TABLE_BASES
-from image_exps.sweep_store import read_results
 from paper_figures import sweeps
 from paper_figures.figure import Data, PaperFigure
 from paper_figures.layout import label_panels, panels
@@ -34,10 +33,9 @@ _ARMS: dict[str, Role] = {
 
 def _rows() -> pd.DataFrame | None:
     """Return the rows of networks that are shipped; none where there are none."""
-    frames = [read_results(path) for path in sweeps.shipped()]
-    if not frames:
+    rows = sweeps.read_shipped()
+    if rows is None:
         return None
-    rows = pd.concat(frames, ignore_index=True)
     rows = rows[(rows["model"] == "network") & rows["distance"].isin(_DISTANCES) & rows["arm"].isin(_ARMS)]
     return None if rows.empty else sweeps.unique(rows)
 

@@ -18,7 +18,7 @@ from image_exps.sweep_store import read_results
 from paper_figures.figure import Data
 from theory_checks.progress import track
 
-__all__ = ["LEVEL", "Curve", "as_data", "curve", "rows_of", "said", "shipped", "table", "unique"]
+__all__ = ["LEVEL", "Curve", "as_data", "curve", "read_shipped", "rows_of", "said", "shipped", "table", "unique"]
 
 #: Of the intervals of a sweep's rows.
 LEVEL = float(inspect.signature(estimate).parameters["level"].default)
@@ -54,6 +54,12 @@ class Curve(NamedTuple):
 def shipped() -> tuple[Path, ...]:
     """Return the result files of sweeps that the package has."""
     return tuple(sorted(_RESULTS.rglob("results.parquet")))
+
+
+def read_shipped() -> pd.DataFrame | None:
+    """Return the rows of all of them; none where there are none."""
+    frames = [read_results(path) for path in shipped()]
+    return pd.concat(frames, ignore_index=True) if frames else None
 
 
 def rows_of(grid: Mapping[str, Any], *, use_shipped: bool = True) -> dict[str, np.ndarray]:
@@ -104,10 +110,9 @@ def curve(rows: pd.DataFrame, along: str = "evaluations") -> Curve:
 
 
 def _from_shipped(cells: Sequence[Cell]) -> pd.DataFrame | None:
-    frames = [read_results(path) for path in shipped()]
-    if not frames:
+    frame = read_shipped()
+    if frame is None:
         return None
-    frame = pd.concat(frames, ignore_index=True)
     wanted = {(c.target, c.model, c.arm, c.evaluations, d) for c in cells for d in c.distances}
     rows = list(zip(*(frame[c] for c in ("target", "model", "arm", "evaluations", "distance")), strict=True))
     return unique(frame[[row in wanted for row in rows]]) if wanted <= set(rows) else None
