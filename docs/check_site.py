@@ -9,8 +9,8 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
@@ -144,8 +144,8 @@ def browser_of(playwright: Playwright) -> Browser:
     return playwright.chromium.launch(executable_path=found)
 
 
-def survey(browser: Browser, site: Path, widths: Iterable[int] = WIDTHS) -> list[Page]:
-    """Open every page below ``site`` once and look at it at every width."""
+def survey(browser: Browser, site: Path) -> list[Page]:
+    """Open every page below ``site`` once and look at it at both widths."""
     pages = []
     tab = browser.new_page()
 
@@ -158,19 +158,18 @@ def survey(browser: Browser, site: Path, widths: Iterable[int] = WIDTHS) -> list
         if message.type == "error" and "Failed to load resource" not in message.text:
             pages[-1].complaints.append(("error in the console", message.text))
 
+    def failed(request: Any) -> None:
+        if request.url.startswith("file:"):
+            pages[-1].complaints.append(("failed request", request.url))
+
     tab.route(lambda url: url.startswith(("http:", "https:")), refuse)
     tab.on("console", heard)
     tab.on("pageerror", lambda error: pages[-1].complaints.append(("error in a script", str(error))))
-    tab.on(
-        "requestfailed",
-        lambda request: (
-            request.url.startswith("file:") and pages[-1].complaints.append(("failed request", request.url))
-        ),
-    )
+    tab.on("requestfailed", failed)
     for path in sorted(site.rglob("*.html")):
         pages.append(Page(path.relative_to(site)))
         tab.goto(path.as_uri())
-        for width in widths:
+        for width in WIDTHS:
             tab.set_viewport_size({"width": width, "height": 900})
             pages[-1].views[width] = tab.evaluate(_SURVEY)
     tab.close()
@@ -187,11 +186,7 @@ def judge(site: Path, pages: list[Page]) -> Iterator[Problem]:
         for link in sorted(page.links):
             if link.startswith("file:") and (what := _broken(link, site, anchors)):
                 yield Problem(name, what, _short(link, site))
-        found = {}
-        for width, view in page.views.items():
-            for problem in _of_view(name, site, width, view):
-                found.setdefault((problem.what, problem.target), problem)
-        yield from found.values()
+        yield from dict.fromkeys(p for width, view in page.views.items() for p in _of_view(name, site, width, view))
 
 
 def _broken(link: str, site: Path, anchors: dict[Path, set[str]]) -> str:
@@ -291,14 +286,13 @@ def main(site: Path, ask: bool) -> None:
         click.echo(problem)
     for link, on in outside.items():
         click.echo(f"outside, {'asked' if ask else 'not asked'}: {link} (from {on[0]}, {len(on)} pages)")
-    counts = Counter(
-        links=sum(link.startswith("file:") for page in pages for link in page.links),
-        pictures=sum(len(view["images"]) + len(view["letters"]) for page in pages for view in [page.views[WIDTHS[0]]]),
-        formulas=sum(page.views[WIDTHS[0]]["formulas"] for page in pages),
-    )
+    desk = [page.views[WIDTHS[0]] for page in pages]
+    inside = sum(link.startswith("file:") for page in pages for link in page.links)
+    pictures = sum(len(view["images"]) + len(view["letters"]) for view in desk)
+    formulas = sum(view["formulas"] for view in desk)
     click.echo(
-        f"{len(pages)} pages at {' and '.join(map(str, WIDTHS))} px, {counts['links']} links within the site, "
-        f"{len(outside)} addresses outside, {counts['pictures']} pictures, {counts['formulas']} formulas: "
+        f"{len(pages)} pages at {' and '.join(map(str, WIDTHS))} px, {inside} links within the site, "
+        f"{len(outside)} addresses outside, {pictures} pictures, {formulas} formulas: "
         f"{len(problems)} problems; {time.monotonic() - began:.0f} s"
     )
     sys.exit(bool(problems))
