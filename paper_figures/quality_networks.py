@@ -141,13 +141,13 @@ FIGURE = PaperFigure(
     facts=facts,
     missing=missing,
     inputs=sweeps.shipped,
-    caption="""Quality in few evaluations on the trained networks, in the place of the paper's Figure 6. Left: root mean
-    square distance to where the network's own flow ends from the same noise; right: Frechet distance of the features of
-    EfficientNet-Lite0 (no FID, and biased where there are fewer pictures than features: compare at equal n) to the real
-    pictures that the network learnt from; grey: as many real pictures. From top to bottom: DDIM and what is done to it
-    (noise of the size of LML's change, the published code, the change of norm only, the extrapolation only, LML with
-    the defaults of its scheduler); noise of the size of the tuned setting, and that setting; LML on the multistep
-    DPM-Solver-3; the other baselines. Left is better; the fuller a mark the more evaluations. n = {n} samples, seeds:
-    {seeds}, from a shipped sweep with seeds of its own; bars: {level} bootstrap intervals. In {few} evaluations:
-    {said}.""",
+    caption="""Quality in few evaluations on the trained networks, in the place of the paper's Figure 6. Left: distance
+    to where the network's own flow ends from the same noise, the mean over samples of the root mean square over
+    dimensions; right: Frechet distance of the features of EfficientNet-Lite0 (no FID, and biased where there are fewer
+    pictures than features: compare at equal n) to the real pictures that the network learnt from; grey: as many real
+    pictures. From top to bottom: DDIM and what is done to it (noise of the size of LML's change, the published code,
+    the change of norm only, the extrapolation only, LML with the defaults of its scheduler); noise of the size of the
+    tuned setting, and that setting; LML on the multistep DPM-Solver-3; the other baselines. Left is better; the fuller
+    a mark the more evaluations. n = {n} samples, seeds: {seeds}, from a shipped sweep with seeds of its own; bars:
+    {level} bootstrap intervals. In {few} evaluations: {said}.""",
 )
