@@ -26,6 +26,8 @@ EXPLODING = [name for name in DIFFUSION if any(k in name for k in ("Euler", "Heu
 SIGMAS = [name for name in DIFFUSION if any(k in name for k in ("DPM", "DEIS", "UniPC"))]
 # Draw noise at every step.
 STOCHASTIC = ["EulerAncestralDiscreteScheduler"]
+#: DDIM in the learned setting, in 5, 6, 8 or 10 steps: it has none of the options of LML, and is not in SCHEDULERS.
+TUNED = "TunedDDIMScheduler"
 # What the base knows; PNDM and ancestral Euler know no "sample".
 PREDICTIONS = [
     (name, kind)
@@ -40,7 +42,7 @@ def suited(name: str) -> dict[str, Any]:
     if name in FLOW:
         return {}
     options: dict[str, Any] = {"beta_start": 1e-4, "beta_end": 0.02, "beta_schedule": "linear"}
-    if name == "DDIMScheduler":
+    if name in ("DDIMScheduler", TUNED):
         options["clip_sample"] = False
     if name == "DPMSolverSinglestepScheduler":
         options["lower_order_final"] = True
@@ -48,12 +50,25 @@ def suited(name: str) -> dict[str, Any]:
 
 
 def make(name: str, **options: Any) -> Any:
-    """The LML scheduler over a base, LML on unless told otherwise."""
+    """The LML scheduler over a base, LML on unless told otherwise; or the learned one."""
+    if name == TUNED:
+        return schedulers.LMLTunedDDIMScheduler(**{**suited(name), **options})
     return schedulers.SCHEDULERS[name](**{**suited(name), **LML_ON, **options})
 
 
+def make_off(name: str, **options: Any) -> Any:
+    """The same scheduler, which corrects nothing."""
+    return make(name, **({"profile": False} if name == TUNED else {"mixing": 0.0}), **options)
+
+
 def make_base(name: str, **options: Any) -> Any:
-    return schedulers.SCHEDULERS[name]._base(**{**suited(name), **options})
+    base = schedulers.LMLTunedDDIMScheduler._base if name == TUNED else schedulers.SCHEDULERS[name]._base
+    return base(**{**suited(name), **options})
+
+
+def draws(name: str) -> dict[str, torch.Generator]:
+    """What ``step`` is given beside the sample: the same noise each time, where the scheduler draws any."""
+    return {"generator": torch.Generator().manual_seed(1)} if name in STOCHASTIC else {}
 
 
 @cache
@@ -93,5 +108,4 @@ def generate(name: str, *, kind: str = "epsilon", steps: int = 7, **options: Any
     if name in DIFFUSION:
         options = {"prediction_type": kind, **options}
     scheduler = make(name, **options)
-    drawn = {"generator": torch.Generator().manual_seed(1)} if name in STOCHASTIC else {}
-    return run(scheduler, denoiser(name, kind), start(scheduler), steps, **drawn)[-1]
+    return run(scheduler, denoiser(name, kind), start(scheduler), steps, **draws(name))[-1]

@@ -7,15 +7,11 @@ import sys
 
 import pytest
 import torch
-from exact_loop import DIFFUSION, EXPLODING, NAMES, NUMPY_2, SHAPE, STOCHASTIC, make, make_base, start
+from exact_loop import DIFFUSION, EXPLODING, NAMES, NUMPY_2, SHAPE, draws, make, make_base, start
 
 from lml.schedulers import SCHEDULERS
 
 pytestmark = pytest.mark.filterwarnings(*NUMPY_2)
-
-
-def _draws(name):
-    return {"generator": torch.Generator().manual_seed(1)} if name in STOCHASTIC else {}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -30,7 +26,7 @@ def test_not_a_number_from_the_network_is_passed_on_as_the_base_does(name):
     outputs[2, 1, 0, 1, 2] = torch.inf
     results = []
     for each in (ours, base):
-        draw, y = _draws(name), x
+        draw, y = draws(name), x
         for t, m in zip(each.timesteps, outputs, strict=False):
             each.scale_model_input(y, t) if name in DIFFUSION else None
             y = each.step(m, t, y, **draw).prev_sample
@@ -49,7 +45,7 @@ def test_step_before_set_timesteps_is_the_base_s_own_affair(name):
     for each in (make(name), make_base(name)):
         try:
             each.scale_model_input(x, torch.tensor(999.0)) if name in EXPLODING else None
-            outcomes.append(each.step(x, 5, x, **_draws(name)).prev_sample)
+            outcomes.append(each.step(x, 5, x, **draws(name)).prev_sample)
         except Exception as error:
             outcomes.append((type(error), str(error).replace("LML", "").split("<class")[0]))
     if isinstance(outcomes[1], tuple):
@@ -67,9 +63,9 @@ def test_a_wrong_timestep_is_the_base_s_own_affair(name, after):
         x = torch.ones(1, *SHAPE)
         for t in each.timesteps[:after]:
             each.scale_model_input(x, t) if name in DIFFUSION else None
-            each.step(x, t, x, **_draws(name))
+            each.step(x, t, x, **draws(name))
         try:
-            each.step(x, 123456, x, **_draws(name))
+            each.step(x, 123456, x, **draws(name))
             outcomes.append(None)
         except Exception as error:
             outcomes.append((type(error), str(error)))

@@ -1,4 +1,4 @@
-"""The contract of a diffusers scheduler, by every LML scheduler with LML on."""
+"""The contract of a diffusers scheduler, by every LML scheduler with LML on, the learned one too where it applies."""
 
 from __future__ import annotations
 
@@ -19,9 +19,12 @@ from exact_loop import (
     SHAPE,
     SIGMAS,
     STOCHASTIC,
+    TUNED,
     denoiser,
+    draws,
     make,
     make_base,
+    make_off,
     run,
     start,
     suited,
@@ -34,10 +37,7 @@ pytestmark = pytest.mark.filterwarnings(*NUMPY_2)
 
 SET = {"damping": 0.5, "mixing": 0.1, "damping_mode": "adaptive", "rank": 2, "start": 0.1, "stop": 0.9}
 DETERMINISTIC = [name for name in NAMES if name not in STOCHASTIC]
-
-
-def _draws(name):
-    return {"generator": torch.Generator().manual_seed(1)} if name in STOCHASTIC else {}
+DDIM = ["DDIMScheduler", TUNED]
 
 
 def _options(scheduler):
@@ -85,18 +85,18 @@ def test_saved_and_loaded_it_makes_the_same_picture(name, tmp_path):
     loaded = SCHEDULERS[name].from_pretrained(tmp_path)
     assert json.loads((tmp_path / "scheduler_config.json").read_text())["_class_name"] == type(ours).__name__
     assert _options(loaded) == SET
-    pictures = [run(s, denoiser(name), start(s), **_draws(name))[-1] for s in (ours, loaded)]
+    pictures = [run(s, denoiser(name), start(s), **draws(name))[-1] for s in (ours, loaded)]
     assert torch.equal(*pictures)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, TUNED])
 def test_nothing_is_logged_where_ours_meets_ours(name, caplog):
     for logger in ("diffusers.configuration_utils", f"diffusers.schedulers.{name}"):
         logging.getLogger(logger).propagate = True
     logging.getLogger("diffusers").propagate = True
     try:
         with caplog.at_level(logging.WARNING, logger="diffusers"):
-            SCHEDULERS[name].from_config(make(name).config)
+            type(make(name)).from_config(make(name).config)
         assert not caplog.records
     finally:
         logging.getLogger("diffusers").propagate = False
@@ -138,44 +138,55 @@ def test_what_is_not_a_step_is_the_base_s(name):
     )
 
 
-@pytest.mark.parametrize(("mode", "rank"), [("absolute", 1), ("relative", 3), ("adaptive", 1)])
-@pytest.mark.parametrize("name", NAMES)
-def test_a_second_generation_is_like_the_first_whatever_came_between(name, mode, rank):
-    scheduler = make(name, damping_mode=mode, rank=rank)
-    first = run(scheduler, denoiser(name), start(scheduler), **_draws(name))
-    run(scheduler, denoiser(name), start(scheduler, batch=2, seed=9), 4, **_draws(name))
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        (name, {"damping_mode": mode, "rank": rank})
+        for name in NAMES
+        for mode, rank in (("absolute", 1), ("relative", 3), ("adaptive", 1))
+    ]
+    + [(TUNED, {})],
+    ids=lambda value: value if isinstance(value, str) else "-".join(map(str, value.values())),
+)
+def test_a_second_generation_is_like_the_first_whatever_came_between(name, options):
+    scheduler = make(name, **options)
+    first = run(scheduler, denoiser(name), start(scheduler), 8, **draws(name))
+    run(scheduler, denoiser(name), start(scheduler, batch=2, seed=9), 5, **draws(name))
     # Of the shape of the first: what this one leaves would go unnoticed by a check of shapes.
-    run(scheduler, denoiser(name), start(scheduler, seed=9), 4, **_draws(name))
-    again = run(scheduler, denoiser(name), start(scheduler), **_draws(name))
+    run(scheduler, denoiser(name), start(scheduler, seed=9), 10, **draws(name))
+    again = run(scheduler, denoiser(name), start(scheduler), 8, **draws(name))
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
 
 
-@pytest.mark.parametrize("name", DETERMINISTIC)
+@pytest.mark.parametrize("name", [*DETERMINISTIC, TUNED])
 def test_a_picture_does_not_depend_on_its_batch(name):
     scheduler = make(name)
-    together = run(scheduler, denoiser(name), start(scheduler))[-1]
-    alone = run(scheduler, denoiser(name), start(scheduler)[1:2])[-1]
+    together = run(scheduler, denoiser(name), start(scheduler), 8)[-1]
+    alone = run(scheduler, denoiser(name), start(scheduler)[1:2], 8)[-1]
     # The target's matrix products round by batch, in float64; the rest is the same.
     torch.testing.assert_close(alone, together[1:2], rtol=1e-5, atol=1e-5)
 
 
-def test_ddim_starts_afresh_without_set_timesteps():
-    scheduler = make("DDIMScheduler")
-    first = run(scheduler, denoiser("DDIMScheduler"), start(scheduler))[-1]
+@pytest.mark.parametrize("name", DDIM)
+def test_ddim_starts_afresh_without_set_timesteps(name):
+    scheduler = make(name)
+    first = run(scheduler, denoiser(name), start(scheduler), 8)[-1]
     x = start(scheduler)
     for t in scheduler.timesteps:
-        x = scheduler.step(denoiser("DDIMScheduler")(x, t).sample, t, x).prev_sample
+        x = scheduler.step(denoiser(name)(x, t).sample, t, x).prev_sample
     assert torch.equal(x, first)
 
 
-def test_a_batch_that_shrinks_within_a_generation_begins_a_new_history():
-    scheduler, off = make("DDIMScheduler"), make("DDIMScheduler", mixing=0.0)
+@pytest.mark.parametrize("name", DDIM)
+def test_a_batch_that_shrinks_within_a_generation_begins_a_new_history(name):
+    scheduler, off = make(name), make_off(name)
     x = start(scheduler)
     for each in (scheduler, off):
         each.set_timesteps(5)
     t0, t1 = scheduler.timesteps[:2]
-    m = denoiser("DDIMScheduler")(x, t0).sample
+    m = denoiser(name)(x, t0).sample
     scheduler.step(m, t0, x)
+    # For the learned one, too: e + eta (e - e) is e.
     assert torch.equal(scheduler.step(m[:2], t1, x[:2]).prev_sample, off.step(m[:2], t1, x[:2]).prev_sample)
 
 
@@ -203,15 +214,16 @@ def test_image_to_image_begins_in_the_middle(name):
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-@pytest.mark.parametrize("name", DETERMINISTIC)
+@pytest.mark.parametrize("name", [*DETERMINISTIC, TUNED])
 def test_latents_of_every_precision_stay_in_it_and_near_float32(name, dtype):
     scheduler = make(name)
-    exact = run(scheduler, denoiser(name), start(scheduler))[-1]
-    path = run(scheduler, denoiser(name), start(scheduler, dtype=dtype))
-    base = run(make_base(name), denoiser(name), start(scheduler, dtype=dtype))
+    exact = run(scheduler, denoiser(name), start(scheduler), 8)[-1]
+    path = run(scheduler, denoiser(name), start(scheduler, dtype=dtype), 8)
+    base = run(make_base(name), denoiser(name), start(scheduler, dtype=dtype), 8)
     assert [p.dtype for p in path] == [p.dtype for p in base]
-    assert all(torch.isfinite(p).all() for p in path)
-    # Each evaluation rounds the sample, of size up to s = 160 at the start in the scale of Euler, once or twice.
+    assert all(p.dtype == dtype and torch.isfinite(p).all() for p in path)
+    # Each evaluation rounds the sample, of size up to s = 160 at the start in the scale of Euler, once or twice; the
+    # weights of a row of the learned setting sum to at most 2 in size.
     eps = max(torch.finfo(dtype).eps, torch.finfo(torch.float32).eps)
     size = max(float(getattr(scheduler, "init_noise_sigma", 1.0)), 4.0)
     assert (path[-1] - exact).abs().max() < 4 * len(path) * eps * size
@@ -260,43 +272,44 @@ def test_every_spacing_of_the_sigmas(name, spacing):
     assert not torch.equal(paths[0][-1], paths[1][-1])
 
 
+@pytest.mark.parametrize("name", DDIM)
 @pytest.mark.parametrize("options", [{"thresholding": True}, {"clip_sample": True}])
-def test_clipping_acts_on_the_corrected_output(options):
-    scheduler = make("DDIMScheduler", **options, set_alpha_to_one=True)
-    x = start(scheduler)
-    last = run(scheduler, denoiser("DDIMScheduler"), x)[-1]
-    assert last.abs().max() <= 1.0
-    assert not torch.equal(
-        last, run(make("DDIMScheduler", mixing=0.0, **options, set_alpha_to_one=True), denoiser("DDIMScheduler"), x)[-1]
+def test_clipping_acts_on_the_corrected_output(options, name):
+    last, plain = (
+        run(scheduler, denoiser(name), start(scheduler), 8)[-1]
+        for scheduler in (each(name, **options, set_alpha_to_one=True) for each in (make, make_off))
     )
+    assert last.abs().max() <= 1.0
+    assert not torch.equal(last, plain)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, TUNED])
 def test_tuples_and_copies(name):
     scheduler = make(name)
-    scheduler.set_timesteps(4)
+    scheduler.set_timesteps(6)
     x = start(scheduler)
     t0, t1 = scheduler.timesteps[:2]
-    draw = _draws(name)
+    draw = draws(name)
     scheduler.scale_model_input(x, t0) if name in DIFFUSION else None
     scheduler.step(x, t0, x, **draw)
     twins = [copy.deepcopy(scheduler), pickle.loads(pickle.dumps(scheduler)), scheduler]
     noise = torch.ones_like(x).cumsum(3) * 0.1
-    a, b, c = (each.step(noise, t1, x, return_dict=False, **_draws(name)) for each in twins)
+    a, b, c = (each.step(noise, t1, x, return_dict=False, **draws(name)) for each in twins)
     assert isinstance(c, tuple)
     assert torch.equal(a[0], c[0])
     assert torch.equal(b[0], c[0])
 
 
-def test_a_network_may_reuse_the_memory_of_its_output():
-    scheduler = make("DDIMScheduler")
+@pytest.mark.parametrize("name", DDIM)
+def test_a_network_may_reuse_the_memory_of_its_output(name):
+    scheduler = make(name)
     buffer = torch.empty(3, *SHAPE)
 
     class Reusing:
         def __call__(self, x, t):
-            out = denoiser("DDIMScheduler")(x, t)
+            out = denoiser(name)(x, t)
             out.sample = buffer.copy_(out.sample)
             return out
 
     x = start(scheduler)
-    assert torch.equal(run(scheduler, Reusing(), x)[-1], run(scheduler, denoiser("DDIMScheduler"), x)[-1])
+    assert torch.equal(run(scheduler, Reusing(), x, 8)[-1], run(scheduler, denoiser(name), x, 8)[-1])

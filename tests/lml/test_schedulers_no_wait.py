@@ -6,7 +6,7 @@ import collections
 
 import pytest
 import torch
-from exact_loop import NAMES, NUMPY_2, PREDICTIONS, SHAPE, make, make_base
+from exact_loop import NAMES, NUMPY_2, PREDICTIONS, SHAPE, TUNED, make, make_base
 from torch.utils._python_dispatch import TorchDispatchMode
 
 pytestmark = pytest.mark.filterwarnings(*NUMPY_2)
@@ -48,7 +48,9 @@ def test_no_number_is_read_from_the_device(name, options):
     assert _waits(make(name, **options), "meta") <= _waits(make_base(name), "meta")
 
 
-@pytest.mark.parametrize(("name", "kind"), PREDICTIONS)
+@pytest.mark.parametrize(
+    ("name", "kind"), PREDICTIONS + [(TUNED, kind) for kind in ("epsilon", "v_prediction", "sample")]
+)
 def test_no_number_is_read_for_any_prediction_type(name, kind):
     ours, base = make(name, prediction_type=kind), make_base(name, prediction_type=kind)
     assert _waits(ours, "meta") <= _waits(base, "meta")

@@ -1,18 +1,19 @@
-"""The learned setting as a diffusers scheduler: the pure sampler's trajectory, and the contract of the others."""
+"""The learned setting as a diffusers scheduler: the pure sampler's trajectory, and what it refuses.
+
+What it shares with the other schedulers is in `test_schedulers_contract` and `test_schedulers_no_wait`.
+"""
 
 from __future__ import annotations
 
-import copy
 import inspect
 import json
-import logging
-import pickle
 
 import diffusers
+import exact_loop
 import pytest
 import torch
 from diffusers_levels import of_cumulative
-from exact_loop import NUMPY_2, SHAPE, denoiser, run, start, target
+from exact_loop import NUMPY_2, SHAPE, TUNED, denoiser, run, start, target
 from small_pipelines import pixel_pipeline
 
 import toy
@@ -33,7 +34,7 @@ ELSEWHERE = "LMLDPMSolverMultistepScheduler with algorithm_type='dpmsolver', sol
 
 
 def make(**options):
-    return LMLTunedDDIMScheduler(**{"clip_sample": False, **options})
+    return exact_loop.make(TUNED, **options)
 
 
 def in_float64(**options):
@@ -150,58 +151,6 @@ def test_image_to_image_takes_its_first_noise_for_those_before_it(begin):
     assert len(made) == 1 or (made[-1] - plain[-1]).abs().max() > 1e-3
 
 
-def test_a_second_generation_is_like_the_first_whatever_came_between():
-    scheduler, model = make(), denoiser("DDIMScheduler")
-    first = run(scheduler, model, start(scheduler), 8)
-    run(scheduler, model, start(scheduler, batch=2, seed=9), 5)
-    run(scheduler, model, start(scheduler, seed=9), 10)
-    assert torch.equal(run(scheduler, model, start(scheduler), 8)[-1], first[-1])
-    x = start(scheduler)
-    for t in scheduler.timesteps:  # and without set_timesteps
-        x = scheduler.step(model(x, t).sample, t, x).prev_sample
-    assert torch.equal(x, first[-1])
-
-
-def test_a_picture_does_not_depend_on_its_batch():
-    scheduler, model = make(), denoiser("DDIMScheduler")
-    together = run(scheduler, model, start(scheduler), 8)[-1]
-    alone = run(scheduler, model, start(scheduler)[1:2], 8)[-1]
-    torch.testing.assert_close(alone, together[1:2], rtol=1e-5, atol=1e-5)  # the target's sums round by batch
-
-
-def test_a_batch_that_shrinks_within_a_generation_begins_a_new_history():
-    scheduler, off = make(), make(profile=False)
-    x = start(scheduler)
-    for each in (scheduler, off):
-        each.set_timesteps(5)
-    t0, t1 = scheduler.timesteps[:2]
-    m = denoiser("DDIMScheduler")(x, t0).sample
-    scheduler.step(m, t0, x)
-    # e + eta (e - e) is e.
-    assert torch.equal(scheduler.step(m[:2], t1, x[:2]).prev_sample, off.step(m[:2], t1, x[:2]).prev_sample)
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-def test_latents_of_every_precision_stay_in_it_and_near_float32(dtype):
-    scheduler, model = make(), denoiser("DDIMScheduler")
-    exact = run(scheduler, model, start(scheduler), 8)[-1]
-    path = run(scheduler, model, start(scheduler, dtype=dtype), 8)
-    assert all(p.dtype == dtype and torch.isfinite(p).all() for p in path)
-    # Every sample, of numbers up to 4, and every noise is rounded; the weights of a row sum to at most 2 in size.
-    eps = max(torch.finfo(dtype).eps, torch.finfo(torch.float32).eps)
-    assert (path[-1] - exact).abs().max() < 4 * len(path) * eps * 4
-
-
-@pytest.mark.parametrize("options", [{"thresholding": True}, {"clip_sample": True}])
-def test_clipping_acts_on_the_turned_output(options):
-    made = [
-        run(scheduler, denoiser("DDIMScheduler"), start(scheduler), 8)[-1]
-        for scheduler in (make(**options), make(**options, profile=False))
-    ]
-    assert made[0].abs().max() <= 1.0
-    assert not torch.equal(*made)
-
-
 def test_not_a_number_from_the_network_stays_with_its_picture():
     scheduler = make()
     scheduler.set_timesteps(6)
@@ -237,7 +186,7 @@ def test_saved_and_loaded_it_makes_the_same_picture(tmp_path):
     assert torch.equal(*(run(each, model, start(each), 5)[-1] for each in (ours, loaded)))
 
 
-def test_it_looks_like_its_base(caplog):
+def test_it_looks_like_its_base():
     ours, base = make(), diffusers.DDIMScheduler(clip_sample=False)
     assert isinstance(ours, SchedulerMixin)
     assert isinstance(ours, diffusers.DDIMScheduler)
@@ -254,38 +203,6 @@ def test_it_looks_like_its_base(caplog):
     t = ours.timesteps[2:3].repeat(2)
     assert torch.equal(ours.add_noise(clean, noise, t), base.add_noise(clean, noise, t))
     assert torch.equal(ours.scale_model_input(clean, t[0]), clean)
-    logging.getLogger("diffusers").propagate = True
-    try:
-        with caplog.at_level(logging.WARNING, logger="diffusers"):
-            LMLTunedDDIMScheduler.from_config(ours.config)
-        assert not caplog.records
-    finally:
-        logging.getLogger("diffusers").propagate = False
-
-
-def test_tuples_and_copies():
-    scheduler = make()
-    scheduler.set_timesteps(6)
-    x = start(scheduler)
-    t0, t1 = scheduler.timesteps[:2]
-    scheduler.step(x, t0, x)
-    noise = torch.ones_like(x).cumsum(3) * 0.1
-    twins = [copy.deepcopy(scheduler), pickle.loads(pickle.dumps(scheduler)), scheduler]
-    a, b, c = (each.step(noise, t1, x, return_dict=False) for each in twins)
-    assert isinstance(c, tuple)
-    assert torch.equal(a[0], c[0])
-    assert torch.equal(b[0], c[0])
-
-
-def test_no_number_is_read_from_the_device():
-    # A read of a tensor without data raises.
-    for kind in ("epsilon", "v_prediction", "sample"):
-        scheduler = make(prediction_type=kind)
-        scheduler.set_timesteps(6)
-        x = torch.ones(2, *SHAPE, device="meta")
-        for t in scheduler.timesteps:
-            x = scheduler.step(torch.ones_like(x), t, x).prev_sample
-        assert x.device.type == "meta"
 
 
 class Elsewhere(torch.Tensor):
