@@ -25,6 +25,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from image_exps.locks import lock
 from image_exps.pixels import as_image
 from toy.atomic import atomic
 
@@ -154,7 +155,8 @@ class PictureFolder:
         """
         path = self.folder / f"records-{rank:03d}.jsonl"
         with path.open("a+b") as file:
-            _lock(file, path)
+            if not lock(file, wait=False):
+                raise ValueError(f"{path} is written by another process right now: wait for it, or give another --out")
             file.seek(0)
             whole = file.read().rfind(b"\n") + 1
             file.truncate(whole)
@@ -246,16 +248,3 @@ def _differences(held: Mapping[str, Any], asked: Mapping[str, Any], under: str =
         else:
             found.append(f"{name}: {old!r}, asked for {new!r}")
     return found
-
-
-def _lock(file: BinaryIO, path: Path) -> None:
-    try:
-        import fcntl
-    except ImportError:  # no such locks on this system
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise ValueError(
-            f"{path} is written by another process right now: wait for it, or give another --out"
-        ) from None

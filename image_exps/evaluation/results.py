@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from image_exps.locks import lock
 from toy.atomic import atomic
 
 __all__ = ["Result", "add_results", "check_parquet", "read_results", "write_results"]
@@ -88,22 +88,10 @@ def add_results(results: Sequence[Result], path: Path) -> None:
 
     again = {place(r) for r in results}
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(path):
+    with path.with_name(f".{path.name}.lock").open("w") as file:
+        lock(file)
         held = [r for r in read_results([path]) if place(r) not in again] if path.exists() else []
         write_results([*held, *results] if results else [], path)
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Hold a lock beside a file, where the system has such locks."""
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    with path.with_name(f".{path.name}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def read_results(paths: Iterable[Path]) -> list[Result]:
