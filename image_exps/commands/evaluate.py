@@ -105,18 +105,18 @@ def command(
         from image_exps.evaluation.clip import ClipScore
 
         wanted.append(ClipScore(clip_dir, where))
-    others, network = None, None
+    compared = None
     if real is not None:
         from image_exps.evaluation.fid import efficientnet_network, inception_network
 
         others = open_generated(real)
-        network = efficientnet_network() if inception is None else inception_network(inception, where)
+        compared = efficientnet_network() if inception is None else inception_network(inception, where), others
     if compbench is not None and compbench_dir is not None:
         kept.compbench(compbench, compbench_dir)
     for score in wanted:
         kept.score(score)
-    if others is not None and network is not None:
-        kept.frechet(network, others)
+    if compared is not None:
+        kept.frechet(*compared)
     if kept.count:
         click.echo(f"Kept in {kept.path}", err=True)
 
