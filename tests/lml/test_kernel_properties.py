@@ -9,27 +9,12 @@ import torch
 from exact_direction import PRECISIONS
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from noises import bits, norm, pair
 from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from lml import _rotation, lml_direction, lml_direction_rank
-
-_BITS = {8: torch.int64, 4: torch.int32, 2: torch.int16}
-
-
-def bits(x: Tensor) -> Tensor:
-    return x.view(_BITS[x.element_size()])
-
-
-def pair(shape: tuple[int, ...], dtype: torch.dtype, seed: int = 0) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    e, p = (torch.randn(shape, dtype=torch.float64, generator=generator).to(dtype) for _ in range(2))
-    return e, p
-
-
-def norm(x: Tensor) -> Tensor:
-    return x.double().flatten(1).norm(dim=1)
 
 
 @pytest.mark.parametrize("dtype", PRECISIONS, ids=str)

@@ -10,44 +10,12 @@ import torch
 from exact_direction import PRECISIONS
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from noises import pairs_of_every_scale
 
 from lml import _rotation, lml_direction, lml_direction_rank
 
 _DAMPINGS = (5e-324, 1e-300, 1e-30, 1e-3, 1.0, 1e30, sys.float_info.max)
 _MIXINGS = (5e-324, 1e-300, 1e-20, 1e-7, 0.5, 1 - 2.0**-53)
-
-
-def _magnitudes(dtype: torch.dtype) -> list[float]:
-    info = torch.finfo(dtype)
-    return [
-        0.0,
-        info.smallest_normal * info.eps,
-        info.smallest_normal,
-        1e-3,
-        1.0,
-        info.max**0.5,
-        info.max / 2,
-        info.max,
-    ]
-
-
-def _noises(dtype: torch.dtype, d: int) -> Tensor:
-    """Return rows of every magnitude, with random signs and factors, and one that mixes all magnitudes."""
-    generator = torch.Generator().manual_seed(7)
-    levels = torch.tensor(_magnitudes(dtype), dtype=torch.float64)
-    factors = 2 * torch.rand((len(levels), d), dtype=torch.float64, generator=generator) - 1
-    rows = (levels[:, None] * factors).to(dtype)
-    mixed = (levels[torch.arange(d) % len(levels)] * factors[0]).to(dtype)
-    extreme = torch.full((d,), torch.finfo(dtype).max, dtype=dtype)
-    return torch.cat([rows, mixed[None], extreme[None]])
-
-
-def _pairs(dtype: torch.dtype, d: int) -> tuple[Tensor, Tensor]:
-    noises = _noises(dtype, d)
-    others = torch.cat([noises, -noises, noises.flip(1), 0.5 * noises])
-    i, j = torch.tensor(list(itertools.product(range(len(noises)), range(len(others))))).T
-    return noises[i], others[j]
 
 
 @pytest.mark.parametrize("dtype", PRECISIONS, ids=str)
@@ -56,7 +24,7 @@ def _pairs(dtype: torch.dtype, d: int) -> tuple[Tensor, Tensor]:
 def test_finite_input_gives_finite_directions_of_the_length_of_the_noise(dtype: torch.dtype, path: str, m: int) -> None:
     if path == "two passes" and dtype is torch.float64:
         pytest.skip("float64 is never rotated in two passes")
-    noise, previous = _pairs(dtype, 9)
+    noise, previous = pairs_of_every_scale(dtype, 9)
     history = [previous, previous.flip(0), previous][:m]
     info = torch.finfo(dtype)
     # In units of each sample, so that no square leaves the range; an element may lose its last bit below the normal.

@@ -11,6 +11,7 @@ import pytest
 import torch
 from exact_direction import Conditioning, damped_direction, distance, dot, fractions
 from hypothesis import HealthCheck, given, settings
+from noises import bits, norm, pair, pairs_of_every_scale
 from test_kernel_exactness import problems
 from torch import Tensor
 from triton_interpreter import Interpreter
@@ -22,7 +23,6 @@ _GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"
 
 Rotate = Callable[[Tensor, Tensor, float | Tensor, float], Tensor]
 _NARROW = (torch.float32, torch.float16, torch.bfloat16)
-_BITS = {4: torch.int32, 2: torch.int16}
 _SINGLE = torch.finfo(torch.float32).eps
 
 
@@ -55,20 +55,6 @@ def rotate(where: str, wide: bool, request: pytest.FixtureRequest) -> Rotate:
         return _rotation_triton.rotate(e.cuda(), p.cuda(), lam, kappa, wide).cpu()
 
     return on_gpu
-
-
-def pair(shape: tuple[int, ...], dtype: torch.dtype, seed: int = 0) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    e, p = (torch.randn(shape, dtype=torch.float64, generator=generator).to(dtype) for _ in range(2))
-    return e, p
-
-
-def bits(x: Tensor) -> Tensor:
-    return x.view(_BITS[x.element_size()])
-
-
-def norm(x: Tensor) -> Tensor:
-    return x.double().flatten(1).norm(dim=1)
 
 
 def _limit(noise: Tensor, previous: Tensor, damping: float, kappa: float, wide: bool) -> float:
@@ -153,16 +139,9 @@ def test_finite_input_of_any_scale_gives_finite_directions_of_the_length_of_the_
     rotate: Rotate, dtype: torch.dtype
 ) -> None:
     info = torch.finfo(dtype)
-    generator = torch.Generator().manual_seed(7)
-    levels = [0.0, info.smallest_normal * info.eps, info.smallest_normal, 1e-3, 1.0, info.max**0.5, info.max]
-    scale = torch.tensor(levels, dtype=torch.float64)
-    factors = 2 * torch.rand((len(levels), 9), dtype=torch.float64, generator=generator) - 1
-    mixed = scale[torch.arange(9) % len(levels)] * factors[0]
-    rows = torch.cat([scale[:, None] * factors, mixed[None], torch.full((1, 9), info.max)]).to(dtype)
-    others = torch.cat([rows, -rows, rows.flip(1), 0.5 * rows])
     dampings = torch.tensor([5e-324, 1e-300, 1e-30, 1e-3, 1.0, 1e30, 1.7e308], dtype=torch.float64)
-    i, j, k = torch.tensor(list(itertools.product(*map(range, (len(rows), len(others), len(dampings)))))).T
-    noise, previous = rows[i], others[j]
+    noise, previous = (x.repeat(len(dampings), 1) for x in pairs_of_every_scale(dtype, 9))
+    damping = dampings.repeat_interleave(len(noise) // len(dampings))
     # As in test_kernel_scale: in units of the sample; below the normal range an element may lose its last bit. Where
     # the floor of W bounds zeta, terms of up to 1/(2 eps) of |e| are rounded: the norm is preserved to parts of it.
     unit = noise.double().abs().amax(1, keepdim=True).clamp_min(info.smallest_normal * info.eps)
@@ -170,7 +149,7 @@ def test_finite_input_of_any_scale_gives_finite_directions_of_the_length_of_the_
     room = 3 * info.smallest_normal * info.eps / unit[:, 0]
     within = length * unit[:, 0] <= info.max
     for kappa in (5e-324, 1e-20, 1e-7, 0.5, 1 - 2.0**-53):
-        out = rotate(noise, previous, dampings[k], kappa)
+        out = rotate(noise, previous, damping, kappa)
         assert bool(torch.isfinite(out).all()), f"kappa = {kappa}"
         produced = norm(out.double() / unit)
         assert bool(((produced - length).abs() <= length + room)[within].all())
