@@ -230,7 +230,7 @@ def rotate(noise: Tensor, previous: Tensor, damping: float | Tensor, kappa: floa
         lams, lam_stride, lam = damping, damping.stride(0) if damping.ndim else 0, 1.0
     unit = math.gcd(d, 16)  # every row begins at a multiple of it: vectors of up to 16 bytes
     limit = torch.finfo(noise.dtype).max
-    if _launches(noise) == 1:
+    if d <= _TILE:
         C = triton.next_power_of_2(d)
         R = max(1, _STEP // C)
         _rotate_rows[(triton.cdiv(rows, R),)](
@@ -252,11 +252,6 @@ def rotate(noise: Tensor, previous: Tensor, damping: float | Tensor, kappa: floa
         num_warps=4, enable_fp_fusion=False,
     )  # fmt: skip
     return out
-
-
-def _launches(noise: Tensor) -> int:
-    """Return how many launches a rotation of this tensor takes."""
-    return 1 if noise.numel() // noise.shape[0] <= _TILE else 2
 
 
 def _aligned(x: Tensor) -> Tensor:
