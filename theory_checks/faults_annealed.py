@@ -1,4 +1,4 @@
-"""Faults of the flows of Eqs. 9 and 10, for the claims A1 and A2."""
+"""Faults of the flows of Eqs. 9 and 10, for the claims A1 and A2, and of what A4 shares with them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ REDUCED = {
 Coefficients = tuple[Tensor, Callable[[Tensor], Tensor]]
 
 
-@fault("theory_checks.reverse_time:ReverseFlow.coefficients", "A1", "A2")
+@fault("theory_checks.reverse_time:ReverseFlow.coefficients", "A1", "A2", "A4")
 def noise_of_a_langevin_step(original: Any) -> Any:
     """The reverse SDE gets the sqrt(2) of a Langevin step, which belongs to twice its drift."""
 

@@ -1,9 +1,8 @@
-"""Faults of the repaired SDE, for the claim A4; those of its proofs are with the other proofs' in `faults_symbolic`."""
+"""Faults of the repaired SDE, for A4; more are in `faults_annealed`, those of its proofs in `faults_symbolic`."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -62,17 +61,6 @@ def ordinary_flow_left_out(original: Any) -> Any:
     def coefficients(self: ReverseFlow, u: Tensor, tau: float) -> Coefficients:
         b, root = original(dataclasses.replace(self, name="sde_div") if self.name == "mixed" else self, u, tau)
         return b, root
-
-    return coefficients
-
-
-@fault("theory_checks.reverse_time:ReverseFlow.coefficients", "A4")
-def noise_of_a_langevin_step_in_the_repaired_sde(original: Any) -> Any:
-    """The noise gets the sqrt(2) of a Langevin step."""
-
-    def coefficients(self: ReverseFlow, u: Tensor, tau: float) -> Coefficients:
-        b, root = original(self, u, tau)
-        return b, lambda z: math.sqrt(2) * root(z)
 
     return coefficients
 
