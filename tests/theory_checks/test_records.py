@@ -1,6 +1,8 @@
 import json
 import math
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -128,3 +130,18 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path):
         fail()
     assert file.read_text() == "old"
     assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_two_threads_that_write_one_file_leave_one_of_them_whole(tmp_path):
+    file, begun = tmp_path / "file.txt", threading.Barrier(2)
+
+    def write(text):
+        with atomic(file) as partial:
+            partial.write_text(text)
+            begun.wait(10)  # both are written before either replaces the file
+            assert partial.read_text() == text
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(write, ("a" * 10, "b" * 10)))
+    assert file.read_text() in ("a" * 10, "b" * 10)
+    assert list(tmp_path.iterdir()) == [file]
