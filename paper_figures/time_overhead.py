@@ -21,6 +21,7 @@ from paper_figures.layout import label_panels, panels
 from paper_figures.style import LIMIT, ROLES
 from theory_checks.ledger import Settings
 from theory_checks.progress import track
+from toy.threads import single_thread
 
 # From a digit to a latent of 128 x 128 and beyond.
 _DIMS = (64, 3072, 16384, 65536, 262144)
@@ -39,9 +40,7 @@ def compute(settings: Settings, *, dims: Sequence[int] = _DIMS, repetitions: int
     n = repetitions or settings.pick(100, 1000)
     correction = LML()
     rows = []
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as claim T1
-    with torch.inference_mode():
+    with single_thread(), torch.inference_mode():  # one thread as claim T1
         for stream, d in enumerate(track(dims, "steps without a network")):
             outputs = torch.randn((_STEPS, 1, d), generator=settings.generator(stream))
 
@@ -57,7 +56,6 @@ def compute(settings: Settings, *, dims: Sequence[int] = _DIMS, repetitions: int
             seconds = interleaved(arms, n, HostClock())
             steps = {"base": _STEPS, "lml": _STEPS, "alone": 1}
             rows.append([1e6 * np.quantile(seconds[name], _QUARTILES) / k for name, k in steps.items()])
-    torch.set_num_threads(threads)
     return {
         **of_finding(check_cost(settings, repetitions=repetitions)),
         "dims": np.array(dims),
