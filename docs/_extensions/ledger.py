@@ -127,13 +127,15 @@ def _readable(markup: str) -> str:
     """Give a picture the least width at which its smallest letters, ems of 100 units under two scales, can be read."""
 
     def widened(found: re.Match[str]) -> str:
-        letters = [float(x) for x in re.findall(r'"translate\([^)]*\) scale\(([\d.]+) -', found[0])]
-        raised = [float(x) for x in re.findall(r"<use [^>]*scale\(([\d.]+)\)", found[0])]
+        _, *texts = re.split(r'"translate\([^)]*\)(?: rotate\([^)]*\))? scale\(([\d.]+) -', found[0])
+        letters = [
+            float(scale) * min([1.0, *map(float, re.findall(r"<use [^>]*scale\(([\d.]+)\)", text))])
+            for scale, text in zip(texts[::2], texts[1::2], strict=True)
+        ]
         width = re.search(r'<svg [^>]*?width="([\d.]+)pt"', found[0])
         if width is None or not letters:
             return found[0]
-        points = 100 * min(letters) * min([1.0, *raised])
-        least = LEAST_TEXT / points * float(width[1])
+        least = LEAST_TEXT / (100 * min(letters)) * float(width[1])
         return found[0].replace("<svg ", f'<svg style="min-width: {least + 1:.0f}px" ', 1)
 
     return re.sub(r"<svg .*?</svg>", widened, markup, flags=re.S)

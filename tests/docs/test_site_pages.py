@@ -36,6 +36,16 @@ def test_a_picture_is_as_wide_as_its_smallest_letters_ask(raised, least):
     assert made.startswith(f'<p><svg style="min-width: {least}px" width="300pt"')
 
 
+def test_small_indices_of_large_letters_do_not_make_the_smallest_letters_smaller():
+    # Letters of 8 points, and indices of 10 points at seven tenths: 7 points ask for 6/7 of the width.
+    index = '<use transform="translate(0 3) scale(0.7)"/>'
+    texts = [
+        f'<g transform="translate(1 2) scale({s} -{s})"><use/>{raised}</g>' for s, raised in ((0.08, ""), (0.1, index))
+    ]
+    made = ledger._readable(f'<svg width="300pt" viewBox="0 0 300 9">{"".join(texts)}</svg>')
+    assert made.startswith('<svg style="min-width: 258px" width="300pt"')
+
+
 def test_a_drawing_without_letters_is_left_alone():
     assert ledger._readable('<svg width="300pt"><path/></svg>') == '<svg width="300pt"><path/></svg>'
 
