@@ -102,10 +102,12 @@ def copy_for_phones(app: Sphinx, problem: Exception | None) -> None:
 
 def offer_for_phones(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document) -> None:
     """Let narrow windows take a figure whose panels stand in one column, where there is one."""
+    # Two pictures of one name, such as that of the README, have others in the site.
+    stems = {shown: Path(source).stem for source, shown in app.builder.images.items()}
 
     def both(image: re.Match[str]) -> str:
         folder, name = image["source"].rsplit("/", 1)
-        narrow = f"{Path(name).stem}{PHONE}.png"
+        narrow = f"{stems[name]}{PHONE}.png"
         if not (FIGURES / narrow).is_file():
             return image[0]
         return f'<picture><source media="(max-width: 600px)" srcset="{folder}/{narrow}"/>{image[0]}</picture>'
