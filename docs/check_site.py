@@ -43,11 +43,12 @@ async () => {
   const name = element => element.tagName.toLowerCase() + (element.id ? '#' + element.id : '')
     + [...element.classList].map(c => '.' + c).join('');
   const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  const raw = [];
+  const raw = [], tables = [];
   for (let node; node = texts.nextNode();) {
     if (node.parentElement.closest('code, pre, script, style, textarea, math, svg')) continue;
     const found = node.data.match(/\$\$|\\\(|\\\[|\\begin\{|\\[a-z]+\{|\$[^$\s][^$]*\$/);
     if (found) raw.push(node.data.trim().slice(0, 60));
+    if (/\|\s*-{3,}\s*\|/.test(node.data)) tables.push(node.data.trim().slice(0, 60));
   }
   // Formulas that a program was to set and did not, and commands that it did not know.
   for (const element of document.querySelectorAll('.math'))
@@ -87,7 +88,7 @@ async () => {
         return 100 * Math.hypot(m.a, m.b);
       })),
     })).filter(svg => isFinite(svg.em)),
-    raw: raw.concat(empty), formulas: formulas,
+    raw: raw.concat(empty), tables: tables, formulas: formulas,
     overflow: wide > 1 || over.length ? Math.max(wide, 0) : null,
     widest: inner.slice(0, 3).map(name),
   };
@@ -208,6 +209,8 @@ def _of_view(name: str, site: Path, width: int, view: dict[str, Any]) -> Iterato
         yield Problem(name, f"wider than a window of {width} px", ", ".join(view["widest"]) or f"{view['overflow']} px")
     for text in view["raw"]:
         yield Problem(name, "formula that is not set", text)
+    for text in view["tables"]:
+        yield Problem(name, "table that is not set", text)
     for svg in view["letters"]:
         if svg["em"] < LEAST_TEXT:
             yield Problem(name, f"letters below {LEAST_TEXT:g} px in a window of {width} px", svg["name"])

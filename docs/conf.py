@@ -60,6 +60,8 @@ apidoc_modules = [
 
 # Notebooks are shown as they were run by `make notebooks`.
 nb_execution_mode = "off"
+# Verdicts are tables of Markdown, which the default, CommonMark, does not know.
+nb_render_markdown_format = "myst"
 myst_enable_extensions = ["dollarmath", "colon_fence", "attrs_inline", "deflist"]
 myst_heading_anchors = 3
 smartquotes = False  # captions hold commands: --seed stays --seed

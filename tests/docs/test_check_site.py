@@ -61,6 +61,7 @@ FAULTS = {
     "page too wide for a phone": ('<p class="w" style="width: 600px">x</p>', "wider than a window of 390 px", "p.w"),
     "formula by a script that never came": (r'<span class="math">\(a\)</span>', "formula that is not set", r"\(a\)"),
     "dollars": ("<p>$$a = b$$</p>", "formula that is not set", "$$a = b$$"),
+    "bars": ("<p>| a | b |\n| --- | --- |\n| 1 | 2 |</p>", "table that is not set", "| 1 | 2 |"),
     "unknown command": (r"<math><mtext>\foo</mtext></math>", "formula that is not set", r"\foo"),
     "script from the network": (
         '<script src="https://example.org/x.js"></script>',
