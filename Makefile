@@ -5,7 +5,7 @@
 # make test      the test suite; 15 minutes
 # make mutation  every seeded fault, and which check kills it; 8 minutes or more
 # make docs      the site: ledger, figures, notebooks and reference, in out/site; 3 minutes
-# make check-docs every page of it in Chromium: links, pictures, formulas, width on a desk and on a phone; 2 minutes
+# make check-docs every page of it in Chromium: links, pictures, formulas, width on a desk and on a phone; 4 minutes
 # make mutation-general  mutants of every line of the mathematics of lml and toy, see tests/MUTATION.md; an hour
 PYTHON ?= python3
 # Extra flags for pip, e.g. the CPU build of PyTorch: PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"

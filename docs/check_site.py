@@ -146,9 +146,8 @@ def browser_of(playwright: Playwright) -> Browser:
 
 
 def survey(browser: Browser, site: Path) -> list[Page]:
-    """Open every page below ``site`` once and look at it at both widths."""
-    pages = []
-    tab = browser.new_page()
+    """Open every page below ``site`` in a window of each width; in one that is resized pictures may be on their way."""
+    pages: list[Page] = []
 
     def refuse(route: Route) -> None:
         pages[-1].complaints.append(("asks the network", route.request.url))
@@ -163,17 +162,19 @@ def survey(browser: Browser, site: Path) -> list[Page]:
         if request.url.startswith("file:"):
             pages[-1].complaints.append(("failed request", request.url))
 
-    tab.route(lambda url: url.startswith(("http:", "https:")), refuse)
-    tab.on("console", heard)
-    tab.on("pageerror", lambda error: pages[-1].complaints.append(("error in a script", str(error))))
-    tab.on("requestfailed", failed)
+    tabs = {width: browser.new_page(viewport={"width": width, "height": 900}) for width in WIDTHS}
+    for tab in tabs.values():
+        tab.route(lambda url: url.startswith(("http:", "https:")), refuse)
+        tab.on("console", heard)
+        tab.on("pageerror", lambda error: pages[-1].complaints.append(("error in a script", str(error))))
+        tab.on("requestfailed", failed)
     for path in sorted(site.rglob("*.html")):
         pages.append(Page(path.relative_to(site)))
-        tab.goto(path.as_uri())
-        for width in WIDTHS:
-            tab.set_viewport_size({"width": width, "height": 900})
+        for width, tab in tabs.items():
+            tab.goto(path.as_uri())
             pages[-1].views[width] = tab.evaluate(_SURVEY)
-    tab.close()
+    for tab in tabs.values():
+        tab.close()
     return pages
 
 
