@@ -45,7 +45,7 @@ notebooks: $(INSTALLED)
 	$(BIN)/python -m theory_checks.notebooks
 
 mutation: $(INSTALLED)
-	@$(BIN)/python -m theory_checks.mutation --out out/mutation
+	@$(BIN)/python -m theory_checks.ledger.mutation --out out/mutation
 
 mutation-general: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e '.[mutation]'

@@ -27,7 +27,7 @@ WIDTHS = (1280, 390)
 #: Text below this many CSS pixels is not readable as shown; such a picture must lead to its full size by one click.
 LEAST_TEXT = 6.0
 #: Least font, in points, of a picture made of pixels (`paper_figures.style`), and its dots an inch where it tells none
-#: (`theory_checks.display`).
+#: (`theory_checks.ledger.notebook_display`).
 POINTS, DOTS = 7.0, 110.0
 #: Chromium lays out in 64ths of a pixel: a picture may be that much larger than its pixels, and a page than its window.
 SUBPIXEL = 1.0

@@ -6,8 +6,8 @@ In a package of yours, the entry point ``lml.claims`` puts CLAIMS into the ledge
 """
 
 import toy
-from theory_checks.faults import fault, seeded
-from theory_checks.ledger import Claim, Finding, Measured, Settings, Verdict, agreement
+from theory_checks.ledger.claim import Claim, Finding, Measured, Settings, Verdict, agreement
+from theory_checks.ledger.faults import fault, injected
 
 
 def check_mean(settings: Settings) -> Finding:
@@ -32,5 +32,5 @@ def score_about_another_mean(original):
 CLAIMS = (Claim("X1", "the score has mean zero", source="ours", expected=Verdict.HOLDS, check=check_mean),)
 
 print("right formula:", CLAIMS[0].check(Settings()).verdict)
-with seeded(score_about_another_mean):
+with injected(score_about_another_mean):
     print("with a fault: ", CLAIMS[0].check(Settings()).verdict)

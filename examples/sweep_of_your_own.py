@@ -5,10 +5,10 @@ python examples/sweep_of_your_own.py
 
 from pathlib import Path
 
-from image_exps.sweep import run_sweep
-from image_exps.sweep_grid import parse_grid
-from image_exps.sweep_store import read_results
-from image_exps.tables import quality_table
+from image_exps.sweeps.grid import parse_grid
+from image_exps.sweeps.run import run_sweep
+from image_exps.sweeps.store import read_results
+from image_exps.sweeps.tables import quality_table
 
 GRID = {
     "name": "mine",

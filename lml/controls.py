@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from lml._arguments import check_positive
+from lml.arguments import check_positive
 from lml.correction import LML, Correction, Turn
 
 __all__ = ["ElementNoise", "Extrapolation", "MatchedNoise", "NormOnly", "RandomTurn"]

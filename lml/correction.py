@@ -15,7 +15,7 @@ from typing import ClassVar, Literal, NamedTuple
 
 from torch import Tensor
 
-from lml._arguments import check_mixing, check_positive
+from lml.arguments import check_mixing, check_positive
 from lml.damping import check_damping_mode, damping_of, history_needed
 from lml.kernel import lml_direction, lml_direction_rank, lml_direction_textbook
 

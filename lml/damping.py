@@ -13,8 +13,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from lml._arguments import check_positive
 from lml._rotation import accumulator
+from lml.arguments import check_positive
 
 __all__ = ["DAMPING_MODES", "DampingMode", "check_damping_mode", "damping_of", "history_needed"]
 

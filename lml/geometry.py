@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lml._arguments import check_damping, check_floating, check_like
+from lml.arguments import check_damping, check_floating, check_like
 
 __all__ = ["DampedOuterProduct"]
 

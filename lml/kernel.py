@@ -29,8 +29,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lml._arguments import check_damping, check_floating, check_like, check_mixing
 from lml._rotation import rotate
+from lml.arguments import check_damping, check_floating, check_like, check_mixing
 
 __all__ = ["lml_direction", "lml_direction_rank", "lml_direction_textbook"]
 

@@ -13,8 +13,8 @@ from rich.console import Console
 from paper_figures.cache import data_of
 from paper_figures.figure import NAMES, find
 from paper_figures.render import render
-from theory_checks.ledger import Settings
-from theory_checks.progress import listen
+from theory_checks.ledger.claim import Settings
+from theory_checks.ledger.progress import listen
 
 
 @click.command(context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]})

@@ -12,7 +12,7 @@ from paper_figures import sweeps
 from paper_figures.figure import Data, PaperFigure
 from paper_figures.layout import label_panels, panels
 from paper_figures.style import LIMIT, ROLES, plain_log, role, tint
-from theory_checks.ledger import Settings
+from theory_checks.ledger.claim import Settings
 
 _DISTANCES = {"frechet": "Frechet distance", "endpoint-rmse": "distance to the flow's end"}
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from paper_figures.code_version import code_version
 from paper_figures.figure import Data, PaperFigure
-from theory_checks.ledger import Settings
+from theory_checks.ledger.claim import Settings
 from toy.atomic import atomic
 
 __all__ = ["data_of", "key"]

@@ -26,7 +26,7 @@ _LOOKS = (
     "paper_figures/style.py",
     "paper_figures/layout.py",
     "paper_figures/figure.py",
-    "theory_checks/plotting.py",
+    "theory_checks/ledger/plotting.py",
 )
 
 

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from paper_figures.figure import Data, PaperFigure, of_finding, read
 from paper_figures.layout import label_panels, panels
 from paper_figures.style import LIMIT, READINGS, ROLES
-from theory_checks.divergences import STARTS, check_divergences
-from theory_checks.ledger import Settings
+from theory_checks.convergence.divergences import STARTS, check_divergences
+from theory_checks.ledger.claim import Settings
 
 _CASES = (("bimodal-1d", 1.0), ("bimodal-1d", 10.0), ("skewed-1d", 10.0))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from theory_checks.ledger import Finding, Settings
+from theory_checks.ledger.claim import Finding, Settings
 
 __all__ = ["NAMES", "Data", "PaperFigure", "find", "of_finding", "read"]
 

@@ -16,7 +16,7 @@ from lml.controls import extrapolation_coefficient
 from paper_figures.figure import Data, PaperFigure
 from paper_figures.layout import label_panels, panels
 from paper_figures.style import LIMIT, role
-from theory_checks.ledger import Settings
+from theory_checks.ledger.claim import Settings
 
 _DIM = 3072
 _TURN = 10.0  # degrees between two noises of a trajectory in the panels (b) and (c)

@@ -13,19 +13,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from image_exps.arms import arm
 from image_exps.distances import FrechetDistance
 from image_exps.distances.base import Distance, centred_interval, resamples
-from image_exps.endpoints import flow_endpoints
-from image_exps.seeds import sample_generators, starting_noise
-from image_exps.targets import TAU, final_level
+from image_exps.problems.endpoints import flow_endpoints
+from image_exps.problems.seeds import sample_generators, starting_noise
+from image_exps.problems.targets import TAU, final_level
+from image_exps.samplers.arms import arm
 from lml.samplers import sample
 from paper_figures.figure import Data, PaperFigure
 from paper_figures.fronts import common_gains, front_ratio, path
 from paper_figures.layout import label_panels, panels
 from paper_figures.style import LIMIT, ROLES, Role, log_bars, plain_log
-from theory_checks.ledger import Settings
-from theory_checks.progress import track
+from theory_checks.ledger.claim import Settings
+from theory_checks.ledger.progress import track
 from toy import ClassifierFreeGuidance, ClassMixture, dataset, gaussian_classes, smoothed_classes
 from toy.threads import single_thread
 

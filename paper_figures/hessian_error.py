@@ -12,10 +12,10 @@ import toy
 from paper_figures.figure import Data, PaperFigure
 from paper_figures.layout import label_panels, panels
 from paper_figures.style import READINGS
-from theory_checks.hessian_bound import hessian_error_bound, outer_product_errors
-from theory_checks.ledger import Settings
-from theory_checks.levels import levels
-from theory_checks.progress import track
+from theory_checks.hessian.error_bound import hessian_error_bound, outer_product_errors
+from theory_checks.ledger.claim import Settings
+from theory_checks.ledger.progress import track
+from theory_checks.numerics.levels import levels
 from toy import DataMixture
 
 _NAMES = {"digits": "digits, $d=64$", "emoji": "colour pictures, $d=3072$"}

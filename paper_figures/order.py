@@ -12,8 +12,8 @@ from lml.samplers import SAMPLERS, Sampler
 from paper_figures.figure import Data, PaperFigure, of_finding, read
 from paper_figures.layout import label_panels, lowest, panels
 from paper_figures.style import LIMIT, ROLES
-from theory_checks.annealing import BASES, ETA0, check_order
-from theory_checks.ledger import Settings
+from theory_checks.annealing.order import BASES, ETA0, check_order
+from theory_checks.ledger.claim import Settings
 
 _TARGET = "random-8d"
 _COLUMNS = 4

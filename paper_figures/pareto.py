@@ -11,7 +11,7 @@ from paper_figures import sweeps
 from paper_figures.figure import Data, PaperFigure
 from paper_figures.layout import label_panels, panels
 from paper_figures.style import LIMIT, ROLES, Role, plain_log, role
-from theory_checks.ledger import Settings
+from theory_checks.ledger.claim import Settings
 
 _DAMPING = 1e-3
 _MIXINGS = (1e-4, 2e-4, 3.5e-4, 5e-4, 8e-4)

@@ -10,14 +10,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from image_exps.arms import TABLE_BASES
+from image_exps.samplers.arms import TABLE_BASES
 from image_exps.search.frozen import TUNED
 from lml.tuned import TUNED_EVALUATIONS
 from paper_figures import sweeps
 from paper_figures.figure import Data, PaperFigure
 from paper_figures.layout import label_panels, panels
 from paper_figures.style import LIMIT, ROLES, Role, log_bars, plain_log, role
-from theory_checks.ledger import Settings
+from theory_checks.ledger.claim import Settings
 
 __all__ = ["ON_DDIM", "TUNED_ARMS"]
 
@@ -26,7 +26,7 @@ _DISTANCES = {"frechet": "Frechet distance", "endpoint-rmse": "distance to the f
 # The highest value of the panels of a distance: of DDIM's, and of the baselines', whose singlestep solver goes far.
 _TOPS = {"frechet": (2.5, 3.0), "endpoint-rmse": (0.4, 1.6)}
 
-#: What is done to DDIM, and how it looks; `image_exps.arms` has these arms.
+#: What is done to DDIM, and how it looks; `image_exps.samplers.arms` has these arms.
 ON_DDIM: dict[str, Role] = {
     "ddim": ROLES["ddim"],
     "ddim/noise": ROLES["element noise"],

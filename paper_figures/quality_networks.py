@@ -11,13 +11,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from image_exps.arms import TABLE_BASES
+from image_exps.samplers.arms import TABLE_BASES
 from paper_figures import sweeps
 from paper_figures.figure import Data, PaperFigure
 from paper_figures.layout import label_panels, panels
 from paper_figures.quality import ON_DDIM, TUNED_ARMS
 from paper_figures.style import LIMIT, ROLES, Role, plain_log, role, tint
-from theory_checks.ledger import Settings
+from theory_checks.ledger.claim import Settings
 
 _FEATURES, _ENDS = "FD-EffNetLite0", "endpoint-rmse"
 _DISTANCES = {_ENDS: "distance to the flow's end", _FEATURES: _FEATURES}

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from paper_figures.figure import Data, PaperFigure
 from paper_figures.layout import finish, on_a_phone
 from paper_figures.style import style
-from theory_checks.ledger import Settings
+from theory_checks.ledger.claim import Settings
 from toy.atomic import atomic
 
 __all__ = ["Files", "render"]

@@ -8,17 +8,17 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from image_exps.arms import arm
-from image_exps.endpoints import reference, rms
-from image_exps.pixels import pixels
+from image_exps.images.pixels import pixels
+from image_exps.problems.endpoints import reference, rms
+from image_exps.problems.seeds import starting_noise
+from image_exps.problems.specification import sampling_problem
+from image_exps.samplers.arms import arm
 from image_exps.search.frozen import TUNED
-from image_exps.seeds import starting_noise
-from image_exps.sweep_models import world
 from lml.samplers import sample
 from paper_figures.figure import Data, PaperFigure
 from paper_figures.layout import panels
-from theory_checks.ledger import Settings
-from theory_checks.progress import track
+from theory_checks.ledger.claim import Settings
+from theory_checks.ledger.progress import track
 
 #: Title and arm of each row; the first is the exact flow.
 _ROWS = {
@@ -49,7 +49,7 @@ def compute(
     data: dict[str, np.ndarray] = {}
     dims = []
     for k, (target, model, n) in enumerate(columns):
-        made = world(target, model)
+        made = sampling_problem(target, model)
         noise = made.model(settings.seed, 0, count)
         x = starting_noise(settings.seed, 0, count, made.shape).to(made.dtype)
         with torch.inference_mode():

@@ -7,7 +7,7 @@ from dataclasses import replace
 from image_exps.networks import network_folder
 from paper_figures import samples
 from paper_figures.figure import Data
-from theory_checks.ledger import Settings
+from theory_checks.ledger.claim import Settings
 
 _NETWORKS = ("fashion-mnist", "emoji")
 _EVALUATIONS = 5

@@ -12,16 +12,16 @@ from scipy import stats
 from torch import Tensor
 
 import toy
-from image_exps.seeds import sample_generators, starting_noise
-from image_exps.targets import levels
+from image_exps.problems.seeds import sample_generators, starting_noise
+from image_exps.problems.targets import levels
 from lml.controls import Extrapolation, RandomTurn
 from lml.correction import LML, Correction, NoCorrection
 from lml.samplers import DDIM, SAMPLERS, sample, trajectory
 from paper_figures.figure import Data, PaperFigure
 from paper_figures.layout import label_panels, panels
 from paper_figures.style import READINGS, role
-from theory_checks.ledger import Settings
-from theory_checks.statistics import Interval
+from theory_checks.ledger.claim import Settings
+from theory_checks.ledger.statistics import Interval
 
 _TARGET = "cross-2d"
 _STEPS = 5

@@ -10,11 +10,11 @@ from matplotlib.figure import Figure
 from paper_figures.figure import Data, PaperFigure
 from paper_figures.layout import label_panels, panels
 from paper_figures.style import LIMIT, READINGS, ROLES
-from theory_checks.gaussian_gap import gaussian_gap
-from theory_checks.ledger import Settings
-from theory_checks.levels import named_level
-from theory_checks.progress import track
-from theory_checks.spectral import COARSE, spectral_gap
+from theory_checks.convergence.gaussian_gap import gaussian_gap
+from theory_checks.ledger.claim import Settings
+from theory_checks.ledger.progress import track
+from theory_checks.numerics.levels import named_level
+from theory_checks.numerics.spectral import COARSE, spectral_gap
 from toy import GaussianMixture
 
 _NAMES = ("gauss-1d", "bimodal-1d", "skewed-1d", "ring-2d@0")

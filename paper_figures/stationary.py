@@ -12,10 +12,10 @@ import toy
 from paper_figures.figure import Data, PaperFigure, of_finding, read
 from paper_figures.layout import label_panels, panels_by_name
 from paper_figures.style import READINGS
-from theory_checks.ledger import Settings
-from theory_checks.particles import Proposal, euler
-from theory_checks.progress import track
-from theory_checks.stationary import chain_limit, check_literal
+from theory_checks.ledger.claim import Settings
+from theory_checks.ledger.progress import track
+from theory_checks.numerics.particles import Proposal, euler
+from theory_checks.stationary.stationary_measure import chain_limit, check_literal
 
 _LINE, _PLANE = "bimodal-1d", "bimodal-2d"
 

@@ -12,11 +12,11 @@ import pandas as pd
 
 import image_exps
 from image_exps.distances import ENDPOINT_DISTANCES, estimate
-from image_exps.sweep_cell import blocks_of, prepare, run_cell
-from image_exps.sweep_grid import Cell, parse_grid
-from image_exps.sweep_store import read_results
+from image_exps.sweeps.cell import blocks_of, prepare, run_cell
+from image_exps.sweeps.grid import Cell, parse_grid
+from image_exps.sweeps.store import read_results
 from paper_figures.figure import Data
-from theory_checks.progress import track
+from theory_checks.ledger.progress import track
 
 __all__ = ["LEVEL", "Curve", "as_data", "curve", "read_shipped", "rows_of", "said", "shipped", "table", "unique"]
 
@@ -130,8 +130,8 @@ def unique(rows: pd.DataFrame) -> pd.DataFrame:
 def _compute(cells: Sequence[Cell]) -> list[dict[str, Any]]:
     folder = _ENDS.absolute()
     to_ends = [c for c in cells if set(c.distances) & set(ENDPOINT_DISTANCES)]
-    worlds = {(*c.world, c.seed, b) for c in to_ends for b in blocks_of(c.count)}
-    for target, model, seed, block in track(sorted(worlds), "endpoints of the exact flow"):
+    problems = {(*c.problem, c.seed, b) for c in to_ends for b in blocks_of(c.count)}
+    for target, model, seed, block in track(sorted(problems), "endpoints of the exact flow"):
         prepare(target, model, seed, block, folder)
     return [row for cell in track(cells, "cells of a sweep") for row in run_cell(cell, folder)]
 

@@ -11,16 +11,16 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from image_exps.cost import SHARE, check_cost
-from image_exps.targets import levels
-from image_exps.timing import HostClock, interleaved, machine
+from image_exps.claims.cost import SHARE, check_cost
+from image_exps.problems.targets import levels
+from image_exps.timing.timing import HostClock, interleaved, machine
 from lml.correction import LML, Memory
 from lml.samplers import DDIM, Level, sample
 from paper_figures.figure import Data, PaperFigure, of_finding, read
 from paper_figures.layout import label_panels, panels
 from paper_figures.style import LIMIT, ROLES
-from theory_checks.ledger import Settings
-from theory_checks.progress import track
+from theory_checks.ledger.claim import Settings
+from theory_checks.ledger.progress import track
 from toy.threads import single_thread
 
 # From a digit to a latent of 128 x 128 and beyond.

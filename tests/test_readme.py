@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from image_exps.standings import standings_table
-from image_exps.sweep_store import read_results
-from image_exps.tables import quality_table
-from theory_checks.ledger import Settings, Verdict, find_claims
-from theory_checks.typeset import typeset
+from image_exps.sweeps.standings import standings_table
+from image_exps.sweeps.store import read_results
+from image_exps.sweeps.tables import quality_table
+from theory_checks.ledger.claim import Settings, Verdict, find_claims
+from theory_checks.ledger.typeset import typeset
 
 ROOT = Path(__file__).parents[1]
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")

@@ -10,10 +10,10 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from theory_checks import report, runner
-from theory_checks.ledger import Claim, Settings, find_claims, select
-from theory_checks.records import Record
-from theory_checks.terminal import Display, plain_text, summary
+from theory_checks.ledger import report, runner
+from theory_checks.ledger.claim import Claim, Settings, find_claims, select
+from theory_checks.ledger.records import Record
+from theory_checks.ledger.terminal import Display, plain_text, summary
 from toy.atomic import atomic
 
 

@@ -21,7 +21,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from lml._arguments import check_positive
+from lml.arguments import check_positive
 from toy.data_mixture import DataMixture
 from toy.datasets import Pictures
 from toy.mixture import GaussianMixture

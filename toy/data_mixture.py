@@ -21,7 +21,7 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor
 
-from lml._arguments import check_positive
+from lml.arguments import check_positive
 from toy.target import CHUNK_BYTES, ExactTarget, check_count, check_finite, check_level
 
 __all__ = ["DataMixture"]

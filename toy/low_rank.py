@@ -24,7 +24,7 @@ import torch
 from scipy.linalg import eigh
 from torch import Tensor
 
-from lml._arguments import check_positive
+from lml.arguments import check_positive
 from toy.fit_cache import cached, checksum
 from toy.mixture import GaussianMixture
 from toy.spiked import LowRankPlusIsotropic

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lml._arguments import check_positive
+from lml.arguments import check_positive
 
 __all__ = [
     "SCHEDULES",

@@ -10,11 +10,11 @@ from pathlib import Path
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
-from theory_checks.faults import Fault, find_faults
-from theory_checks.ledger import Claim, Settings, find_claims
-from theory_checks.records import Record, load
-from theory_checks.report import render_claim
-from theory_checks.typeset import typeset
+from theory_checks.ledger.claim import Claim, Settings, find_claims
+from theory_checks.ledger.faults import Fault, find_faults
+from theory_checks.ledger.records import Record, load
+from theory_checks.ledger.report import render_claim
+from theory_checks.ledger.typeset import typeset
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDS = ROOT / "out/verify/claims"
@@ -65,7 +65,7 @@ def _faults(faults: list[Fault]) -> str:
 def _commands(claim: Claim) -> str:
     return (
         f"## Run it\n\n```bash\n.venv/bin/python -m theory_checks --claim {claim.id}\n"
-        f".venv/bin/python -m theory_checks.mutation --claim {claim.id}  # with each of its faults\n```\n"
+        f".venv/bin/python -m theory_checks.ledger.mutation --claim {claim.id}  # with each of its faults\n```\n"
     )
 
 

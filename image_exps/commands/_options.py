@@ -48,7 +48,7 @@ def device_or_best(device: str | None) -> str:
     Raises:
         ValueError: for a device that cannot be used here.
     """
-    from image_exps.devices import best_device, check_device
+    from image_exps.pipelines.devices import best_device, check_device
 
     if device is None:
         return best_device()

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from image_exps.benchmarks import COCO_CAPTIONS, COMPBENCH_CATEGORIES
 from image_exps.commands import _options as shared
+from image_exps.evaluation.benchmarks import COCO_CAPTIONS, COMPBENCH_CATEGORIES
 
 
 @click.command(

@@ -24,7 +24,7 @@ def command(folder: Path) -> None:
 
     Pickles are read as weights alone, so that no code of theirs runs, and are left where they are.
     """
-    from image_exps.conversion import convert_folder
+    from image_exps.pipelines.conversion import convert_folder
 
     for path in convert_folder(folder):
         click.echo(path)

@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from image_exps.commands._options import plain_errors
-from image_exps.edges import HIGH, LOW, edges_of
-from image_exps.picture_files import check_png, write_png
+from image_exps.images.edges import HIGH, LOW, edges_of
+from image_exps.images.files import check_png, write_png
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 

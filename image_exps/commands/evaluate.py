@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from image_exps.benchmarks import COMPBENCH_CATEGORIES
 from image_exps.commands import _options as shared
+from image_exps.evaluation.benchmarks import COMPBENCH_CATEGORIES
 
 if TYPE_CHECKING:
     from image_exps.evaluation.fid import FeatureNetwork
     from image_exps.evaluation.folder import Generated
     from image_exps.evaluation.results import Result
     from image_exps.evaluation.scores import Score
-    from image_exps.progress_bar import Bar
+    from image_exps.utils.progress import Bar
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -97,7 +97,7 @@ def command(
         raise ValueError("compbench and compbench-dir belong together, got one of them")
     if not (names or real or clip_dir or compbench):
         names = ("colourfulness",)
-    kept = _Kept(open_generated(folder), out or folder / "results.parquet", repeats, seed, batch)
+    kept = _ResultsWriter(open_generated(folder), out or folder / "results.parquet", repeats, seed, batch)
     wanted = chosen(names, scores)
     where = shared.device_or_best(device)
     # What can be refused is, before the first network takes its time.
@@ -122,7 +122,7 @@ def command(
 
 
 @dataclass
-class _Kept:
+class _ResultsWriter:
     """The figures of a folder: each is shown, and kept in a file, as soon as it is measured.
 
     Attributes:
@@ -180,7 +180,7 @@ class _Kept:
 
 
 def _bar(label: str) -> Bar:
-    from image_exps.processes import Process
-    from image_exps.progress_bar import Bar
+    from image_exps.utils.processes import Process
+    from image_exps.utils.progress import Bar
 
     return Bar(label, Process())

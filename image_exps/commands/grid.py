@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from image_exps.commands import _drawing as drawing
-from image_exps.commands._drawing import Drawing
+from image_exps.commands import _sampling_options as options
 from image_exps.commands._options import plain_errors
-from image_exps.picture_files import check_png, write_png
-from image_exps.samplers import SAMPLERS, Sampler, scheduler_base
+from image_exps.commands._sampling_options import SamplingOptions
+from image_exps.images.files import check_png, write_png
+from image_exps.samplers.schedulers import SAMPLERS, Sampler, scheduler_base
 
 # Columns without prompts, and at most.
 _COLUMNS, _MOST = 8, 64
@@ -28,7 +28,7 @@ Examples:
       --samplers ddim,pndm,dpm-solver-3m,dpm-solver++,unipc,lml-dpm-solver++ --out out/figure4.png
 """,
 )
-@drawing.load_options
+@options.load_options
 @click.option(
     "--samplers",
     "-s",
@@ -37,18 +37,18 @@ Examples:
     metavar="NAMES",
     help="A row each, with commas; NAME:N for a budget of its own.",
 )
-@drawing.run_options
+@options.run_options
 @click.option(
     "--count", type=click.IntRange(1, _MOST), help="Columns.", show_default=f"as many as prompts, or {_COLUMNS}"
 )
-@drawing.prompt_options
-@drawing.lml_options
+@options.prompt_options
+@options.lml_options
 @click.option(
     "--out", "-o", type=click.Path(dir_okay=False, path_type=Path), required=True, help="PNG file; replaced if there."
 )
 @plain_errors
-@drawing.gathered
-def command(asked: Drawing, samplers: str, count: int | None, out: Path) -> None:
+@options.gathered
+def command(asked: SamplingOptions, samplers: str, count: int | None, out: Path) -> None:
     """Draw the same seeds with several samplers, side by side, as one labelled picture.
 
     A column starts from the same noise in every row and has the same prompt, as in Figures 3, 4, 5 and 11 of the paper.
@@ -67,11 +67,11 @@ def command(asked: Drawing, samplers: str, count: int | None, out: Path) -> None
 
     import numpy as np
 
-    from image_exps.picture_grid import compose
-    from image_exps.processes import Process
-    from image_exps.progress_bar import Bar
-    from image_exps.rendering import to_bytes
-    from image_exps.session import open_session
+    from image_exps.images.grid import compose
+    from image_exps.pipelines.rendering import to_bytes
+    from image_exps.pipelines.session import open_session
+    from image_exps.utils.processes import Process
+    from image_exps.utils.progress import Bar
 
     prompts, seed = asked.prompts, asked.seed
     columns = count if count is not None else len(prompts) or _COLUMNS
@@ -102,7 +102,7 @@ def command(asked: Drawing, samplers: str, count: int | None, out: Path) -> None
         click.echo(f"not finite, and crossed out: {'; '.join(bad)}", err=True)
 
 
-def _sampler(asked: Drawing, text: str) -> Sampler:
+def _sampler(asked: SamplingOptions, text: str) -> Sampler:
     """Return the sampler of a row, ``NAME`` or ``NAME:N``; one without LML leaves LML's options to the others."""
     name, colon, budget = text.strip().partition(":")
     if name not in SAMPLERS:

@@ -7,7 +7,7 @@ import json
 import click
 
 from image_exps.commands._options import echo_table, plain_errors
-from image_exps.models import Model, find_models
+from image_exps.pipelines.models import Model, find_models
 
 
 def _row(known: Model) -> tuple[str, ...]:

@@ -37,7 +37,7 @@ def command(folder: Path, out: Path | None, numbers: tuple[int, ...], pictures: 
 
     Figures of the paper stand beside ours where the same model was run; where there is none, a cell is blank.
     """
-    from image_exps.report import write_report
+    from image_exps.evaluation.report import write_report
 
     path = out or folder / "report.html"
     shown = write_report(folder, path, tables=numbers, pictures=pictures)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from image_exps.commands import _drawing as drawing
-from image_exps.commands._drawing import Drawing
+from image_exps.commands import _sampling_options as options
 from image_exps.commands._options import plain_errors
-from image_exps.samplers import SAMPLERS, SCHEDULER_BASES, TUNED
+from image_exps.commands._sampling_options import SamplingOptions
+from image_exps.samplers.schedulers import SAMPLERS, SCHEDULER_BASES, TUNED
 
 _BASES = "\n".join(
     f"  {name:<14} {base.about}; {base.budget}" for name, base in [*SCHEDULER_BASES.items(), ("tuned", TUNED)]
@@ -33,18 +33,18 @@ Examples:
       --sampler lml-dpm-solver-3m --damping paper --mixing 1e-7 --count 50000 --batch 500 --out out/cifar
 """,
 )
-@drawing.load_options
+@options.load_options
 @click.option("--sampler", "-s", type=click.Choice(SAMPLERS), default="lml-ddim", show_default=True, metavar="NAME")
-@drawing.run_options
+@options.run_options
 @click.option("--count", type=int, help="How many pictures.", show_default="as many as there are prompts, or 1")
-@drawing.prompt_options
-@drawing.lml_options
+@options.prompt_options
+@options.lml_options
 @click.option(
     "--out", "-o", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for the pictures."
 )
 @plain_errors
-@drawing.gathered
-def command(asked: Drawing, sampler: str, count: int | None, out: Path) -> None:
+@options.gathered
+def command(asked: SamplingOptions, sampler: str, count: int | None, out: Path) -> None:
     """Draw pictures into a folder, any number of them, on any number of GPUs, and go on after an interruption.
 
     Picture i starts from the noise of seed --seed + i, as torch.Generator().manual_seed(seed) draws it, and has prompt
@@ -58,9 +58,9 @@ def command(asked: Drawing, sampler: str, count: int | None, out: Path) -> None:
     """
     chosen = asked.sampler(sampler)
 
-    from image_exps.generation import generate
-    from image_exps.processes import Process
-    from image_exps.progress_bar import Bar
+    from image_exps.pipelines.generation import generate
+    from image_exps.utils.processes import Process
+    from image_exps.utils.progress import Bar
 
     process = Process.from_environment()
     request = asked.request(chosen, max(1, len(asked.prompts)) if count is None else count, process.device)

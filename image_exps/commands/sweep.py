@@ -44,9 +44,9 @@ def command(grid: str, out: Path | None, workers: int, scheduler: str | None, ca
     """  # noqa: D301
     from rich.console import Console
 
-    from image_exps.sweep import run_sweep
-    from image_exps.sweep_grid import find_grid, load_grid
-    from image_exps.sweep_store import read_results
+    from image_exps.sweeps.grid import find_grid, load_grid
+    from image_exps.sweeps.run import run_sweep
+    from image_exps.sweeps.store import read_results
 
     chosen = load_grid(find_grid(grid))
     if list_only:

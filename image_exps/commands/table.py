@@ -34,9 +34,9 @@ def command(
     standings: bool,
 ) -> None:
     """Write the tables of RESULTS, a Parquet file or the folder of a sweep, finished or not, to standard output."""
-    from image_exps.standings import standings_table
-    from image_exps.sweep_store import read_results
-    from image_exps.tables import ablation, quality_table
+    from image_exps.sweeps.standings import standings_table
+    from image_exps.sweeps.store import read_results
+    from image_exps.sweeps.tables import ablation, quality_table
 
     rows = read_results(results)
     found = rows[["target", "model", "distance"]].drop_duplicates()

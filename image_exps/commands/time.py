@@ -8,10 +8,10 @@ from typing import Any
 import click
 
 from image_exps.commands import _options as shared
-from image_exps.full_size import FULL_SIZE
-from image_exps.loading import DTYPES
-from image_exps.models import Model, find_models, model
-from image_exps.samplers import SCHEDULER_BASES
+from image_exps.pipelines.loading import DTYPES
+from image_exps.pipelines.models import Model, find_models, model
+from image_exps.samplers.schedulers import SCHEDULER_BASES
+from image_exps.timing.shapes import FULL_SIZE
 
 _EVALUATIONS = "5,10,15,20,30,50,100"
 
@@ -70,7 +70,7 @@ def command(
     import torch
 
     from image_exps.evaluation.results import Result, add_results, check_parquet
-    from image_exps.timing import machine, median_ratio, spread, time_samplers
+    from image_exps.timing.timing import machine, median_ratio, spread, time_samplers
 
     if out is not None:
         check_parquet(out)
@@ -129,8 +129,8 @@ def _budgets(text: str) -> list[int]:
 def _full_size(size: str, device: Any, dtype: Any, batch: int, seed: int) -> tuple[Any, tuple[int, ...], Any]:
     import diffusers
 
-    from image_exps.full_size import full_size
-    from image_exps.timed_networks import predictor
+    from image_exps.timing.networks import predictor
+    from image_exps.timing.shapes import full_size
 
     shape = full_size(size)
     own: Any = diffusers.DDIMScheduler
@@ -139,8 +139,8 @@ def _full_size(size: str, device: Any, dtype: Any, batch: int, seed: int) -> tup
 
 def _loaded(known: Model, folder: Path | None, device: Any, dtype: str, batch: int) -> tuple[Any, tuple[int, ...], Any]:
     """Return the network of a model as a predictor, the shape of a sample (C, H, W), and the model's scheduler."""
-    from image_exps.loading import load_pipeline
-    from image_exps.timed_networks import conditioned
+    from image_exps.pipelines.loading import load_pipeline
+    from image_exps.timing.networks import conditioned
 
     if known.flow or known.controlnet is not None:
         usable = ", ".join(m.name for m in find_models().values() if not (m.flow or m.controlnet))

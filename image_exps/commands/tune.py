@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from image_exps.commands._options import cache_option, plain_errors
-from image_exps.tune import METHODS, Trial, compare, tune_damping
+from image_exps.sweeps.tuning import METHODS, Trial, compare, tune_damping
 
 
 @click.command(
@@ -65,7 +65,7 @@ def command(
     |eps|^2. The endpoints of the flow, from which endpoint-rmse is measured, take longest: some hundred evaluations for
     each seed, 256 samples at a time, kept in --cache for the next run.
     """
-    from image_exps.tune_objective import arm_objective
+    from image_exps.sweeps.tuning_objective import arm_objective
 
     objective = arm_objective(target, name, evaluations, distance, count=count, model=model, cache=cache)
     of = f"{count} samples, {seeds} seed{'s' if seeds > 1 else ''}"

@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 
 from image_exps.distances.reference import Reference
-from theory_checks.statistics import Interval
+from theory_checks.ledger.statistics import Interval
 
 __all__ = [
     "Distance",

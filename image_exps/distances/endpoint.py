@@ -19,7 +19,7 @@ from torch import Tensor
 
 from image_exps.distances.base import Distance, Statistic
 from image_exps.distances.reference import Comparable, Reference, reference_of
-from image_exps.endpoints import Endpoints, rms
+from image_exps.problems.endpoints import Endpoints, rms
 from toy import ExactTarget, Pictures
 
 __all__ = ["ENDPOINT_DISTANCES", "EndpointDistance", "PooledEndpointDistance"]
@@ -28,7 +28,7 @@ __all__ = ["ENDPOINT_DISTANCES", "EndpointDistance", "PooledEndpointDistance"]
 class EndpointDistance(Distance):
     """The mean distance to given endpoints; samples come in the order of the noises.
 
-    Its floor is the error of the endpoints themselves, as `image_exps.endpoints.Endpoints` estimates it.
+    Its floor is the error of the endpoints themselves, as `image_exps.problems.endpoints.Endpoints` estimates it.
 
     Args:
         target: for its dimension and name.

@@ -21,7 +21,7 @@ _BLOCK_SEED = 0xB10C
 
 @runtime_checkable
 class Comparable(Protocol):
-    """What `image_exps.targets.Target` offers to distances."""
+    """What `image_exps.problems.targets.Target` offers to distances."""
 
     @property
     def name(self) -> str:

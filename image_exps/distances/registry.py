@@ -15,7 +15,7 @@ from image_exps.distances.frechet import FrechetDistance, FrechetPCA
 from image_exps.distances.likelihood import NegativeLogLikelihood
 from image_exps.distances.reference import Comparable, Reference, reference_of
 from image_exps.distances.wasserstein import W2, SlicedW2
-from image_exps.endpoints import Endpoints
+from image_exps.problems.endpoints import Endpoints
 from toy import DataMixture, ExactTarget, GaussianMixture, Pictures
 
 __all__ = ["DISTANCES", "Entry", "distances"]
@@ -97,7 +97,8 @@ def distances(
     """Return the distances that make sense for a target, by name.
 
     Args:
-        target: `image_exps.targets.Target`, any exact distribution, or the real pictures a network was trained on.
+        target: `image_exps.problems.targets.Target`, any exact distribution, or the real pictures that a
+            network was trained on.
         which: names; all that apply by default.
         endpoints: of the flow from the samples' noises, for "endpoint-rmse" and "endpoint-pooled".
 
@@ -114,7 +115,7 @@ def distances(
             raise ValueError(f"which must be of {', '.join(known)}, got {name!r}")
         if name not in applying:
             needs = (
-                "endpoints, of image_exps.endpoints.flow_endpoints"
+                "endpoints, of image_exps.problems.endpoints.flow_endpoints"
                 if name in ENDPOINT_DISTANCES
                 else DISTANCES[name].needs
             )

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from image_exps.pixels import pixels
+from image_exps.images.pixels import pixels
 
 __all__ = ["ClipScore"]
 

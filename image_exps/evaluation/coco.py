@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from image_exps.benchmarks import COCO_CAPTIONS
+from image_exps.evaluation.benchmarks import COCO_CAPTIONS
 
 __all__ = ["SEED", "coco_captions"]
 

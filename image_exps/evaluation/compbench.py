@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from image_exps.benchmarks import COMPBENCH_CATEGORIES
+from image_exps.evaluation.benchmarks import COMPBENCH_CATEGORIES
 from image_exps.evaluation.folder import Generated
 from image_exps.evaluation.results import Result
 from image_exps.evaluation.scores import mean_interval_of

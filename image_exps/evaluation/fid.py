@@ -23,7 +23,7 @@ from image_exps.distances.features import picture_features
 from image_exps.distances.frechet import frechet_statistic, normal_moments
 from image_exps.evaluation.folder import Generated, Progress
 from image_exps.evaluation.inception import SHA256, load_inception
-from image_exps.pixels import pixels
+from image_exps.images.pixels import pixels
 
 __all__ = ["FeatureNetwork", "FrechetResult", "efficientnet_network", "frechet", "inception_network"]
 

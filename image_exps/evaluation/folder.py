@@ -14,8 +14,8 @@ from PIL import Image
 from torch import Tensor
 
 from image_exps.evaluation.results import Result
-from image_exps.picture_files import read_picture
-from image_exps.shards import picture_name, read_records, read_settings
+from image_exps.images.files import read_picture
+from image_exps.pipelines.picture_folder import picture_name, read_records, read_settings
 
 __all__ = ["Generated", "Progress", "load_pictures", "open_generated"]
 

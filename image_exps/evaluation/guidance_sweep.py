@@ -12,7 +12,7 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 
 from image_exps.evaluation.results import Result
-from theory_checks.plotting import COLOURS, panels, style
+from theory_checks.ledger.plotting import COLOURS, panels, style
 
 __all__ = ["SCALES", "Point", "draw_pareto", "pareto_front", "sweep_points"]
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from image_exps.pickled_weights import read_tensors
+from image_exps.pipelines.pickled_weights import read_tensors
 
 __all__ = ["SHA256", "SIZE", "URL", "Inception", "load_inception", "resize"]
 

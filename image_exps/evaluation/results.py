@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from image_exps.locks import lock
+from image_exps.utils.locks import lock
 from toy.atomic import atomic
 
 __all__ = ["Result", "add_results", "check_parquet", "read_results", "write_results"]
@@ -18,8 +18,8 @@ class Result:
     """One figure.
 
     Attributes:
-        model: of `image_exps.models`, or any name.
-        sampler: of `image_exps.samplers`; empty if it is not known.
+        model: of `image_exps.pipelines.models`, or any name.
+        sampler: of `image_exps.samplers.schedulers`; empty if it is not known.
         evaluations: of the network a picture; 0 if it is not known.
         metric: e.g. ``FID``, ``FD-EffNetLite0``, ``CLIP``, ``T2I-CB color``, ``seconds``.
         value: the figure.

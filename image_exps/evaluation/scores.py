@@ -22,7 +22,7 @@ from torch import Tensor
 
 from image_exps.distances.colourfulness import colourfulness
 from image_exps.evaluation.folder import Generated, Progress
-from theory_checks.statistics import Interval
+from theory_checks.ledger.statistics import Interval
 
 __all__ = ["GROUP", "Score", "chosen", "find_scores", "mean_interval_of", "mean_score", "values_of"]
 

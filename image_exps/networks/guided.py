@@ -26,11 +26,11 @@ def guided(network: Any, x: Tensor, time: Tensor, labels: Tensor | None, none: i
     Source: Ho & Salimans 2022, Classifier-Free Diffusion Guidance, Eq. 6 with ``w`` for their ``1 + w``.
     """
 
-    def told(which: Tensor) -> Tensor:
+    def labelled(which: Tensor) -> Tensor:
         output: Tensor = network(x, time, which).sample
         return output
 
     if labels is not None and w == 1:
-        return told(labels)
-    plain = told(torch.full((len(x),), none, device=x.device))
-    return plain if labels is None else torch.lerp(plain, told(labels), w)
+        return labelled(labels)
+    plain = labelled(torch.full((len(x),), none, device=x.device))
+    return plain if labels is None else torch.lerp(plain, labelled(labels), w)

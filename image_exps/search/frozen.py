@@ -1,11 +1,11 @@
 """The setting that the search froze, as arms: ``ddim@tuned/tuned``, its controls, and every baseline ``@tuned``.
 
-Importing this module adds them to `image_exps.arms.CORRECTIONS`.
+Importing this module adds them to `image_exps.samplers.arms.CORRECTIONS`.
 """
 
 from __future__ import annotations
 
-from image_exps.arms import BASES, CORRECTIONS, Setting
+from image_exps.samplers.arms import BASES, CORRECTIONS, Setting
 from lml.controls import MatchedNoise
 from lml.profile import Profile
 from lml.tuned import tuned_profile

@@ -17,11 +17,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from image_exps.arms import BASES, arm
-from image_exps.endpoints import reference, rms
+from image_exps.problems.endpoints import reference, rms
+from image_exps.problems.seeds import starting_noise
+from image_exps.problems.targets import level_of, levels
+from image_exps.samplers.arms import BASES, arm
 from image_exps.search.differentiable import LevelNoise, level_noise, run
-from image_exps.seeds import starting_noise
-from image_exps.targets import level_of, levels
 from lml.profile import Profile, multistep_weights
 from lml.samplers import Level, sample
 from toy import ExactTarget
@@ -67,7 +67,7 @@ def case(target: ExactTarget, *, count: int, seed: int) -> Case:
 
 
 def arm_error(at: Case, name: str, evaluations: int) -> float:
-    """Return the mean error of an arm of `image_exps.arms`, its root mean square over the dimensions."""
+    """Return the mean error of an arm of `image_exps.samplers.arms`, its root mean square over the dimensions."""
     plan = arm(name).build(evaluations, at.target.dim, seed=0, count=len(at.x))
     with torch.no_grad():
         ends = sample(plan.sampler, at.model, at.x, plan.levels, plan.correction)

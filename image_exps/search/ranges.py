@@ -22,13 +22,13 @@ import torch
 from torch import Tensor
 
 import toy
-from image_exps.arms import BASES
-from image_exps.endpoints import rms
+from image_exps.problems.endpoints import rms
+from image_exps.problems.seeds import starting_noise
+from image_exps.problems.targets import target
+from image_exps.samplers.arms import BASES
 from image_exps.search.differentiable import grid_levels
 from image_exps.search.learning import BASELINES
 from image_exps.search.trials import EVALUATIONS, RESULTS
-from image_exps.seeds import starting_noise
-from image_exps.targets import target
 from lml.samplers import SAMPLERS, Level, sample
 from lml.tuned import tuned_fractions, tuned_profile
 from toy.atomic import atomic

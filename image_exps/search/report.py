@@ -11,7 +11,7 @@ import pandas as pd
 from image_exps.search.frozen import CONTROLS, TUNED
 from image_exps.search.trials import FROZEN, RESULTS, TUNING
 from image_exps.search.verdict import EXACT
-from image_exps.table_text import markdown_table
+from image_exps.utils.markup import markdown_table
 
 __all__ = ["tried", "verdict"]
 

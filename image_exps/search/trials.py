@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import toy
+from image_exps.problems.targets import target
 from image_exps.search.learning import Case, Learned, Variant, arm_error, baseline_error, case, fit, score
-from image_exps.targets import target
 from toy import DataMixture, ExactTarget
 
 __all__ = [
@@ -38,7 +38,7 @@ TUNING = ("photo-8", "photo-16", "photo-8-low-rank", "cross-2d", "random-16d-tun
 # Patches kept of a data set: the cost of a noise prediction is proportional to them.
 _PATCHES = 2000
 
-#: Settings as `image_exps.arms` names them, no number of which is learned on a trajectory.
+#: Settings as `image_exps.samplers.arms` names them, no number of which is learned on a trajectory.
 PLAIN = (
     *(f"{base}@{spacing}/{kind}({strength})"
       for base, strengths in (("ddim", ("mixing=0.0002", "mixing=0.0005", "mixing=0.0007")),

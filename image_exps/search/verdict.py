@@ -17,16 +17,16 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from image_exps.arms import arm
 from image_exps.distances import distances
-from image_exps.endpoints import reference, rms
+from image_exps.problems.endpoints import reference, rms
+from image_exps.problems.seeds import starting_noise
+from image_exps.problems.targets import Target, target
+from image_exps.samplers.arms import arm
 from image_exps.search.frozen import CONTROLS, TUNED
 from image_exps.search.learning import BASELINES
 from image_exps.search.trials import EVALUATIONS, RESULTS
-from image_exps.seeds import starting_noise
-from image_exps.targets import Target, target
 from lml.samplers import sample
-from theory_checks.statistics import mean_interval
+from theory_checks.ledger.statistics import mean_interval
 from toy.atomic import atomic
 
 __all__ = ["EXACT", "measure"]

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
+from image_exps.images.pixels import as_image, pixels
 from image_exps.networks import NetworkModel, load_network
-from image_exps.pixels import as_image, pixels
 from image_exps.training.export import FACTS
 from image_exps.training.measure import EVALUATIONS, SOLVER, Measured, draw
 from toy import Pictures

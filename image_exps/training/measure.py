@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from image_exps.distances import Estimate, distances, estimate
-from image_exps.seeds import starting_noise
-from image_exps.targets import SCHEDULE, levels
+from image_exps.problems.seeds import starting_noise
+from image_exps.problems.targets import SCHEDULE, levels
 from lml.samplers import SAMPLERS, Level, NoiseModel, sample
 from toy import Pictures
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from image_exps.shards import PictureFolder
+from image_exps.pipelines.picture_folder import PictureFolder
 
 
 def settings(count, *, model="sd15", sampler="ddim", evaluations=10, guidance=7.0):

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 import toy
-from image_exps.arms import BASES, CONTROLS, CORRECTIONS, TABLE_BASES, Arm, arm
-from image_exps.seeds import sample_generators, starting_noise
+from image_exps.problems.seeds import sample_generators, starting_noise
+from image_exps.samplers.arms import BASES, CONTROLS, CORRECTIONS, TABLE_BASES, Arm, arm
 from lml.controls import Extrapolation, MatchedNoise
 from lml.correction import LML, ReleasedLML
 from lml.samplers import Level, dpm_solver, sample
 from lml.samplers.dpm_solver_singlestep import dpm_solver_singlestep, singlestep_orders
-from theory_checks.annealing import observed_order
+from theory_checks.annealing.order import observed_order
 
 EVALUATIONS = (5, 6, 7, 8, 9, 10, 12, 15, 20, 30, 50, 100)
 TARGET = toy.target("cross-2d")

@@ -13,9 +13,9 @@ from image_commands import call
 from PIL import Image
 from small_pipelines import save_pipeline
 
-from image_exps.commands import _drawing
-from image_exps.picture_grid import compose
-from image_exps.shards import read_records, read_settings
+from image_exps.commands import _sampling_options
+from image_exps.images.grid import compose
+from image_exps.pipelines.picture_folder import read_records, read_settings
 
 pytestmark = pytest.mark.filterwarnings(*NUMPY_2)
 
@@ -88,7 +88,7 @@ def test_sample_writes_pictures_and_their_records(folders, tmp_path):
 
 
 def test_a_picture_that_is_not_finite_makes_the_exit_status_1(folders, tmp_path, monkeypatch):
-    from image_exps import generation
+    from image_exps.pipelines import generation
 
     monkeypatch.setattr(generation, "to_bytes", lambda picture: None)
     result = call("sample", "-m", "ddpm-ema-cifar10", "--model-dir", folders["DDPMPipeline"], "-n", "2", "--seed", "8",
@@ -127,16 +127,18 @@ def test_prompts_come_from_lines_or_from_json(tmp_path):
     listed.write_text('["one", "two\\u2028words"]')
     nothing.write_text("\n")
     expected = ("one", "two\u2028words")
-    assert _drawing.read_prompts((), lines, None) == _drawing.read_prompts((), listed, None) == expected
-    assert len(_drawing.read_prompts((), None, "all")) == 944
+    assert (
+        _sampling_options.read_prompts((), lines, None) == _sampling_options.read_prompts((), listed, None) == expected
+    )
+    assert len(_sampling_options.read_prompts((), None, "all")) == 944
     with pytest.raises(ValueError, match="holds none"):
-        _drawing.read_prompts((), nothing, None)
+        _sampling_options.read_prompts((), nothing, None)
     listed.write_text('{"a": 1}')
     with pytest.raises(ValueError, match="must hold a JSON list"):
-        _drawing.read_prompts((), listed, None)
+        _sampling_options.read_prompts((), listed, None)
     lines.write_bytes(b"\xff")
     with pytest.raises(ValueError, match="cannot be read as UTF-8"):
-        _drawing.read_prompts((), lines, None)
+        _sampling_options.read_prompts((), lines, None)
 
 
 def test_grid_shows_the_pictures_of_sample_side_by_side(folders, tmp_path):
@@ -179,10 +181,10 @@ def test_a_folder_of_controls_gives_its_pictures_and_no_hidden_files(tmp_path):
     alone.parent.mkdir()
     alone.touch()
     empty.mkdir()
-    found = _drawing._pictures_in([alone, tmp_path])
+    found = _sampling_options._pictures_in([alone, tmp_path])
     assert [path.name for path in found] == ["c.png", "a.png", "b.png"]
     with pytest.raises(ValueError, match=r"controls: .*empty holds no picture"):
-        _drawing._pictures_in([empty])
+        _sampling_options._pictures_in([empty])
 
 
 def test_options_of_lml_that_no_row_has_are_refused(tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from image_exps.comparisons import compare, holm, power
+from theory_checks.ledger.comparisons import compare, holm, power
 
 
 def test_holm_on_his_own_kind_of_example():

@@ -13,9 +13,9 @@ from diffusers_warnings import NUMPY_2
 from image_commands import call
 from small_pipelines import save_pipeline
 
-from image_exps.conversion import convert_folder
-from image_exps.loading import load_pipeline
-from image_exps.models import model
+from image_exps.pipelines.conversion import convert_folder
+from image_exps.pipelines.loading import load_pipeline
+from image_exps.pipelines.models import model
 
 pytestmark = pytest.mark.filterwarnings(*NUMPY_2)
 

@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from image_exps import cost, faults_cost
-from image_exps.cost import CLAIMS, bytes_moved, check_cost
-from image_exps.full_size import FULL_SIZE, full_size
-from image_exps.timed_networks import on_meta
+from image_exps.claims import cost, faults_cost
+from image_exps.claims.cost import CLAIMS, bytes_moved, check_cost
+from image_exps.timing.networks import on_meta
+from image_exps.timing.shapes import FULL_SIZE, full_size
 from lml.correction import LML, Correction, NoCorrection
-from theory_checks.faults import Fault, seeded
-from theory_checks.ledger import Settings, Verdict
+from theory_checks.ledger.claim import Settings, Verdict
+from theory_checks.ledger.faults import Fault, injected
 
 FAULTS = [value for value in vars(faults_cost).values() if isinstance(value, Fault)]
 CHECK = faults_cost.REDUCED["T1"]
@@ -26,7 +26,7 @@ def test_lml_adds_at_most_half_a_percent_of_a_large_network():
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_a_seeded_fault_turns_the_check_red(fault):
-    with seeded(fault):
+    with injected(fault):
         assert CHECK(Settings()).verdict is not Verdict.HOLDS
 
 

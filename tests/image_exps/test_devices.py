@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from image_exps.devices import best_device, check_device
+from image_exps.pipelines.devices import best_device, check_device
 
 
 def test_names_that_torch_knows_and_pictures_are_not_drawn_on_are_refused():

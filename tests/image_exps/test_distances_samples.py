@@ -27,7 +27,7 @@ from image_exps.distances import (
     reference_of,
 )
 from image_exps.distances.colourfulness import colourfulness
-from image_exps.endpoints import flow_endpoints, rms
+from image_exps.problems.endpoints import flow_endpoints, rms
 from toy import DataMixture, GaussianMixture, Pictures
 
 TWO = toy.target("ring-2d")

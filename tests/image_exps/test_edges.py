@@ -11,8 +11,8 @@ import pytest
 from image_commands import call
 from PIL import Image
 
-from image_exps.edges import edges_of
-from image_exps.picture_files import read_picture
+from image_exps.images.edges import edges_of
+from image_exps.images.files import read_picture
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def photo(tmp_path):
 
 def without_opencv(monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", None)
-    monkeypatch.setattr("image_exps.edges.find_spec", lambda name: None)
+    monkeypatch.setattr("image_exps.images.edges.find_spec", lambda name: None)
 
 
 def test_the_edges_are_those_of_opencv_at_the_thresholds_of_the_published_code(photo, monkeypatch):

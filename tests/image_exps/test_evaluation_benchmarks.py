@@ -14,7 +14,7 @@ from image_exps.evaluation import Result, compbench, open_generated
 from image_exps.evaluation.coco import coco_captions
 from image_exps.evaluation.compbench import compbench_prompts, file_name, lay_out, read_scores
 from image_exps.evaluation.guidance_sweep import SCALES, Point, draw_pareto, pareto_front, sweep_points
-from theory_checks.plotting import to_svg
+from theory_checks.ledger.plotting import to_svg
 
 
 @pytest.fixture

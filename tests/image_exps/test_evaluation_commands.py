@@ -83,7 +83,7 @@ def test_captions_are_written_for_sample(tmp_path):
     out = tmp_path / "prompts.json"
     result = call("captions", "--coco", tmp_path / "captions.json", "--count", 4, "--out", out)
     assert result.exit_code == 0, result.output
-    from image_exps.commands._drawing import read_prompts
+    from image_exps.commands._sampling_options import read_prompts
 
     found = read_prompts((), out, None)
     assert len(set(found)) == 4

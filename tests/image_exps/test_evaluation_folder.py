@@ -17,7 +17,7 @@ from image_exps.evaluation import scores as scores_module
 from image_exps.evaluation.results import add_results
 from image_exps.evaluation.scores import Score, mean_interval_of, values_of
 from image_exps.evaluation.sharpness import SHARPNESS
-from image_exps.shards import PictureFolder
+from image_exps.pipelines.picture_folder import PictureFolder
 
 
 def test_a_folder_of_sample_gives_pictures_prompts_and_settings(tmp_path):

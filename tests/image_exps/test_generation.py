@@ -17,12 +17,12 @@ import torch
 from diffusers_warnings import NUMPY_2
 from small_pipelines import save_pipeline
 
-from image_exps.generation import generate
-from image_exps.models import model
-from image_exps.processes import Process
-from image_exps.samplers import Sampler
-from image_exps.session import Request, Session
-from image_exps.shards import read_records, read_settings
+from image_exps.pipelines.generation import generate
+from image_exps.pipelines.models import model
+from image_exps.pipelines.picture_folder import read_records, read_settings
+from image_exps.pipelines.session import Request, Session
+from image_exps.samplers.schedulers import Sampler
+from image_exps.utils.processes import Process
 
 pytestmark = pytest.mark.filterwarnings(*NUMPY_2)
 

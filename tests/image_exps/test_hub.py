@@ -17,13 +17,13 @@ from fake_hub import FakeHub, serving
 from image_commands import call
 from small_pipelines import save_pipeline
 
-from image_exps.generation import generate
-from image_exps.hub import wanted_files
-from image_exps.loading import find_source, load_pipeline
-from image_exps.models import model
-from image_exps.samplers import Sampler
-from image_exps.session import Request
-from image_exps.shards import read_settings
+from image_exps.pipelines.generation import generate
+from image_exps.pipelines.hub import wanted_files
+from image_exps.pipelines.loading import find_source, load_pipeline
+from image_exps.pipelines.models import model
+from image_exps.pipelines.picture_folder import read_settings
+from image_exps.pipelines.session import Request
+from image_exps.samplers.schedulers import Sampler
 
 pytestmark = pytest.mark.filterwarnings(*NUMPY_2)
 

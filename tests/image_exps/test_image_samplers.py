@@ -8,8 +8,8 @@ import torch
 from diffusers_warnings import NUMPY_2
 
 import lml.schedulers
-from image_exps.models import model
-from image_exps.samplers import SAMPLERS, SCHEDULER_BASES, TUNED, Sampler, make_scheduler, paper_options
+from image_exps.pipelines.models import model
+from image_exps.samplers.schedulers import SAMPLERS, SCHEDULER_BASES, TUNED, Sampler, make_scheduler, paper_options
 from lml.tuned import TUNED_EVALUATIONS
 
 pytestmark = pytest.mark.filterwarnings(*NUMPY_2)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from image_exps.imperfect import KINDS, Imperfect, _cosines
+from image_exps.problems.score_errors import KINDS, Imperfect, _cosines
 from lml.samplers import Level
 from toy import noise_model, noise_schedule, target
 from toy.levels import level_at

@@ -13,11 +13,11 @@ from diffusers_warnings import NUMPY_2
 from PIL import Image
 from small_pipelines import save_pipeline
 
-from image_exps.loading import find_source, inspect_folder, load_pipeline
-from image_exps.models import model
-from image_exps.rendering import to_bytes
-from image_exps.samplers import Sampler
-from image_exps.session import Request, open_session
+from image_exps.pipelines.loading import find_source, inspect_folder, load_pipeline
+from image_exps.pipelines.models import model
+from image_exps.pipelines.rendering import to_bytes
+from image_exps.pipelines.session import Request, open_session
+from image_exps.samplers.schedulers import Sampler
 
 pytestmark = pytest.mark.filterwarnings(*NUMPY_2)
 

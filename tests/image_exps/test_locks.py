@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from image_exps.locks import lock
+from image_exps.utils.locks import lock
 
 
 def test_a_lock_has_one_holder_until_its_file_is_closed(tmp_path):

@@ -7,8 +7,8 @@ from importlib.metadata import EntryPoint
 import diffusers
 import pytest
 
-from image_exps import models
-from image_exps.models import MODELS, Model, find_models, model
+from image_exps.pipelines import models
+from image_exps.pipelines.models import MODELS, Model, find_models, model
 
 SIX = {"ddpm-ema-cifar10", "ldm-celebahq-256", "sd15", "sd2-base", "sdxl", "pixart-alpha-512", "pixart-alpha-1024"}
 PLUG_INS = {"sd15-canny", "sd15-depth", "sd15-pose", "flux-dev", "sd3"}

@@ -7,11 +7,11 @@ from generated_folder import generated_folder
 from PIL import Image
 
 from image_exps.evaluation import Result, write_results
-from image_exps.models import find_models
-from image_exps.paper_tables import render_table, table_rows
-from image_exps.published import METHODS, published_tables, table
-from image_exps.report import contact_sheet, tables_of, write_report
-from image_exps.samplers import SAMPLERS
+from image_exps.evaluation.paper_tables import render_table, table_rows
+from image_exps.evaluation.published import METHODS, published_tables, table
+from image_exps.evaluation.report import contact_sheet, tables_of, write_report
+from image_exps.pipelines.models import find_models
+from image_exps.samplers.schedulers import SAMPLERS
 
 
 def cell(number, model, method, metric, evaluations):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from image_exps.pickled_weights import read_tensors
+from image_exps.pipelines.pickled_weights import read_tensors
 
 
 def test_tensors_come_back_by_name(tmp_path):

@@ -4,15 +4,15 @@ import io
 
 from rich.console import Console
 
-from image_exps import progress_bar
-from image_exps.processes import Process
-from image_exps.progress_bar import Bar, told
+from image_exps.utils import progress as progress_bar
+from image_exps.utils.processes import Process
+from image_exps.utils.progress import Bar, format_progress
 
 
 def test_the_time_left_is_what_remains_at_the_pace_so_far():
-    assert told("sd15 ddim", 100, 30_000, 50.0) == "sd15 ddim: 100 of 30000 pictures, 2/s, 4:09:10 left"
-    assert told("x", 4, 4, 2.0).endswith("2/s, 0:00:00 left")
-    assert told("x", 0, 4, 2.0).endswith("0/s, ? left")
+    assert format_progress("sd15 ddim", 100, 30_000, 50.0) == "sd15 ddim: 100 of 30000 pictures, 2/s, 4:09:10 left"
+    assert format_progress("x", 4, 4, 2.0).endswith("2/s, 0:00:00 left")
+    assert format_progress("x", 0, 4, 2.0).endswith("0/s, ? left")
 
 
 def test_at_80_columns_the_line_shows_everything(monkeypatch):

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from image_exps import faults_quality
-from image_exps.arm_pictures import ROWS, arm_pictures, draw_arm_pictures, emoji_laboratory
-from image_exps.endpoints import EVALUATIONS, compared_corrections, digits_laboratory
-from image_exps.quality import CLAIMS, check_attribution, check_gain
+from image_exps.claims import faults as faults_quality
+from image_exps.claims.pictures import ROWS, arm_pictures, draw_arm_pictures, emoji_benchmark
+from image_exps.claims.quality import CLAIMS, check_attribution, check_gain
+from image_exps.problems.endpoints import EVALUATIONS, compared_corrections, digits_benchmark
 from lml.correction import LML
-from theory_checks.faults import Fault, seeded
-from theory_checks.ledger import Settings, Verdict, find_claims
-from theory_checks.plotting import to_svg
+from theory_checks.ledger.claim import Settings, Verdict, find_claims
+from theory_checks.ledger.faults import Fault, injected
+from theory_checks.ledger.plotting import to_svg
 
 FAULTS = [value for value in vars(faults_quality).values() if isinstance(value, Fault)]
 EXPECTED = {claim.id: claim.expected for claim in CLAIMS}
@@ -44,7 +44,7 @@ def test_the_gain_is_the_extrapolations_and_the_distance_decides():
 
 @pytest.mark.parametrize(("fault", "claim"), KILLS)
 def test_a_seeded_fault_turns_its_check_red(fault, claim):
-    with seeded(fault):
+    with injected(fault):
         finding = CHECKS[claim](Settings())
     assert finding.verdict is not EXPECTED[claim]
 
@@ -65,16 +65,16 @@ def test_the_claims_are_plug_ins():
 
 @pytest.fixture(scope="module")
 def grid():
-    laboratory = emoji_laboratory(2, 0)
+    benchmark = emoji_benchmark(2, 0)
     rows = lambda: {name: arm for name, arm in compared_corrections(LML(), 2, 0).items() if name in ROWS}
-    return laboratory, arm_pictures(laboratory, "ddim", "log-snr", rows)
+    return benchmark, arm_pictures(benchmark, "ddim", "log-snr", rows)
 
 
 def test_the_grid_holds_what_each_correction_makes_alone(grid):
-    laboratory, data = grid
+    benchmark, data = grid
     # A product of 10 rows and one of 2 round differently in float32: no byte moves by more than one.
     for row, column in ((0, 0), (1, 2), (3, 1), (4, 1)):
-        alone = laboratory.endpoints(
+        alone = benchmark.endpoints(
             "ddim", "log-snr", EVALUATIONS[column], compared_corrections(LML(), 2, 0)[ROWS[row]]
         )
         pixels = ((alone.clamp(-1, 1) + 1) * 127.5).round().view(2, 3, 32, 32).movedim(1, -1)
@@ -90,7 +90,7 @@ def test_the_grid_is_drawn_into_a_picture_of_moderate_size(grid):
 
 
 def test_endpoints_do_not_depend_on_the_batch():
-    whole = digits_laboratory(12, 3)
+    whole = digits_benchmark(12, 3)
     x = whole.endpoints("ddim", "time", 5, compared_corrections(LML(), 12, 0)["random turn"])
     y = replace(whole, x=whole.x[:5]).endpoints("ddim", "time", 5, compared_corrections(LML(), 5, 0)["random turn"])
     # float64 products of another shape: rounding, amplified where a sample passes between two pictures.

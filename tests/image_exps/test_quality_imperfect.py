@@ -8,12 +8,12 @@ import torch
 from torch import nn
 
 import toy
-from image_exps import faults_quality_imperfect
-from image_exps.imperfect_quality import CLAIMS, draw_imperfect, network_errors
+from image_exps.claims import faults_imperfect as faults_quality_imperfect
+from image_exps.claims.imperfect import CLAIMS, draw_imperfect, network_errors
 from image_exps.networks import NetworkModel
-from theory_checks.faults import Fault, seeded
-from theory_checks.ledger import Settings, Verdict, find_claims
-from theory_checks.plotting import drawn, to_svg
+from theory_checks.ledger.claim import Settings, Verdict, find_claims
+from theory_checks.ledger.faults import Fault, injected
+from theory_checks.ledger.plotting import drawn, to_svg
 from toy import DataMixture
 
 FAULTS = [value for value in vars(faults_quality_imperfect).values() if isinstance(value, Fault)]
@@ -49,7 +49,7 @@ def test_the_picture_is_small(finding):
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_a_seeded_fault_turns_the_check_red(fault):
-    with seeded(fault):
+    with injected(fault):
         assert CHECK(Settings()).verdict is not Verdict.CORRECTED
 
 

@@ -5,14 +5,14 @@ from functools import partial
 import pytest
 import torch
 
-from image_exps import faults_quality_released
-from image_exps.released_quality import CLAIMS, RoundingNoise, draw_released_quality
-from image_exps.seeds import sample_generators
+from image_exps.claims import faults_released as faults_quality_released
+from image_exps.claims.released import CLAIMS, RoundingNoise, draw_released_quality
+from image_exps.problems.seeds import sample_generators
 from lml.correction import Memory
-from theory_checks.faults import find_faults, seeded
-from theory_checks.ledger import Settings, Verdict, find_claims
-from theory_checks.plotting import drawn, to_svg
-from theory_checks.precision import predicted_deviation
+from theory_checks.kernel.precision import predicted_deviation
+from theory_checks.ledger.claim import Settings, Verdict, find_claims
+from theory_checks.ledger.faults import find_faults, injected
+from theory_checks.ledger.plotting import drawn, to_svg
 
 FAULTS = [fault for fault in find_faults() if "Q3" in fault.kills]
 CHECK = faults_quality_released.REDUCED["Q3"]
@@ -38,7 +38,7 @@ def test_the_picture_shows_every_arm_and_the_endpoint(finding):
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_a_seeded_fault_turns_the_check_red(fault):
-    with seeded(fault):
+    with injected(fault):
         assert partial(CHECK, count=48)(Settings()).verdict is not Verdict.HOLDS
 
 

@@ -9,8 +9,8 @@ import torch
 from diffusers_warnings import NUMPY_2
 from small_pipelines import pixel_pipeline
 
-from image_exps.rendering import Renderer, to_bytes
-from image_exps.samplers import Sampler, make_scheduler
+from image_exps.pipelines.rendering import Renderer, to_bytes
+from image_exps.samplers.schedulers import Sampler, make_scheduler
 
 pytestmark = pytest.mark.filterwarnings(*NUMPY_2)
 

@@ -11,7 +11,7 @@ from image_commands import call
 from safetensors.torch import load_file, save_file
 from small_pipelines import save_pipeline
 
-from image_exps.shards import read_records
+from image_exps.pipelines.picture_folder import read_records
 
 pytestmark = pytest.mark.filterwarnings(*NUMPY_2)
 

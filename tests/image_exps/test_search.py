@@ -5,13 +5,13 @@ import pytest
 import torch
 
 import toy
-from image_exps.arms import arm
+from image_exps.problems.targets import TARGETS, level_of
+from image_exps.samplers.arms import arm
 from image_exps.search import frozen
 from image_exps.search.__main__ import chosen
 from image_exps.search.differentiable import level_noise, run
 from image_exps.search.learning import Variant, case, fit, score
 from image_exps.search.trials import RESULTS, TUNING, _target
-from image_exps.targets import TARGETS, level_of
 from lml.profile import Profile
 from lml.samplers import SAMPLERS, sample
 from lml.tuned import TUNED_EVALUATIONS

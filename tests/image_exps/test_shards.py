@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from image_exps.shards import PictureFolder, picture_name, read_records, read_settings
+from image_exps.pipelines.picture_folder import PictureFolder, picture_name, read_records, read_settings
 
 SETTINGS = {"count": 7, "batch": 3, "seed": 10, "model": {"name": "m", "weights": "w"}}
 

@@ -5,7 +5,7 @@ import math
 import pandas as pd
 import pytest
 
-from image_exps.standings import standing, standings_table
+from image_exps.sweeps.standings import standing, standings_table
 
 
 def row(target, arm, value, evaluations=5, **others):

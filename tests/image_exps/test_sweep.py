@@ -12,15 +12,16 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from image_exps import sweep, sweep_store
 from image_exps.commands.sweep import command
 from image_exps.commands.table import command as table_command
-from image_exps.kept_endpoints import kept_endpoints
-from image_exps.sweep import in_order, run_sweep
-from image_exps.sweep_cell import generate, run_cell
-from image_exps.sweep_grid import Cell, expand, find_grid, load_grid, parse_grid
-from image_exps.sweep_models import world
-from image_exps.sweep_store import read_results
+from image_exps.problems.endpoint_cache import cached_endpoints
+from image_exps.problems.specification import sampling_problem
+from image_exps.sweeps import run as sweep
+from image_exps.sweeps import store as sweep_store
+from image_exps.sweeps.cell import generate, run_cell
+from image_exps.sweeps.grid import Cell, expand, find_grid, load_grid, parse_grid
+from image_exps.sweeps.run import in_order, run_sweep
+from image_exps.sweeps.store import read_results
 
 ROOT = Path(__file__).parents[2]
 PART = {
@@ -149,11 +150,11 @@ def test_results_of_another_format_are_refused(whole, tmp_path):
 
 
 def test_endpoints_are_computed_once(tmp_path, monkeypatch):
-    made = world("ring-2d", "exact")
-    first = kept_endpoints(made, 0, 1, tmp_path)
+    made = sampling_problem("ring-2d", "exact")
+    first = cached_endpoints(made, 0, 1, tmp_path)
     (file,) = tmp_path.iterdir()
-    monkeypatch.setattr("image_exps.kept_endpoints.flow_endpoints", lambda *_: pytest.fail("computed twice"))
-    again = kept_endpoints(made, 0, 1, tmp_path)
+    monkeypatch.setattr("image_exps.problems.endpoint_cache.flow_endpoints", lambda *_: pytest.fail("computed twice"))
+    again = cached_endpoints(made, 0, 1, tmp_path)
     assert torch.equal(first.exact, again.exact)
     assert first.exact.shape == (256, 2)
     assert file.name.endswith("-0-1.npz")

@@ -5,7 +5,7 @@ import math
 import pandas as pd
 import pytest
 
-from image_exps.tables import Entry, ablation, quality_table
+from image_exps.sweeps.tables import Entry, ablation, quality_table
 
 
 def row(arm, evaluations, value, half=0.1, *, seed=0, **others):

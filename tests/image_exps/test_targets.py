@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import toy
-from image_exps import targets
-from image_exps.targets import TARGETS, TIMES, Target, target
+from image_exps.problems import targets
+from image_exps.problems.targets import TARGETS, TIMES, Target, target
 from lml.samplers import SAMPLERS, Level, sample
 from toy.levels import SPACINGS, Spacing
 

@@ -8,10 +8,10 @@ import torch
 from diffusers import DDIMScheduler
 from image_commands import call
 
-from image_exps import timing
-from image_exps.full_size import FullSize
-from image_exps.timed_networks import predictor
-from image_exps.timing import (
+from image_exps.timing import timing
+from image_exps.timing.networks import predictor
+from image_exps.timing.shapes import FullSize
+from image_exps.timing.timing import (
     HostClock,
     clock_of,
     interleaved,
@@ -166,8 +166,8 @@ def test_a_machine_is_named():
 
 
 def test_the_command_prints_and_keeps_times_of_a_full_size_network(monkeypatch, tmp_path):
-    from image_exps import full_size
     from image_exps.evaluation import read_results
+    from image_exps.timing import shapes as full_size
 
     monkeypatch.setattr(full_size, "FULL_SIZE", {"sd15": SMALL["unet"]})
     out = tmp_path / "results.parquet"
@@ -187,9 +187,9 @@ def test_the_command_prints_and_keeps_times_of_a_full_size_network(monkeypatch, 
 def test_the_network_of_a_loaded_model_is_timed_with_its_condition(name, monkeypatch):
     from diffusers import UNet2DModel
 
-    from image_exps import loading
     from image_exps.commands import time as command
-    from image_exps.models import model
+    from image_exps.pipelines import loading
+    from image_exps.pipelines.models import model
 
     asked = {}
 

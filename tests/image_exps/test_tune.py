@@ -7,8 +7,8 @@ import torch
 from click.testing import CliRunner
 
 from image_exps.commands.tune import command
-from image_exps.tune import compare, paper_search, scan_search, tune_damping
-from image_exps.tune_objective import arm_objective
+from image_exps.sweeps.tuning import compare, paper_search, scan_search, tune_damping
+from image_exps.sweeps.tuning_objective import arm_objective
 
 BOUNDS = (1e-4, 1.0)
 LOW, HIGH = map(math.log, BOUNDS)

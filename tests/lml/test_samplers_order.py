@@ -9,7 +9,7 @@ import toy
 from lml.correction import LML, NoCorrection, ReleasedLML
 from lml.samplers import SAMPLERS, Evaluation, Level, Network, State, dpm_solver, dpm_solver_pp, sample, unipc
 from lml.samplers.exponential import noise_transfer, phi, step_size
-from theory_checks.annealing import errors_of, first_order_constant, observed_order
+from theory_checks.annealing.order import errors_of, first_order_constant, observed_order
 
 COUNTS = (16, 32, 64, 128)
 LOG_SNR = (-3.0, 1.0)
@@ -137,7 +137,7 @@ def test_released_on_ddim_does_not_tend_to_the_flow():
 
 
 def test_the_first_order_constant_of_ddim_is_that_of_its_equation():
-    from theory_checks.annealing import first_order_error
+    from theory_checks.annealing.order import first_order_error
 
     target = toy.target("ring-2d")
     start, end = toy.noise_levels(SCHEDULE, 1, log_snr=LOG_SNR)

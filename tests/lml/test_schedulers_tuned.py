@@ -17,7 +17,7 @@ from exact_loop import NUMPY_2, SHAPE, TUNED, denoiser, run, start, target
 from small_pipelines import pixel_pipeline
 
 import toy
-from image_exps.endpoints import reference
+from image_exps.problems.endpoints import reference
 from lml.profile import Profile
 from lml.samplers import DDIM, sample
 from lml.schedulers import SCHEDULERS, LMLTunedDDIMScheduler, SchedulerMixin

@@ -22,7 +22,7 @@ from paper_figures.figure import NAMES, PaperFigure, find, typed_numbers
 from paper_figures.layout import ONE_COLUMN, TWO_COLUMNS, on_a_phone, panels
 from paper_figures.render import render
 from paper_figures.style import style
-from theory_checks.ledger import Settings
+from theory_checks.ledger.claim import Settings
 
 SETTINGS = Settings(seed=3)
 

@@ -8,7 +8,7 @@ import pytest
 
 from paper_figures.figure import find
 from paper_figures.fronts import common_gains, front, front_ratio, path
-from theory_checks.ledger import Settings
+from theory_checks.ledger.claim import Settings
 
 
 def test_front_of_a_rising_line_is_the_line_and_below_its_start_it_is_flat():

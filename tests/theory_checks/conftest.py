@@ -15,8 +15,8 @@ PLUGIN = """
     import math, os, time
     from pathlib import Path
     import numpy as np
-    from theory_checks.ledger import Claim, Finding, Measured, Settings, Verdict, agreement
-    from theory_checks.progress import track
+    from theory_checks.ledger.claim import Claim, Finding, Measured, Settings, Verdict, agreement
+    from theory_checks.ledger.progress import track
 
     def note(name):
         with open(os.environ["LML_TEST_CALLS"], "a") as file:
@@ -79,10 +79,10 @@ def install(
         if alone:
             from importlib.metadata import distribution
 
-            import theory_checks.ledger
+            import theory_checks.ledger.claim
 
             monkeypatch.setattr(
-                theory_checks.ledger,
+                theory_checks.ledger.claim,
                 "entry_points",
                 lambda group: distribution("users-plugin").entry_points.select(group=group),
             )

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 import toy
-from theory_checks import faults_annealed
-from theory_checks.annealed_flows import CLAIMS, ends
-from theory_checks.faults import Fault, seeded
-from theory_checks.ledger import Settings, Verdict
-from theory_checks.reverse_time import FLOWS, ReverseFlow, cell_edges, particles, probabilities_of, transported
+from theory_checks.annealing import faults as faults_annealed
+from theory_checks.annealing.marginals import CLAIMS, ends
+from theory_checks.ledger.claim import Settings, Verdict
+from theory_checks.ledger.faults import Fault, injected
+from theory_checks.numerics.reverse_time import FLOWS, ReverseFlow, cell_edges, particles, probabilities_of, transported
 
 BY_ID = {claim.id: claim for claim in CLAIMS}
 FAULTS = [f for f in vars(faults_annealed).values() if isinstance(f, Fault)]
@@ -29,7 +29,7 @@ def test_the_reduced_check_fails_the_claim_with_a_counter_example_and_draws(clai
 
 @pytest.mark.parametrize(("fault", "claim"), KILLS)
 def test_a_seeded_fault_turns_the_check_red(fault, claim):
-    with seeded(fault):
+    with injected(fault):
         assert faults_annealed.REDUCED[claim](Settings()).verdict is not Verdict.FAILS
 
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 import toy
-from theory_checks import faults_samplers
-from theory_checks.annealing import CLAIMS, draw_order, first_order_constant, first_order_error, observed_order
-from theory_checks.faults import Fault, seeded
-from theory_checks.ledger import Settings, Verdict
+from theory_checks.annealing import faults_order as faults_samplers
+from theory_checks.annealing.order import CLAIMS, draw_order, first_order_constant, first_order_error, observed_order
+from theory_checks.ledger.claim import Settings, Verdict
+from theory_checks.ledger.faults import Fault, injected
 from toy import GaussianMixture
 
 FAULTS = [f for f in vars(faults_samplers).values() if isinstance(f, Fault) and "A3" in f.kills]
@@ -29,7 +29,7 @@ def test_the_reduced_check_holds_and_draws(finding):
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f.name)
 def test_a_seeded_fault_turns_the_check_red(fault):
-    with seeded(fault):
+    with injected(fault):
         assert CHECK(Settings()).verdict is not Verdict.HOLDS
 
 

@@ -6,18 +6,18 @@ import torch
 from flint import acb, arb, arb_series
 
 import toy
-from theory_checks import faults_certified
-from theory_checks.certified import certified_minimum, hull, lower, upper
-from theory_checks.certified_bound import BOXES, PointMixture
-from theory_checks.certified_bound import CLAIMS as BOUND
-from theory_checks.certified_gap import CLAIMS as GAP
-from theory_checks.certified_gap import Line, gap_from_above, gap_from_below, tail_rate
-from theory_checks.faults import Fault, seeded
-from theory_checks.gaussian_gap import gaussian_gap
-from theory_checks.hessian_bound import hessian_error_bound, outer_product_errors
-from theory_checks.ledger import Settings
-from theory_checks.levels import levels
-from theory_checks.trials import Spline, eigenfunction, riccati_solution
+from theory_checks.convergence import faults_certified
+from theory_checks.convergence.certified_gap import CLAIMS as GAP
+from theory_checks.convergence.certified_gap import Line, gap_from_above, gap_from_below, tail_rate
+from theory_checks.convergence.gaussian_gap import gaussian_gap
+from theory_checks.hessian.certified_bound import BOXES, PointMixture
+from theory_checks.hessian.certified_bound import CLAIMS as BOUND
+from theory_checks.hessian.error_bound import hessian_error_bound, outer_product_errors
+from theory_checks.ledger.claim import Settings
+from theory_checks.ledger.faults import Fault, injected
+from theory_checks.numerics.interval_minimum import certified_minimum, hull, lower, upper
+from theory_checks.numerics.levels import levels
+from theory_checks.numerics.trial_functions import Spline, eigenfunction, riccati_solution
 
 CLAIMS = {claim.id: claim for claim in (*BOUND, *GAP)}
 FAULTS = [value for value in vars(faults_certified).values() if isinstance(value, Fault)]
@@ -26,7 +26,7 @@ FAULTS = [value for value in vars(faults_certified).values() if isinstance(value
 @pytest.mark.parametrize("faulty", FAULTS, ids=lambda f: f.name)
 def test_a_seeded_fault_turns_its_certified_check_red(faulty: Fault):
     for claim in faulty.kills:
-        with seeded(faulty):
+        with injected(faulty):
             assert faults_certified.REDUCED[claim](Settings()).verdict is not CLAIMS[claim].expected
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import toy
-from theory_checks.chain import Coefficients, EulerChain, euler_chain, euler_grid, euler_limit
+from theory_checks.numerics.euler_chain import Coefficients, EulerChain, euler_chain, euler_grid, euler_limit
 
 
 def ornstein_uhlenbeck(x):

@@ -128,7 +128,7 @@ def test_without_resume_everything_runs_again(install, calls, tmp_path):
 def test_a_killed_run_keeps_what_it_finished(install, calls, tmp_path):
     folder = install()
     start = (
-        "import sys, theory_checks.ledger as l, importlib.metadata as m;"
+        "import sys, theory_checks.ledger.claim as l, importlib.metadata as m;"
         "l.entry_points = lambda group: m.distribution('users-plugin').entry_points.select(group=group);"
         "from theory_checks.__main__ import main; main(sys.argv[1:])"
     )

@@ -8,18 +8,18 @@ import sympy
 import torch
 
 import toy
-from theory_checks.ceiling import CLAIMS as CEILING
-from theory_checks.ceiling import gaussian_quotient, quotient_bound
-from theory_checks.convergence import CLAIMS as CONVERGENCE
-from theory_checks.convergence import check_against_langevin, literal_plateau
-from theory_checks.gaussian_gap import CLAIMS as GAUSSIAN
-from theory_checks.gaussian_gap import barta_excess, eigenfunction_residual, gaussian, gaussian_gap
-from theory_checks.ledger import Settings
-from theory_checks.quadrature import grid
-from theory_checks.spectral import COARSE, spectral_gap
-from theory_checks.stationary import literal_density
-from theory_checks.varentropy import CLAIMS as VARENTROPY
-from theory_checks.varentropy import _radial_bound, _variance_interval, log_density_quotient
+from theory_checks.convergence.decay import CLAIMS as CONVERGENCE
+from theory_checks.convergence.decay import check_against_langevin, literal_plateau
+from theory_checks.convergence.gap_ceiling import CLAIMS as CEILING
+from theory_checks.convergence.gap_ceiling import gaussian_quotient, quotient_bound
+from theory_checks.convergence.gaussian_gap import CLAIMS as GAUSSIAN
+from theory_checks.convergence.gaussian_gap import barta_excess, eigenfunction_residual, gaussian, gaussian_gap
+from theory_checks.convergence.varentropy import CLAIMS as VARENTROPY
+from theory_checks.convergence.varentropy import _radial_bound, _variance_interval, log_density_quotient
+from theory_checks.ledger.claim import Settings
+from theory_checks.numerics.quadrature import grid
+from theory_checks.numerics.spectral import COARSE, spectral_gap
+from theory_checks.stationary.stationary_measure import literal_density
 
 
 @pytest.mark.parametrize("damping", [0.1, 1.0, 10.0])

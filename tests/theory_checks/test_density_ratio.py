@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import toy
-from theory_checks.density_ratio import EULER_STEPS, DensityRatioFlow
+from theory_checks.numerics.density_ratio import EULER_STEPS, DensityRatioFlow
 
 U = torch.finfo(torch.float64).eps / 2
 

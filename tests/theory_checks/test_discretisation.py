@@ -7,12 +7,12 @@ import pytest
 import torch
 
 import toy
-from theory_checks import faults_particles
-from theory_checks.chain import Coefficients, euler_chain, euler_grid
-from theory_checks.discretisation import CLAIMS, adjusted_chain, autocorrelation_time, mirror_chain
-from theory_checks.faults import Fault, seeded
-from theory_checks.ledger import Settings, Verdict
-from theory_checks.particles import Proposal, adjusted, coupled_euler, euler
+from theory_checks.ledger.claim import Settings, Verdict
+from theory_checks.ledger.faults import Fault, injected
+from theory_checks.numerics.euler_chain import Coefficients, euler_chain, euler_grid
+from theory_checks.numerics.particles import Proposal, adjusted, coupled_euler, euler
+from theory_checks.stationary import faults_particles
+from theory_checks.stationary.discretisation import CLAIMS, adjusted_chain, autocorrelation_time, mirror_chain
 
 FAULTS = [f for f in vars(faults_particles).values() if isinstance(f, Fault)]
 CHECK = faults_particles.REDUCED["S4"]
@@ -26,7 +26,7 @@ def test_the_reduced_check_holds_and_draws():
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f.name)
 def test_a_seeded_fault_turns_the_check_red(fault):
-    with seeded(fault):
+    with injected(fault):
         assert CHECK(Settings()).verdict is not Verdict.HOLDS
 
 

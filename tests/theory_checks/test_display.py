@@ -3,9 +3,9 @@ import io
 import pytest
 from PIL import Image
 
-from theory_checks.display import Picture, Verdicts
-from theory_checks.ledger import Finding, Measured, Verdict
-from theory_checks.plotting import panels
+from theory_checks.ledger.claim import Finding, Measured, Verdict
+from theory_checks.ledger.notebook_display import Picture, Verdicts
+from theory_checks.ledger.plotting import panels
 
 
 def finding(verdict, value=0.5):

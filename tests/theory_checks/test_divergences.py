@@ -7,10 +7,10 @@ import ot
 import pytest
 from scipy.special import ndtr
 
-from theory_checks import faults_divergences
-from theory_checks.divergences import CLAIMS, all_divergences, narrow_start, wasserstein
-from theory_checks.faults import Fault, seeded
-from theory_checks.ledger import Settings, Verdict
+from theory_checks.convergence import faults_divergences
+from theory_checks.convergence.divergences import CLAIMS, all_divergences, narrow_start, wasserstein
+from theory_checks.ledger.claim import Settings, Verdict
+from theory_checks.ledger.faults import Fault, injected
 
 FAULTS = [f for f in vars(faults_divergences).values() if isinstance(f, Fault) and "C2" in f.kills]
 CHECK = faults_divergences.REDUCED["C2"]
@@ -30,7 +30,7 @@ def test_the_reduced_check_holds_with_a_counter_example_for_w2_and_draws():
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f.name)
 def test_a_seeded_fault_turns_the_check_red(fault):
-    with seeded(fault):
+    with injected(fault):
         assert CHECK(Settings()).verdict is not Verdict.CORRECTED
 
 

@@ -1,10 +1,17 @@
-"""Drift, mobility and generator of the readings of Eq. 7 against automatic differentiation."""
+"""Drift, diffusion matrix and generator of the readings of Eq. 7 against automatic differentiation."""
 
 import pytest
 import torch
 
 import toy
-from theory_checks.dynamics import DYNAMICS, drift, fields, generator_of_square, generator_of_wave, mobility
+from theory_checks.numerics.dynamics import (
+    DYNAMICS,
+    diffusion_matrix,
+    drift,
+    fields,
+    generator_of_square,
+    generator_of_wave,
+)
 
 DAMPING = 0.7
 REVERSIBLE = [name for name in DYNAMICS if name != "literal"]
@@ -34,7 +41,7 @@ def definition(q, y, dynamics):
 def test_the_mobility_is_the_inverse_of_the_geometry(q, x, dynamics):
     expected = torch.stack([definition(q, y, dynamics) for y in x])
     torch.testing.assert_close(
-        mobility(q.score(x), damping=DAMPING, dynamics=dynamics), expected, rtol=1e-9, atol=1e-12
+        diffusion_matrix(q.score(x), damping=DAMPING, dynamics=dynamics), expected, rtol=1e-9, atol=1e-12
     )
 
 
@@ -61,7 +68,11 @@ def test_the_literal_drift_has_no_divergence(q, x):
 def test_the_generators_are_those_of_the_drift_and_the_mobility(q, x, dynamics):
     at = fields(q, x)
     b, D = (
-        f for f in (drift(at, damping=DAMPING, dynamics=dynamics), mobility(at.s, damping=DAMPING, dynamics=dynamics))
+        f
+        for f in (
+            drift(at, damping=DAMPING, dynamics=dynamics),
+            diffusion_matrix(at.s, damping=DAMPING, dynamics=dynamics),
+        )
     )
     k = torch.linspace(0.3, 1.1, q.dim, dtype=torch.float64)
 
@@ -75,7 +86,7 @@ def test_the_generators_are_those_of_the_drift_and_the_mobility(q, x, dynamics):
     torch.testing.assert_close(wave, generator(lambda y: torch.cos(y @ k)), rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("call", [drift, mobility])
+@pytest.mark.parametrize("call", [drift, diffusion_matrix])
 def test_unknown_dynamics_are_refused(call):
     q = toy.target("gauss-1d")
     x = torch.zeros((1, 1), dtype=torch.float64)

@@ -4,11 +4,11 @@ from fractions import Fraction
 
 import pytest
 
-from theory_checks import faults_extensions
-from theory_checks.extensions import CLAIMS, exact_gain, relative_tangent
-from theory_checks.faults import Fault, seeded
-from theory_checks.ledger import Settings, Verdict
-from theory_checks.rank import dense_direction, small_system
+from theory_checks.kernel import faults_damping as faults_extensions
+from theory_checks.kernel.damping import CLAIMS, exact_gain, relative_tangent
+from theory_checks.kernel.rank import dense_direction, small_system
+from theory_checks.ledger.claim import Settings, Verdict
+from theory_checks.ledger.faults import Fault, injected
 
 BY_ID = {claim.id: claim for claim in CLAIMS}
 FAULTS = [value for value in vars(faults_extensions).values() if isinstance(value, Fault)]
@@ -25,7 +25,7 @@ def test_the_claim_holds_for_any_seed_and_draws(claim, seed):
 
 @pytest.mark.parametrize(("fault", "claim"), KILLS)
 def test_a_seeded_fault_turns_the_check_red(fault, claim):
-    with seeded(fault):
+    with injected(fault):
         assert BY_ID[claim].check(Settings()).verdict is not Verdict.HOLDS
 
 

@@ -3,10 +3,14 @@ from pathlib import Path
 
 import pytest
 
-from theory_checks import faults, faults_convergence, faults_hessian, faults_kernel, faults_stationary
-from theory_checks.faults import Fault, find_faults, find_reduced, seeded
-from theory_checks.ledger import find_claims
-from theory_checks.mutation import judge
+from theory_checks.convergence import faults as faults_convergence
+from theory_checks.hessian import faults as faults_hessian
+from theory_checks.kernel import faults as faults_kernel
+from theory_checks.ledger import faults
+from theory_checks.ledger.claim import find_claims
+from theory_checks.ledger.faults import Fault, find_faults, find_reduced, injected
+from theory_checks.ledger.mutation import judge
+from theory_checks.stationary import faults as faults_stationary
 
 #: Modules whose faults run here; those of the others run beside the tests of their claims.
 MODULES = (faults_kernel, faults_hessian, faults_stationary, faults_convergence)
@@ -63,7 +67,7 @@ def test_a_fault_is_in_place_inside_the_block_only_and_is_removed_by_an_error():
     wrong = Fault("wrong", "", "math:floor", lambda original: math.ceil, ("K1",))
 
     def fail_inside() -> None:
-        with seeded(wrong):
+        with injected(wrong):
             assert math.floor(0.5) == 1
             raise RuntimeError
 
@@ -74,7 +78,7 @@ def test_a_fault_is_in_place_inside_the_block_only_and_is_removed_by_an_error():
 
 def test_a_fault_whose_target_was_renamed_is_refused():
     gone = Fault("gone", "", "lml.kernel:lml_diversion", lambda original: original, ("K1",))
-    with pytest.raises(ValueError, match=r"lml\.kernel defines no lml_diversion"), seeded(gone):
+    with pytest.raises(ValueError, match=r"lml\.kernel defines no lml_diversion"), injected(gone):
         pass
 
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import toy
-from theory_checks.fokker_planck import DIVERGENCES, _symmetric_matrix, reversible_flow
-from theory_checks.spectral import COARSE, spectral_gap
+from theory_checks.numerics.fokker_planck import DIVERGENCES, _symmetric_matrix, reversible_flow
+from theory_checks.numerics.spectral import COARSE, spectral_gap
 
 TIMES = np.linspace(0.0, 5.0, 21)
 

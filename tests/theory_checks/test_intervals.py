@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from theory_checks.statistics import Interval, mean_interval
+from theory_checks.ledger.statistics import Interval, mean_interval
 
 
 def test_the_interval_is_students():

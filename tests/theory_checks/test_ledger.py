@@ -2,9 +2,9 @@ import math
 
 import pytest
 
-from theory_checks import ledger
-from theory_checks.ledger import Claim, Finding, Measured, Settings, Verdict, agreement, find_claims, select
-from theory_checks.worst import Worst
+from theory_checks.ledger import claim as ledger
+from theory_checks.ledger.claim import Claim, Finding, Measured, Settings, Verdict, agreement, find_claims, select
+from theory_checks.ledger.max_error import MaxError
 
 
 def check(settings: Settings) -> Finding:
@@ -54,18 +54,18 @@ def test_figures_that_disagree_leave_the_claim_open():
 
 @pytest.mark.parametrize("values", [[math.nan, 1.0], [1.0, math.nan], [1.0, math.nan, 2.0]])
 def test_the_worst_of_errors_never_loses_a_nan(values):
-    worst = Worst()
+    worst = MaxError()
     for value in values:
-        worst.see("error", value)
+        worst.update("error", value)
     assert math.isnan(worst["error"])
     assert agreement(*worst.figures(("error", "an error", ""))) is Verdict.OPEN
 
 
 def test_the_worst_of_errors_is_the_largest_of_each_kind():
-    worst = Worst()
+    worst = MaxError()
     for value in (0.5, -1.0, 2.0, 1.5):
-        worst.see("a", value)
-    worst.see("b", -3.0)
+        worst.update("a", value)
+    worst.update("b", -3.0)
     assert (worst["a"], worst["b"]) == (2.0, -3.0)
     assert [f.value for f in worst.figures(("b", "b", ""), ("unseen", "c", ""))] == [-3.0]
 
@@ -80,7 +80,7 @@ def test_streams_of_one_seed_differ_and_repeat():
 
 def test_claims_of_a_users_package_are_found_beside_ours(install):
     install(alone=False)
-    import theory_checks.ledger as ledger
+    import theory_checks.ledger.claim as ledger
 
     points = [p for p in ledger.entry_points(group=ledger.GROUP) if p.name in {"kernel", "mine"}]
     assert len(points) == 2
@@ -94,7 +94,7 @@ def test_claims_are_sorted_by_section_and_number(install, monkeypatch):
     install()
     assert [c.id for c in find_claims()] == ["Z1", "Z2"]
     ids = ["T1", "Z1", "K10", "A1", "K2", "H1", "KH1", "S1", "K2b"]
-    monkeypatch.setattr("theory_checks.ledger._load", lambda point: [claim(name) for name in ids])
+    monkeypatch.setattr("theory_checks.ledger.claim._load", lambda point: [claim(name) for name in ids])
     assert [c.id for c in find_claims()] == ["K2", "K2b", "K10", "H1", "S1", "A1", "T1", "KH1", "Z1"]
 
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 import toy
-from theory_checks import faults_divergences
-from theory_checks.faults import Fault, seeded
-from theory_checks.ledger import Settings, Verdict
-from theory_checks.log_sobolev import CLAIMS, bracket, gaussian_bound, log_sobolev_quotient
+from theory_checks.convergence import faults_divergences
+from theory_checks.convergence.log_sobolev import CLAIMS, bracket, gaussian_bound, log_sobolev_quotient
+from theory_checks.ledger.claim import Settings, Verdict
+from theory_checks.ledger.faults import Fault, injected
 
 FAULTS = [f for f in vars(faults_divergences).values() if isinstance(f, Fault) and "C5" in f.kills]
 CHECK = faults_divergences.REDUCED["C5"]
@@ -24,7 +24,7 @@ def test_the_reduced_check_holds_with_a_correction_and_draws():
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f.name)
 def test_a_seeded_fault_turns_the_check_red(fault):
-    with seeded(fault):
+    with injected(fault):
         assert CHECK(Settings()).verdict is not Verdict.CORRECTED
 
 

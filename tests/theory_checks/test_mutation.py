@@ -5,10 +5,10 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from theory_checks import mutation
-from theory_checks.faults import Fault, find_faults
-from theory_checks.ledger import find_claims
-from theory_checks.mutation import judge, main, plan
+from theory_checks.ledger import mutation
+from theory_checks.ledger.claim import find_claims
+from theory_checks.ledger.faults import Fault, find_faults
+from theory_checks.ledger.mutation import judge, main, plan
 
 TWO = ("share_of_the_norm_instead_of_its_square", "share_of_the_mean_square")
 CLAIMS = {claim.id: claim for claim in find_claims()}

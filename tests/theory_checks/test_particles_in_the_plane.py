@@ -7,9 +7,9 @@ import pytest
 import torch
 from scipy import stats
 
-from theory_checks.density_ratio import DensityRatioFlow
-from theory_checks.levels import named_level
-from theory_checks.particles import Proposal, euler
+from theory_checks.numerics.density_ratio import DensityRatioFlow
+from theory_checks.numerics.levels import named_level
+from theory_checks.numerics.particles import Proposal, euler
 
 CENTRE, WIDTH = torch.tensor([1.0, 0.5], dtype=torch.float64), 0.4
 TIME = 2.0

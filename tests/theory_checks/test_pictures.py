@@ -3,9 +3,9 @@ import re
 import matplotlib as mpl
 import numpy as np
 
-from theory_checks.kernel import draw_multistep_form
-from theory_checks.ledger import Finding, Verdict
-from theory_checks.plotting import panels, to_svg
+from theory_checks.kernel.direction import draw_multistep_form
+from theory_checks.ledger.claim import Finding, Verdict
+from theory_checks.ledger.plotting import panels, to_svg
 
 DATA = {"eta0": np.logspace(-2, 2, 5), "angle": np.linspace(0, 80, 5), "kappa": np.logspace(-9, -5, 5)}
 FINDING = Finding(Verdict.HOLDS, (), "reading", data=DATA)

@@ -1,6 +1,6 @@
 import pytest
 
-from theory_checks.progress import listen, track
+from theory_checks.ledger.progress import listen, track
 
 
 def test_a_listener_hears_label_and_fraction_of_every_item():

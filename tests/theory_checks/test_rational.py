@@ -4,7 +4,7 @@ from fractions import Fraction as Q
 import pytest
 import torch
 
-from theory_checks import rational
+from theory_checks.numerics import rational
 
 
 def test_a_tensor_becomes_the_fractions_that_it_holds():

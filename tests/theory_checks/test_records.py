@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from theory_checks import records
-from theory_checks.ledger import Claim, Finding, Measured, Settings, Verdict
-from theory_checks.records import Record, fingerprint, load, save
+from theory_checks.ledger import records
+from theory_checks.ledger.claim import Claim, Finding, Measured, Settings, Verdict
+from theory_checks.ledger.records import Record, fingerprint, load, save
 from toy.atomic import atomic
 
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from theory_checks import faults_samplers
-from theory_checks.faults import Fault, seeded
-from theory_checks.ledger import Settings, Verdict
-from theory_checks.released import CLAIMS, check_released, draw_released
+from theory_checks.annealing import faults_order as faults_samplers
+from theory_checks.kernel.released_code import CLAIMS, check_released, draw_released
+from theory_checks.ledger.claim import Settings, Verdict
+from theory_checks.ledger.faults import Fault, injected
 
 FAULTS = [f for f in vars(faults_samplers).values() if isinstance(f, Fault) and "K5" in f.kills]
 
@@ -29,5 +29,5 @@ def test_the_published_step_of_ddim_goes_the_other_way_by_the_closed_form(findin
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f.name)
 def test_a_seeded_fault_turns_the_check_red(fault):
-    with seeded(fault):
+    with injected(fault):
         assert check_released(Settings()).verdict is not Verdict.HOLDS

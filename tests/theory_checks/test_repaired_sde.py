@@ -8,11 +8,13 @@ import pytest
 import torch
 
 import toy
-from theory_checks import faults_annealed, faults_repaired
-from theory_checks.clock import graded_times, level_at
-from theory_checks.faults import Fault, find_faults, seeded
-from theory_checks.ledger import Settings, Verdict
-from theory_checks.repaired_particles import (
+from theory_checks.annealing import faults as faults_annealed
+from theory_checks.annealing import faults_corrected as faults_repaired
+from theory_checks.annealing.corrected_sde import CLAIMS, marginal_errors, step_at_a_mode
+from theory_checks.ledger.claim import Settings, Verdict
+from theory_checks.ledger.faults import Fault, find_faults, injected
+from theory_checks.numerics.clock import graded_times, level_at
+from theory_checks.numerics.reverse_particles import (
     ReverseSDE,
     coupled,
     divergence,
@@ -20,9 +22,8 @@ from theory_checks.repaired_particles import (
     features_of,
     sliced_wasserstein,
 )
-from theory_checks.repaired_sde import CLAIMS, marginal_errors, step_at_a_mode
-from theory_checks.reverse_plane import planar_ends
-from theory_checks.reverse_time import ReverseFlow
+from theory_checks.numerics.reverse_plane import planar_ends
+from theory_checks.numerics.reverse_time import ReverseFlow
 
 (A4,) = CLAIMS
 FAULTS = [
@@ -67,7 +68,7 @@ def test_the_claim_has_its_faults_in_formulas_grid_and_particles():
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_a_seeded_fault_turns_the_check_red(fault):
-    with seeded(fault):
+    with injected(fault):
         assert faults_repaired.REDUCED["A4"](Settings()).verdict is not Verdict.HOLDS
 
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 import toy
-from theory_checks.reverse_plane import planar_ends
-from theory_checks.reverse_time import ReverseFlow, particles
+from theory_checks.numerics.reverse_plane import planar_ends
+from theory_checks.numerics.reverse_time import ReverseFlow, particles
 
 START = 2.5  # log-SNR -5
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import toy
-from theory_checks.gaussian_gap import gaussian, gaussian_gap
-from theory_checks.spectral import COARSE, eigenvalues, spectral_gap
+from theory_checks.convergence.gaussian_gap import gaussian, gaussian_gap
+from theory_checks.numerics.spectral import COARSE, eigenvalues, spectral_gap
 from toy import GaussianMixture
 
 

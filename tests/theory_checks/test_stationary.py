@@ -10,14 +10,20 @@ import torch
 from scipy import integrate
 
 import toy
-from theory_checks.dynamics import drift, fields
-from theory_checks.ledger import Settings
-from theory_checks.literal_gaussian import CLAIMS as LITERAL_GAUSSIAN
-from theory_checks.literal_gaussian import mean_square, simulate, zero_flux_residual
-from theory_checks.mirror import CLAIMS as MIRROR
-from theory_checks.mirror import circulation, defect
-from theory_checks.stationary import CLAIMS as STATIONARY
-from theory_checks.stationary import WeakForm, chain_limit, literal_bias, literal_density, total_variation
+from theory_checks.ledger.claim import Settings
+from theory_checks.numerics.dynamics import drift, fields
+from theory_checks.stationary.gaussian import CLAIMS as LITERAL_GAUSSIAN
+from theory_checks.stationary.gaussian import mean_square, simulate, zero_flux_residual
+from theory_checks.stationary.mirror_map import CLAIMS as MIRROR
+from theory_checks.stationary.mirror_map import circulation, defect
+from theory_checks.stationary.stationary_measure import CLAIMS as STATIONARY
+from theory_checks.stationary.stationary_measure import (
+    WeakForm,
+    chain_limit,
+    literal_bias,
+    literal_density,
+    total_variation,
+)
 
 
 @pytest.mark.parametrize(("damping", "golden"), [(0.1, "0.42"), (1.0, "0.25"), (10.0, "0.05")])

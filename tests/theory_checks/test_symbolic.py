@@ -4,13 +4,15 @@ import pytest
 import sympy
 from latex2mathml.converter import convert
 
-from theory_checks import faults_symbolic, proofs_kernel, symbolic
-from theory_checks.faults import Fault, seeded
-from theory_checks.ledger import Finding, Settings, Verdict
-from theory_checks.mirror import CLAIMS as MIRROR
-from theory_checks.records import Record
-from theory_checks.report import render
-from theory_checks.symbolic import FIGURE, METHOD, Proof, figure, find_proofs, proofs_of, with_proofs
+from theory_checks.kernel import proofs as proofs_kernel
+from theory_checks.ledger import proofs as symbolic
+from theory_checks.ledger.claim import Finding, Settings, Verdict
+from theory_checks.ledger.faults import Fault, injected
+from theory_checks.ledger.proofs import FIGURE, METHOD, Proof, figure, find_proofs, proofs_of, with_proofs
+from theory_checks.ledger.records import Record
+from theory_checks.ledger.report import render
+from theory_checks.numerics import faults_symbolic
+from theory_checks.stationary.mirror_map import CLAIMS as MIRROR
 
 PROOFS = find_proofs()
 FAULTS = [value for value in vars(faults_symbolic).values() if isinstance(value, Fault)]
@@ -26,7 +28,7 @@ def failing() -> dict[str, dict[str, set[str]]]:
     """The names of the proofs that fail, by fault and by claim that the fault should turn red."""
     found: dict[str, dict[str, set[str]]] = {}
     for faulty in FAULTS:
-        with seeded(faulty):
+        with injected(faulty):
             found[faulty.name] = {c: {p.name for p in proofs_of(c) if not p.holds()} for c in faulty.kills}
     return found
 
@@ -82,7 +84,7 @@ def test_a_check_with_proofs_gains_a_figure_and_is_open_if_one_fails():
 
     green = check(Settings())
     assert (green.verdict, green.figure(FIGURE).value, green.methods) == (Verdict.FAILS, 0, ("another", METHOD))
-    with seeded(faults_symbolic.density_with_the_inverse_metric):
+    with injected(faults_symbolic.density_with_the_inverse_metric):
         assert check(Settings()).verdict is Verdict.OPEN
     assert check.__name__ == "check"
 
@@ -92,7 +94,7 @@ def test_the_report_prints_the_identity_with_its_verdict(broken: bool):
     claim = next(claim for claim in MIRROR if claim.id == "S3")
     record = Record(claim, Finding(Verdict.OPEN, (), "a reading"), 0.0)
     if broken:
-        with seeded(faults_symbolic.squared_defect_without_a_factor):
+        with injected(faults_symbolic.squared_defect_without_a_factor):
             page = render([record], Settings())
     else:
         page = render([record], Settings())

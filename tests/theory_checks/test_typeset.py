@@ -1,7 +1,7 @@
 import pytest
 
-from theory_checks.ledger import find_claims
-from theory_checks.typeset import typeset
+from theory_checks.ledger.claim import find_claims
+from theory_checks.ledger.typeset import typeset
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,9 @@ def test_formulas_are_set_as_in_print(text: str, html: str) -> None:
     assert str(typeset(text)) == html
 
 
-@pytest.mark.parametrize("text", ["see _flux_error", "lml.damping", "lambda_min", "theory_checks.kernel", "grade"])
+@pytest.mark.parametrize(
+    "text", ["see _flux_error", "lml.damping", "lambda_min", "theory_checks.kernel.direction", "grade"]
+)
 def test_names_of_code_and_words_stay_as_they_are(text: str) -> None:
     assert str(typeset(text)) == text
 

@@ -1,0 +1,1 @@
+"""The claims on quality (Q) and cost (T)."""

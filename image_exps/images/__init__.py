@@ -1,0 +1,1 @@
+"""Pictures: pixels, files, grids of pictures, maps of edges."""

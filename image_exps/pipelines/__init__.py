@@ -1,0 +1,1 @@
+"""Pipelines of diffusers: found, loaded, converted, sampled into folders of pictures."""

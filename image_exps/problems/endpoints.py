@@ -1,0 +1,178 @@
+r"""Where a sampler ends, against where the exact probability flow ends from the same noise.
+
+With an exact score the endpoint of the flow is the one right answer for every starting noise: the error of a sample is
+a number of its own, and two samplers are compared noise by noise. The data are a smoothed data set,
+``(1/N) sum_i N(y_i, tau^2 I)``, and time runs from 1 to 1e-3 on the linear variance-preserving schedule.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+import toy
+from image_exps.problems.seeds import sample_generators, starting_noise
+from image_exps.problems.targets import final_level, levels
+from lml.controls import ElementNoise, Extrapolation, NormOnly, RandomTurn
+from lml.correction import LML, Correction, NoCorrection
+from lml.samplers import SAMPLERS, NoiseModel, sample
+from toy import DataMixture
+from toy.levels import Spacing
+
+__all__ = [
+    "EVALUATIONS",
+    "NOISES",
+    "Endpoints",
+    "FlowBenchmark",
+    "compared_corrections",
+    "digits_benchmark",
+    "flow_endpoints",
+    "reference",
+    "rms",
+]
+
+#: Evaluations of the network at which samplers are compared; the bases here take one a step.
+EVALUATIONS = (5, 10, 20)
+
+#: Relative sizes of the noise on every element in `compared_corrections`.
+NOISES = (0.1, 0.2)
+
+# Steps of the third-order reference; half as many estimate its error, and DOP853 checks it on the first few samples.
+_REFERENCE_STEPS = 160
+_CHECKED = 8
+
+
+def rms(x: Tensor) -> Tensor:
+    """Return root mean squares of the rows, shape (B,)."""
+    return x.square().mean(1).sqrt()
+
+
+@dataclass(frozen=True)
+class FlowBenchmark:
+    """A target with noises and the endpoints of the exact flow from them.
+
+    Attributes:
+        target: the data, at ``alpha = 1, sigma = 0``.
+        model: its exact noise prediction.
+        x: starting noises, shape (B, d).
+        exact: endpoints of the probability flow, shape (B, d).
+        refinement: mean error of ``exact``'s samples at half as many steps, an upper estimate of its own.
+        disagreement: mean distance to DOP853 at a relative tolerance of 1e-9, on the first samples.
+    """
+
+    target: DataMixture
+    model: NoiseModel
+    x: Tensor
+    exact: Tensor
+    refinement: float
+    disagreement: float
+
+    def endpoints(self, base: str, spacing: Spacing, evaluations: int, arm: Correction) -> Tensor:
+        """Return where a sampler ends, shape (B, d)."""
+        return _run(self.model, self.x, base, spacing, evaluations, arm)
+
+    def errors(self, base: str, spacing: Spacing, evaluations: int, arm: Correction) -> Tensor:
+        """Return the error of every sample, its root mean square over the dimensions, shape (B,)."""
+        return self.error(self.endpoints(base, spacing, evaluations, arm))
+
+    def error(self, ends: Tensor) -> Tensor:
+        """Return the distance of endpoints (B, d) from the flow's, root mean squares over the dimensions, (B,)."""
+        return rms(ends - self.exact)
+
+    @property
+    def final(self) -> DataMixture:
+        """The exact distribution at the last level."""
+        level = final_level()
+        return self.target.diffuse(level.alpha, level.sigma)
+
+
+def _run(
+    model: NoiseModel, x: Tensor, base: str, spacing: Spacing, steps: int, correction: Correction | None = None
+) -> Tensor:
+    return sample(SAMPLERS[base], model, x, levels(steps, spacing), correction)
+
+
+def reference(model: NoiseModel, x: Tensor, steps: int = _REFERENCE_STEPS) -> Tensor:
+    """Return the endpoint of the flow by DPM-Solver++ of third order, shape of ``x``."""
+    return _run(model, x, "dpm-solver++-3m", "log-snr", steps)
+
+
+class Endpoints(NamedTuple):
+    """Where the exact flow of a model ends.
+
+    Attributes:
+        exact: the endpoints, shape of the noises.
+        refinement: how far they are from those of half as many steps, root mean squares over the dimensions, (B,): an
+            upper estimate of their own error, which for third order is about a seventh of it.
+    """
+
+    exact: Tensor
+    refinement: Tensor
+
+
+def flow_endpoints(model: NoiseModel, x: Tensor, steps: int = _REFERENCE_STEPS) -> Endpoints:
+    """Return the endpoints of the flow of any noise model, exact or a network, from noises of shape (B, ...).
+
+    It costs ``3/2 steps`` evaluations. A network is a function that is less smooth than an exact score: what its
+    endpoints are worth is in ``refinement``, and nowhere else.
+
+    Raises:
+        ValueError: for no noise, or fewer than four steps.
+    """
+    if len(x) == 0:
+        raise ValueError(f"x must hold at least one noise, got shape {tuple(x.shape)}")
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 4:
+        raise ValueError(f"steps must be an integer of at least 4, got {steps!r}")
+    exact = reference(model, x, steps)
+    return Endpoints(exact, rms((exact - reference(model, x, steps // 2)).flatten(1)))
+
+
+def digits_benchmark(count: int, seed: int) -> FlowBenchmark:
+    """Return ``count`` noises and endpoints on scikit-learn's digits, d = 64, smoothed by ``tau = 0.1``.
+
+    Cached: the endpoints cost more than everything that is compared with them.
+    """
+    return _digits_benchmark(count, seed, _REFERENCE_STEPS)
+
+
+@lru_cache(maxsize=4)
+def _digits_benchmark(count: int, seed: int, steps: int) -> FlowBenchmark:
+    target = DataMixture(toy.dataset("digits").images, 0.1)
+    model = toy.noise_model(target)
+    x = starting_noise(seed, 0, count, (target.dim,))
+    exact = reference(model, x, steps)
+    few = x[:_CHECKED]
+    start, end = levels(1)
+    truth = toy.probability_flow(target, few, start, end, rtol=1e-9, atol=1e-10)
+    return FlowBenchmark(
+        target,
+        model,
+        x,
+        exact,
+        refinement=float(rms(exact[:_CHECKED] - reference(model, few, steps // 2)).mean()),
+        disagreement=float(rms(exact[:_CHECKED] - truth).mean()),
+    )
+
+
+def compared_corrections(lml: LML, count: int, seed: int) -> dict[str, Correction]:
+    """Return the base, LML and the controls of claim Q2 by name.
+
+    Where noise is drawn there is a generator for each of ``count`` samples: the corrections serve one run. The controls
+    draw from the same seeds, as the arms of a sweep do.
+    """
+
+    def generators() -> list[torch.Generator]:
+        return sample_generators(seed, 0, count, "correction")
+
+    return {
+        "base": NoCorrection(),
+        "LML": lml,
+        "extrapolation": Extrapolation(lml),
+        "norm only": NormOnly(lml),
+        "random turn": RandomTurn(lml, generators()),
+        **{f"element noise {size:.0%}": ElementNoise(size, generators()) for size in NOISES},
+    }

@@ -1,0 +1,133 @@
+"""What samplers are run on: an exact score, one with a controlled error, or a network, by name beside a target's name.
+
+``exact`` is the target's own noise prediction; `MODELS` is open, like the registries of `image_exps.samplers.arms`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+
+import torch
+
+from image_exps.networks import NETWORKS, network_model
+from image_exps.problems.score_errors import Imperfect, Kind
+from image_exps.problems.targets import TARGETS, Target, target
+from image_exps.samplers.arms import parse_call
+from lml.samplers import NoiseModel
+from toy import Pictures, dataset
+from toy.fashion_mnist import fashion_mnist
+
+__all__ = ["MODELS", "SamplingProblem", "check_model", "check_problem", "sampling_problem"]
+
+
+@dataclass(frozen=True)
+class SamplingProblem:
+    """A target as a model sees it.
+
+    Attributes:
+        name: of the target.
+        shape: of one sample.
+        dtype: of the model's answers.
+        compared: what distances are to: a target, or real pictures.
+        flow: the model whose probability flow is the reference: the exact one, or the network itself.
+        model: the noise prediction for samples ``first .. first + count - 1`` of a seed: ``model(seed, first, count)``.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    compared: Target | Pictures
+    flow: NoiseModel
+    model: Callable[[int, int, int], NoiseModel]
+
+    @property
+    def dim(self) -> int:
+        """The dimension d of one sample."""
+        return math.prod(self.shape)
+
+
+def _exact(name: str) -> SamplingProblem:
+    made = target(name)
+    noise = made.model()
+    return SamplingProblem(name, made.shape, made.dtype, made, noise, lambda seed, first, count: noise)
+
+
+def _network(name: str) -> SamplingProblem:
+    """The network draws from all classes where it knows some; it is compared with the pictures that it learnt from."""
+    pictures, noise = _PICTURES[name](), network_model(name)
+    shape = tuple(pictures.images.shape[1:])
+    return SamplingProblem(name, shape, torch.float32, pictures, noise, lambda seed, first, count: noise)
+
+
+_PICTURES: dict[str, Callable[[], Pictures]] = {"fashion-mnist": fashion_mnist, "emoji": partial(dataset, "emoji")}
+
+
+def _imperfect(kind: Kind) -> Callable[..., SamplingProblem]:
+    """Return the builder of an exact score with an error; ``size`` is the error's, relative to the noise."""
+
+    def build(name: str, size: float = 0.1) -> SamplingProblem:
+        made = _exact(name)
+        # The white error belongs to a sample; the others are one function for all, like a network's.
+        whole = Imperfect(made.flow, kind, size, 0, made.shape)
+
+        def model(seed: int, first: int, count: int) -> NoiseModel:
+            return replace(whole, seed=seed, first=first) if kind == "white" else whole
+
+        return replace(made, model=model)
+
+    return build
+
+
+#: Builders by name: ``(target's name, **parameters) -> SamplingProblem``.
+MODELS: dict[str, Callable[..., SamplingProblem]] = {
+    "exact": _exact,
+    "network": _network,
+    "white": _imperfect("white"),
+    "smooth": _imperfect("smooth"),
+    "bias": _imperfect("bias"),
+}
+
+
+def check_model(name: str) -> None:
+    """Refuse a model that does not exist or has no such parameter.
+
+    Raises:
+        ValueError: listing those that are known.
+    """
+    if not isinstance(name, str):
+        raise ValueError(f"models must be names, got {name!r}")
+    kind, parameters = parse_call(name)
+    if kind not in MODELS:
+        raise ValueError(f"models must be of {', '.join(MODELS)}, got {kind!r}")
+    allowed = list(inspect.signature(MODELS[kind]).parameters)[1:]
+    for parameter in parameters:
+        if parameter not in allowed:
+            raise ValueError(f"parameter of {kind} must be one of {', '.join(allowed) or '(none)'}, got {parameter!r}")
+
+
+def check_problem(target_name: str, model_name: str) -> None:
+    """Refuse a target that a model does not have.
+
+    Raises:
+        ValueError: listing those that are known.
+    """
+    check_model(model_name)
+    known = NETWORKS if parse_call(model_name)[0] == "network" else tuple(TARGETS)
+    if target_name not in known:
+        raise ValueError(f"targets must be of {', '.join(known)} for {model_name!r}, got {target_name!r}")
+
+
+@lru_cache(maxsize=2)
+def sampling_problem(target_name: str, model_name: str) -> SamplingProblem:
+    """Return a target with a model; the last two are kept.
+
+    Raises:
+        ValueError: for what `check_problem` refuses, and for parameters out of range.
+    """
+    check_problem(target_name, model_name)
+    kind, parameters = parse_call(model_name)
+    return MODELS[kind](target_name, **parameters)

@@ -1,0 +1,1 @@
+"""Samplers by name: base, spacing, correction; as pure samplers and as schedulers of diffusers."""

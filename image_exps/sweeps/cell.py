@@ -1,0 +1,145 @@
+"""One cell of a sweep: a pure function of its parameters, in blocks of samples that are always the same."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from image_exps.distances import Distance, Estimate, distances, estimate
+from image_exps.distances.endpoint import ENDPOINT_DISTANCES
+from image_exps.problems.endpoint_cache import BLOCK, cached_endpoints
+from image_exps.problems.endpoints import Endpoints
+from image_exps.problems.seeds import starting_noise
+from image_exps.problems.specification import sampling_problem
+from image_exps.samplers.arms import Plan, arm
+from image_exps.sweeps.grid import Cell, load_plugins
+from lml.samplers import Level, NoiseModel, sample
+from toy.threads import single_thread
+
+__all__ = ["blocks_of", "distance_of", "generate", "prepare", "run_cell"]
+
+# Of the resamples: the same rows are drawn for every arm.
+_BOOTSTRAP_SEED = 0xB007
+
+
+def blocks_of(count: int) -> range:
+    """Return the blocks that ``count`` samples are in."""
+    return range(-(-count // BLOCK))
+
+
+def prepare(target: str, model: str, seed: int, block: int, folder: Path) -> None:
+    """Compute the flow's endpoints of one block, unless they are kept in ``folder``."""
+    with single_thread(), torch.inference_mode():
+        cached_endpoints(sampling_problem(target, model), seed, block, folder)
+
+
+def run_cell(cell: Cell, folder: Path) -> list[dict[str, Any]]:
+    """Return the rows of a cell, one for each distance.
+
+    Args:
+        cell: its parameters.
+        folder: where endpoints of the exact flow are kept.
+
+    Raises:
+        ValueError: for parameters that do not fit together.
+    """
+    load_plugins(cell.plugins)
+    with single_thread(), torch.inference_mode():
+        made = sampling_problem(*cell.problem)
+        started = time.perf_counter()
+        x, plan, spent = generate(cell)
+        seconds = time.perf_counter() - started
+        bad = int((~torch.isfinite(x.flatten(1)).all(1)).sum())
+        used = arm(cell.arm)
+        lml = getattr(plan.correction, "lml", plan.correction)
+        shared = {
+            **{k: v for k, v in asdict(cell).items() if k not in ("distances", "plugins")},
+            "base": used.base,
+            "spacing": used.spacing,
+            "correction": used.correction,
+            "damping": float(getattr(lml, "damping", math.nan)),
+            "mixing": float(getattr(lml, "mixing", math.nan)),
+            "dim": made.dim,
+            "dtype": str(plan.dtype or made.dtype).removeprefix("torch."),
+            "spent": spent,
+            "not_finite": bad,
+            "sampling_seconds": seconds,
+        }
+        rows = []
+        for name in cell.distances:
+            started = time.perf_counter()
+            distance = distance_of(cell, name, folder)
+            generator = torch.Generator().manual_seed(_BOOTSTRAP_SEED + cell.seed)
+            found = (
+                _undefined(cell.count, bad) if bad else estimate(distance, x, generator=generator, repeats=cell.repeats)
+            )
+            rows.append(
+                {**shared, "distance": name, **found._asdict(), "higher_is_better": distance.higher_is_better,
+                 "distance_seconds": time.perf_counter() - started}
+            )  # fmt: skip
+        return rows
+
+
+class _Counted:
+    """A model that counts its evaluations and is called in its own dtype."""
+
+    def __init__(self, model: NoiseModel, dtype: torch.dtype) -> None:
+        self._model, self._dtype, self.evaluations = model, dtype, 0
+
+    def __call__(self, x: Tensor, level: Level) -> Tensor:
+        self.evaluations += 1
+        return self._model(x.to(self._dtype), level).to(x.dtype)
+
+
+def generate(cell: Cell) -> tuple[Tensor, Plan, int]:
+    """Return a cell's samples ``(count, *shape)``, the plan of the last block, and the evaluations that each took.
+
+    The last block is computed whole and cut: what a sample is does not depend on how many there are.
+    """
+    made, chosen = sampling_problem(*cell.problem), arm(cell.arm)
+    parts, plan, model = [], None, None
+    for block in blocks_of(cell.count):
+        first = BLOCK * block
+        plan = chosen.build(cell.evaluations, made.dim, seed=cell.seed, count=BLOCK, first=first)
+        model = _Counted(made.model(cell.seed, first, BLOCK), made.dtype)
+        x = starting_noise(cell.seed, first, BLOCK, made.shape).to(plan.dtype or made.dtype)
+        parts.append(sample(plan.sampler, model, x, plan.levels, plan.correction))
+    assert plan is not None
+    assert model is not None
+    return torch.cat(parts)[: cell.count], plan, model.evaluations
+
+
+@lru_cache(maxsize=32)
+def _distance(target: str, model: str, name: str) -> Distance:
+    """Return a distance; it keeps what it has prepared, and its floor."""
+    return distances(sampling_problem(target, model).compared, which=[name])[name]
+
+
+@lru_cache(maxsize=4)
+def _ends_of(target: str, model: str, seed: int, count: int, folder: Path) -> Endpoints:
+    parts = [cached_endpoints(sampling_problem(target, model), seed, block, folder) for block in blocks_of(count)]
+    return Endpoints(*(torch.cat(column)[:count] for column in zip(*parts, strict=True)))
+
+
+def distance_of(cell: Cell, name: str, folder: Path) -> Distance:
+    """Return a distance for a cell's samples; endpoints of the flow, where it needs them, are kept in ``folder``.
+
+    Raises:
+        ValueError: for a distance that the cell's target does not have.
+    """
+    if name in ENDPOINT_DISTANCES:
+        ends = _ends_of(*cell.problem, cell.seed, cell.count, folder)
+        return ENDPOINT_DISTANCES[name](sampling_problem(*cell.problem).compared, ends)
+    return _distance(*cell.problem, name)
+
+
+def _undefined(count: int, bad: int) -> Estimate:
+    nan = math.nan
+    return Estimate(nan, nan, nan, nan, nan, nan, count, f"{bad} of {count} samples are not finite")

@@ -1,0 +1,197 @@
+"""Sweeps: the missing cells of a grid, computed by processes of this machine or by a Dask cluster, and kept one by one.
+
+Neither the number of workers nor where they run changes a figure: a cell is a pure function of its parameters, and
+runs on one thread. Costly cells come first, those of one target and model together, so that a worker builds each once.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import time
+import traceback
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from joblib import Parallel, delayed, parallel_config
+from rich.console import Console
+
+from image_exps.distances import ENDPOINT_DISTANCES
+from image_exps.sweeps.cell import blocks_of, prepare, run_cell
+from image_exps.sweeps.grid import Cell, Grid, load_plugins
+from image_exps.sweeps.store import Store, source, versions
+from theory_checks.ledger.terminal import bar
+
+__all__ = ["Done", "Pool", "in_order", "revision", "run_sweep"]
+
+# Seconds to wait for a cluster.
+_CONNECT = 15
+
+# A cell's work besides its evaluations, in evaluations: distances and their resamples.
+_OVERHEAD = 20
+
+
+class Done(NamedTuple):
+    """What a run of a sweep came to.
+
+    Attributes:
+        results: the file with the rows of all finished cells.
+        computed: how many cells this run computed.
+        kept: how many were there before.
+        failed: what went wrong, by cell; these are tried again by the next run.
+    """
+
+    results: Path
+    computed: int
+    kept: int
+    failed: dict[Cell, str]
+
+
+def in_order(cells: Sequence[Cell]) -> list[Cell]:
+    """Return cells by target and model, the costlier of these first, and within each the costlier cells first."""
+    whole: dict[tuple[str, str], int] = defaultdict(int)
+    for cell in cells:
+        whole[cell.problem] += _cost(cell)
+    return sorted(cells, key=lambda c: (-whole[c.problem], c.problem, -_cost(c), c.seed, c.arm))
+
+
+def _cost(cell: Cell) -> int:
+    return cell.count * (cell.evaluations + _OVERHEAD)
+
+
+def run_sweep(
+    grid: Grid,
+    out: Path,
+    *,
+    workers: int = 1,
+    scheduler: str | None = None,
+    cache: Path = Path("out/cache/flow-ends"),
+    console: Console | None = None,
+) -> Done:
+    """Compute the cells of a grid that a folder does not have yet, and write the union of their rows.
+
+    Args:
+        grid: what is computed.
+        out: the results folder, empty or of this grid and version.
+        workers: processes of this machine.
+        scheduler: address of a Dask scheduler, whose workers compute instead.
+        cache: folder for endpoints of the exact flow, shared by all sweeps.
+        console: for progress, with the time left.
+
+    Raises:
+        ValueError: for a folder of another grid or version, no worker, a cluster that cannot be reached or that has
+            other versions.
+    """
+    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
+        raise ValueError(f"workers must be an integer of at least 1, got {workers!r}")
+    store = Store(out, grid)
+    missing = in_order(store.missing())
+    if missing or not (out / "results.parquet").is_file():
+        stamp = {**versions(), "revision": revision(), "source": source()}
+        pool = partial(_on_cluster, scheduler) if scheduler else partial(_on_processes, workers)
+        failed = _compute(missing, store, stamp, pool, cache.absolute(), console or Console(quiet=True))
+    else:
+        failed = {}
+    results = store.compact() if len(failed) < len(grid.cells) else out / "results.parquet"
+    return Done(results, len(missing) - len(failed), len(grid.cells) - len(missing), failed)
+
+
+Pool = Callable[[Callable[[Any], Any], Sequence[Any]], Iterator[tuple[int, Any]]]
+
+
+def _compute(
+    cells: Sequence[Cell], store: Store, stamp: dict[str, Any], pool: Pool, cache: Path, console: Console
+) -> dict[Cell, str]:
+    failed: dict[Cell, str] = {}
+    references = {
+        (*cell.problem, cell.seed, block, cell.plugins): None
+        for cell in cells
+        if set(cell.distances) & set(ENDPOINT_DISTANCES)
+        for block in blocks_of(cell.count)
+    }
+    with bar(console) as progress:
+        if references:
+            task = progress.add_task("endpoints of the exact flow", total=len(references))
+            for _ in pool(partial(_prepare, folder=cache), list(references)):
+                progress.advance(task)
+            progress.remove_task(task)
+        task = progress.add_task("cells", total=sum(map(_cost, cells)))
+        for index, (rows, error) in pool(partial(_work, folder=cache, stamp=stamp), cells):
+            cell = cells[index]
+            if error:
+                failed[cell] = error
+                console.print(f"failed: {cell}: {error.strip().splitlines()[-1]}", markup=False)
+            else:
+                store.add(cell, rows)
+            progress.update(task, advance=_cost(cell), description=f"{cell.target} {cell.model}")
+    return failed
+
+
+def _prepare(reference: tuple[str, str, int, int, tuple[str, ...]], *, folder: Path) -> None:
+    """Compute endpoints; what goes wrong, the cells that need them will say."""
+    target, model, seed, block, plugins = reference
+    with suppress(Exception):
+        load_plugins(plugins)
+        prepare(target, model, seed, block, folder)
+
+
+def _work(cell: Cell, *, folder: Path, stamp: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:
+    """Return the rows of a cell, or the traceback of what went wrong."""
+    started = time.perf_counter()
+    try:
+        rows = run_cell(cell, folder)
+    except Exception:
+        return [], traceback.format_exc()
+    return [{**row, **stamp, "key": cell.key, "seconds": time.perf_counter() - started} for row in rows], ""
+
+
+def _numbered(function: Callable[[Any], Any], index: int, item: Any) -> tuple[int, Any]:
+    return index, function(item)
+
+
+def _on_processes(workers: int, function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+    """Yield indices and results as they are ready."""
+    with parallel_config(backend="loky", n_jobs=workers, inner_max_num_threads=1):
+        run = Parallel(return_as="generator_unordered", batch_size=1)
+        yield from run(delayed(_numbered)(function, i, item) for i, item in enumerate(items))
+
+
+def _on_cluster(address: str, function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+    """Yield indices and results as they are ready, from the workers of a Dask scheduler."""
+    try:
+        from distributed import Client, as_completed
+    except ImportError as error:
+        raise ValueError("scheduler needs the extra 'cluster': pip install 'lml-toolkit[cluster]'") from error
+    try:
+        client = Client(address, timeout=_CONNECT, set_as_default=False)  # type: ignore[no-untyped-call]
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"scheduler must be the address of a running Dask scheduler, got {address!r}: {error}"
+        ) from error
+    with client:
+        mine = versions()
+        for worker, theirs in client.run(versions).items():
+            if theirs != mine:
+                raise ValueError(f"scheduler must have workers with {mine}, {worker} has {theirs}")
+        # Impure: the scheduler shall compute what it is asked, not what it remembers.
+        futures = client.map(partial(_numbered, function), range(len(items)), items, pure=False)
+        for future in as_completed(futures, loop=client.loop):  # type: ignore[no-untyped-call]
+            yield future.result()
+            future.release()
+
+
+def revision() -> str:
+    """Return the commit of the source, with a plus if files differ from it; empty where there is none."""
+    here = Path(__file__).parents[1]
+    git = partial(subprocess.run, cwd=here, capture_output=True, text=True, check=True)
+    try:
+        commit = git(["git", "rev-parse", "--short=12", "HEAD"]).stdout.strip()
+        changed = git(
+            ["git", "status", "--porcelain", "--untracked-files=no", "--", "../lml", "../toy", "."]
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return commit + ("+" if changed else "")

@@ -1,0 +1,1 @@
+"""Times of samplers and networks, measured side by side."""

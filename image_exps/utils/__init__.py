@@ -1,0 +1,1 @@
+"""Locks, progress, processes and text that several commands share."""

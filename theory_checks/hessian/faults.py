@@ -1,0 +1,153 @@
+"""Seeded faults of claims H1 to H5."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from theory_checks.hessian.error_bound import OuterProductErrors, check_error_bound, check_zero_is_nearer
+from theory_checks.hessian.identities import check_bartlett, check_residual, check_tweedie
+from theory_checks.ledger.faults import fault
+from toy import DataMixture, ExactTarget, GaussianMixture
+
+Method = Callable[..., Tensor]
+Errors = Callable[..., OuterProductErrors]
+
+REDUCED = {
+    "H1": partial(check_residual, names=("skewed-1d", "random-8d", "points-8d"), large=("points-8d",)),
+    "H2": partial(check_tweedie, names=("skewed-1d", "random-8d", "points-8d"), large=("points-8d",)),
+    "H3": partial(check_error_bound, names=("points-2d", "points-8d")),
+    "H4": partial(check_bartlett, names=("skewed-1d",), cases=(("random-64d", 0.0, "trace", 0.02),)),
+    "H5": partial(check_zero_is_nearer, names=("bimodal-1d", "points-8d")),
+}
+
+
+@fault("toy.mixture:GaussianMixture.hessian", "H1", "H2", "H4")
+def hessian_of_the_density(original: Method) -> Method:
+    """``hess(q)/q`` in place of ``hess log q``: the outer product of the score is not subtracted."""
+
+    def hessian(self: GaussianMixture, x: Tensor) -> Tensor:
+        s = self.score(x)
+        return original(self, x) + s[:, :, None] * s[:, None, :]
+
+    return hessian
+
+
+@fault("toy.data_mixture:DataMixture.hessian", "H1", "H2", "H3")
+def precision_with_a_power_of_sigma_too_few(original: Method) -> Method:
+    """``I/sigma`` in place of ``I/sigma^2``."""
+
+    def hessian(self: DataMixture, x: Tensor) -> Tensor:
+        identity = torch.eye(self.dim, dtype=torch.float64)
+        return original(self, x) + identity / self.variance - identity / math.sqrt(self.variance)
+
+    return hessian
+
+
+@fault("toy.data_mixture:DataMixture.hessian_vector", "H1", "H2")
+def alpha_in_place_of_its_square(original: Method) -> Method:
+    """``alpha/sigma^4 V u - u/sigma^2``."""
+    return lambda self, x, v: (original(self, x, v) + v / self.variance) / self.alpha - v / self.variance
+
+
+@fault("toy.data_mixture:DataMixture._weighted_covariance", "H1", "H2")
+def covariance_not_centred(original: Method) -> Method:
+    """``V`` without ``- delta delta^T``: it enters F and Cov(y|x) alike, so that they still agree with each other."""
+    return lambda self, at: original(self, at) + at.shift[:, :, None] * at.shift[:, None, :]
+
+
+@fault("toy.mixture:GaussianMixture.posterior_covariance", "H2")
+def covariance_of_the_component_means_only(original: Method) -> Method:
+    """The spread within each component, ``sigma^2 C C_t^{-1}``, left out."""
+
+    def posterior_covariance(self: GaussianMixture, x: Tensor) -> Tensor:
+        solved = self.component_covariances.solve(self._data_covariance.dense().transpose(0, 1)).transpose(0, 1)
+        within = (self.responsibilities(x) @ (self.sigma**2 * solved).flatten(1)).view(-1, self.dim, self.dim)
+        return original(self, x) - within
+
+    return posterior_covariance
+
+
+@fault("theory_checks.hessian.error_bound:hessian_error_bound", "H3")
+def bound_without_the_radius(original: Method) -> Method:
+    """``R^2`` left out: what remains is a bound on F alone."""
+    return lambda q, radius, delta, diameter: original(q, radius, delta, diameter) - radius**2 / q.sigma**2
+
+
+@fault("theory_checks.hessian.error_bound:hessian_error_bound", "H3")
+def bound_without_the_network(original: Method) -> Method:
+    """The terms in ``delta`` left out."""
+    return lambda q, radius, delta, diameter: original(q, radius, 0.0, diameter)
+
+
+@fault("theory_checks.hessian.error_bound:hessian_error_bound", "H3")
+def bound_with_sigma_squared_above(original: Method) -> Method:
+    """``sigma^2 [...]`` in place of ``[...]/sigma^2``."""
+    return lambda q, radius, delta, diameter: original(q, radius, delta, diameter) * q.sigma**4
+
+
+@fault("theory_checks.hessian.error_bound:outer_product_errors", "H3")
+def cross_term_counted_once(original: Errors) -> Errors:
+    """``|F|^2 - <s, F s> + |s|^4`` for the squared distance."""
+
+    def errors(q: ExactTarget, x: Tensor, s: Tensor, squared_norm: Tensor | None = None) -> OuterProductErrors:
+        right = original(q, x, s, squared_norm)
+        along = right.best_multiple_coefficient * (s**2).sum(1) ** 2
+        return right._replace(outer=(right.outer**2 + along).clamp_min(0).sqrt())
+
+    return errors
+
+
+@fault("toy.mixture:GaussianMixture.laplacian", "H4")
+def mean_over_the_axes_for_the_trace(original: Method) -> Method:
+    """``tr H / d``."""
+    return lambda self, x: original(self, x) / self.dim
+
+
+@fault("toy.mixture:GaussianMixture.score", "H1", "H4")
+def noise_in_place_of_the_score(original: Method) -> Method:
+    """``sigma s``: a power of sigma too many."""
+    return lambda self, x: original(self, x) * self.sigma
+
+
+@fault("toy.mixture:GaussianMixture.sample", "H4")
+def samples_of_half_the_variance(original: Method) -> Method:
+    """Draws about the mean, shrunk by the root of 2: not of the law whose score is taken."""
+
+    def sample(self: GaussianMixture, count: int, *, generator: torch.Generator) -> Tensor:
+        return self.mean() + (original(self, count, generator=generator) - self.mean()) / math.sqrt(2)
+
+    return sample
+
+
+@fault("theory_checks.hessian.error_bound:outer_product_errors", "H3", "H5")
+def cross_term_with_the_wrong_sign(original: Errors) -> Errors:
+    """``|F|^2 + 2 <s, F s> + |s|^4`` for the squared distance."""
+
+    def errors(q: ExactTarget, x: Tensor, s: Tensor, squared_norm: Tensor | None = None) -> OuterProductErrors:
+        right = original(q, x, s, squared_norm)
+        along = right.best_multiple_coefficient * (s**2).sum(1) ** 2
+        return right._replace(outer=(right.outer**2 + 4 * along).clamp_min(0).sqrt())
+
+    return errors
+
+
+@fault("toy.data_mixture:DataMixture.hessian_vector", "H5")
+def product_with_a_power_of_sigma_too_many(original: Method) -> Method:
+    """``H v/sigma``."""
+    return lambda self, x, v: original(self, x, v) / self.sigma
+
+
+@fault("theory_checks.hessian.error_bound:outer_product_errors", "H5")
+def coefficient_over_the_squared_length(original: Errors) -> Errors:
+    """``c* = <s, F s>/|s|^2``."""
+
+    def errors(q: ExactTarget, x: Tensor, s: Tensor, squared_norm: Tensor | None = None) -> OuterProductErrors:
+        right = original(q, x, s, squared_norm)
+        return right._replace(best_multiple_coefficient=right.best_multiple_coefficient * (s**2).sum(1))
+
+    return errors

@@ -1,0 +1,1 @@
+"""Claims K: the direction of Algorithm 1, its precision, the published code, several past noises, damping."""

@@ -1,0 +1,106 @@
+"""The report: one self-contained page, with the formula, the verdict, the figures, the picture and the code of each."""
+
+from __future__ import annotations
+
+import base64
+import inspect
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import jinja2
+from latex2mathml.converter import convert
+
+from theory_checks.ledger.claim import Claim, Measured, Settings, Verdict
+from theory_checks.ledger.plotting import drawn, to_svg
+from theory_checks.ledger.proofs import FIGURE, proofs_of
+from theory_checks.ledger.records import Record, packed
+from theory_checks.ledger.typeset import typeset
+
+__all__ = ["render", "render_claim"]
+
+_CLASSES = {Verdict.HOLDS: "holds", Verdict.CORRECTED: "corrected", Verdict.FAILS: "fails", Verdict.OPEN: "open"}
+
+
+def render(records: list[Record], settings: Settings) -> str:
+    """Return the report as HTML, in which every picture, array and line of code is embedded."""
+    libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "numpy", "scipy"))
+    return (
+        _environment()
+        .get_template("report.html.jinja")
+        .render(
+            entries=[_entry(record) for record in records],
+            settings=settings,
+            counts={v: sum(r.finding.verdict is v for r in records) for v in Verdict},
+            surprises=[r for r in records if not r.as_expected],
+            seconds=sum(r.seconds for r in records),
+            made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, Python {platform.python_version()}, {libraries}",
+        )
+    )
+
+
+def render_claim(record: Record, settings: Settings) -> str:
+    """Return what the report says of one claim below its headline, as a fragment of HTML."""
+    return _environment().get_template("claim.html.jinja").render(e=_entry(record), settings=settings)
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["badge"] = lambda verdict: _CLASSES[verdict]
+    environment.filters["typeset"] = typeset
+    return environment
+
+
+def _entry(record: Record) -> dict[str, object]:
+    claim, finding = record.claim, record.finding
+    picture = to_svg(drawn(claim.draw, finding)) if claim.draw is not None and finding.data else ""
+    return {
+        "record": record,
+        "claim": claim,
+        "finding": finding,
+        "formula": convert(claim.formula, display="block") if claim.formula else "",
+        "figures": [(figure.name, _value(figure), _bounds(figure), figure.basis) for figure in finding.figures],
+        "proofs": _proofs(record),
+        "picture": picture,
+        "data": base64.b64encode(packed(finding)).decode() if finding.data else "",
+        "check": f"{claim.check.__module__}.{claim.check.__qualname__}",
+        "code": _code(claim),
+    }
+
+
+def _proofs(record: Record) -> list[tuple[str, str, bool, str]]:
+    """Return name, formula as markup, whether it is proven, and source, of each symbolic proof of the claim.
+
+    A proof that the check has run counts as it found; others are run here.
+    """
+    ran_clean = any(figure.name == FIGURE and figure.value == 0 for figure in record.finding.figures)
+    return [
+        (proof.name, convert(proof.statement, display="block"), ran_clean or proof.holds(), proof.source)
+        for proof in proofs_of(record.claim.id)
+    ]
+
+
+def _code(claim: Claim) -> str:
+    try:
+        return inspect.getsource(inspect.unwrap(claim.check))
+    except OSError:  # a function that was typed into an interpreter
+        return "The source of this check is not in a file."
+
+
+def _value(figure: Measured) -> str:
+    return f"{figure.value:.4g} {figure.unit}".strip()
+
+
+def _bounds(figure: Measured) -> str:
+    if figure.limit is not None:
+        return f"limit {figure.limit:.3g}" + ("" if figure.within else " exceeded")
+    if figure.low is not None and figure.high is not None:
+        return f"[{figure.low:.4g}, {figure.high:.4g}]"
+    return ""

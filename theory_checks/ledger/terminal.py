@@ -1,0 +1,144 @@
+"""The ledger in a terminal: a line a claim, printed as it is decided, with progress and the time left below."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from theory_checks.ledger.claim import Claim, Verdict
+from theory_checks.ledger.records import Record
+
+__all__ = ["Display", "bar", "line", "plain_text", "summary"]
+
+_STYLES = {
+    Verdict.HOLDS: "green",
+    Verdict.CORRECTED: "cyan",
+    Verdict.FAILS: "red",
+    Verdict.OPEN: "yellow",
+}
+_NARROWEST = 100  # below this there is no room for statement and figure both: the statement stays
+
+
+class Display:
+    """Prints records as lines of fixed columns above a progress bar.
+
+    Args:
+        console: where to print.
+        claims: what will be checked, for the time left.
+    """
+
+    def __init__(self, console: Console, claims: Sequence[Claim]) -> None:
+        self._console = console
+        self._seconds = {claim.id: claim.seconds for claim in claims}
+        self._done: dict[str, float] = {}
+        self._progress = bar(console)
+        self._task = self._progress.add_task("", total=sum(self._seconds.values()))
+
+    @contextmanager
+    def live(self) -> Iterator[None]:
+        """Show the progress bar, and the head of the table above it."""
+        with self._progress:
+            self._console.print(_row(self._console, "claim", "statement", Text("verdict"), "decisive figure", "s"))
+            self._console.rule(style="dim")
+            yield
+
+    def update(self, claim: Claim, label: str, fraction: float) -> None:
+        """Move the bar to a fraction of a claim."""
+        if self._done.get(claim.id) == 1:
+            return
+        self._done[claim.id] = fraction
+        self._progress.update(self._task, description=f"{claim.id} {label}".strip(), completed=self._completed())
+
+    def add(self, record: Record) -> None:
+        """Print the line of a finished claim."""
+        self._done[record.claim.id] = 1
+        self._progress.update(self._task, completed=self._completed())
+        self._console.print(line(self._console, record))
+
+    def _completed(self) -> float:
+        return sum(self._seconds[claim] * fraction for claim, fraction in self._done.items())
+
+
+def bar(console: Console) -> Progress:
+    """Return a progress bar with the time left, which disappears when it is done."""
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=30),
+        TextColumn("{task.percentage:3.0f} %"),
+        TimeElapsedColumn(),
+        TextColumn("elapsed,"),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+        console=console,
+        transient=True,
+    )
+
+
+def line(console: Console, record: Record) -> Table:
+    """Return the line of one claim: id, statement, verdict, decisive figure with its limit or interval, seconds."""
+    finding = record.finding
+    verdict = Text(str(finding.verdict), style=_STYLES[finding.verdict])
+    if not record.as_expected:
+        verdict = Text(f"! {finding.verdict}", style="bold white on red")
+    if record.error:
+        decisive = record.error.strip().splitlines()[-1]
+    elif finding.figures:
+        # The figure before its name, which may be cut.
+        decisive = f"{finding.figures[0]}: {finding.figures[0].name}"
+    else:
+        decisive = ""
+    return _row(console, record.claim.id, record.claim.statement, verdict, decisive, f"{record.seconds:.1f}")
+
+
+def summary(records: Sequence[Record]) -> str:
+    """Return the last lines: how many claims have which verdict, and which are not as expected."""
+    counts = Counter(record.finding.verdict for record in records)
+    parts = ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict])
+    lines = [
+        f"{len(records)} claim{'' if len(records) == 1 else 's'}, {sum(r.seconds for r in records):.0f} s of checks: "
+        f"{parts}."
+    ]
+    surprises = [r for r in records if not r.as_expected]
+    if not surprises:
+        lines.append("Every verdict is the one that this repository stands for.")
+    for record in surprises:
+        what = "the check raised an error" if record.error else f"found {record.finding.verdict}"
+        lines.append(f"NOT AS EXPECTED: {record.claim.id} {what}, expected {record.claim.expected}.")
+        if record.error:
+            lines.append(record.error.rstrip())
+    return "\n".join(lines)
+
+
+def plain_text(records: Iterable[Record], width: int = 160) -> str:
+    """Return the ledger as text without colours."""
+    records = list(records)
+    buffer = io.StringIO()
+    console = Console(width=width, no_color=True, force_terminal=False, file=buffer)
+    console.print(_row(console, "claim", "statement", Text("verdict"), "decisive figure", "s"))
+    for record in records:
+        console.print(line(console, record))
+    return f"{buffer.getvalue()}\n{summary(records)}\n"
+
+
+def _row(console: Console, claim: str, statement: str, verdict: Text, decisive: str, seconds: str) -> Table:
+    flexible = console.width - 5 - 23 - 6 - 5
+    wide = console.width >= _NARROWEST
+    cells: list[tuple[int, str | Text]] = [
+        (5, claim),
+        (flexible // 2 if wide else flexible, Text(statement)),
+        (23, verdict),
+    ]
+    cells += [(flexible - flexible // 2, Text(decisive))] if wide else []
+    table = Table.grid(padding=(0, 1, 0, 0))
+    for width, _ in cells:
+        table.add_column(width=width, min_width=width, no_wrap=True, overflow="ellipsis")
+    table.add_column(width=6, min_width=6, no_wrap=True, justify="right")
+    table.add_row(*(cell for _, cell in cells), seconds)
+    return table

@@ -1,0 +1,1 @@
+"""Solvers and closed forms that more than one family of claims uses."""

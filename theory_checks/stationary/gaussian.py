@@ -1,0 +1,177 @@
+r"""Claim S5: for a Gaussian in two dimensions or more, Eq. 7 as written may have no stationary law at all (ours).
+
+For ``q = N(0, v I)``, ``s = -x/v``, the radius of ``dX = M s dt + sqrt(2) M^{1/2} dB`` is itself a diffusion: ``M`` is
+``1/(lambda + r^2/v^2)`` along x and ``1/lambda`` across, so for ``f(r)``
+
+    ``L f = M_r f'' + [ (d-1)/(lambda r) - (r/v) M_r ] f',    M_r = 1/(lambda + r^2/v^2)``.
+
+Zero flux, ``p b = (M_r p)'``, gives ``M_r p ~ exp(int b/M_r)``, that is
+
+    ``p(r) ~ (lambda + r^2/v^2) r^(d-1) exp(-(r^2/(2 v)) (1 - (d-1)/(lambda v)))``,
+
+which can be normalised if and only if ``lambda v > d - 1``. The radius of any stationary law of X is stationary, the
+diffusion r does not reach zero (``d >= 2``), and a regular diffusion on the half-line has no other stationary law than
+the one of zero flux: so this decides for X too. Otherwise the squared radius grows without bound:
+``d E|X|^2/dt = 2 E[ (d-1)/lambda - v + (v lambda + 1)/(lambda + r^2/v^2) ] >= 2 ((d-1)/lambda - v)``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import sympy
+import torch
+from matplotlib.figure import Figure
+
+from lml.geometry import DampedOuterProduct
+from theory_checks.ledger.claim import Claim, Finding, Measured, Settings, Verdict, agreement
+from theory_checks.ledger.max_error import MaxError
+from theory_checks.ledger.plotting import COLOURS, panels
+from theory_checks.ledger.progress import track
+from theory_checks.ledger.statistics import mean_interval
+
+__all__ = ["CLAIMS", "check_existence", "draw_existence", "mean_square", "simulate", "zero_flux_residual"]
+
+
+def mean_square(d: int, damping: float, v: float) -> float:
+    r"""Return ``E|X|^2`` of the stationary law; infinite where there is none.
+
+    With ``c = v/(1 - (d-1)/(lambda v))`` the law is ``(lambda + r^2/v^2)`` times a chi of scale ``sqrt(c)``, so that
+    ``E r^2 = (lambda c d + c^2 d (d+2)/v^2)/(lambda + c d/v^2)``.
+    """
+    if damping * v <= d - 1:
+        return math.inf
+    c = v / (1 - (d - 1) / (damping * v))
+    return (damping * c * d + c**2 * d * (d + 2) / v**2) / (damping + c * d / v**2)
+
+
+def simulate(
+    d: int, damping: float, v: float, *, h: float, steps: int, count: int, generator: torch.Generator
+) -> np.ndarray:
+    """Return the mean of ``|X|^2`` over each of ``count`` Euler-Maruyama paths' last half, shape (count,).
+
+    The paths start from q, know ``M`` through `DampedOuterProduct` alone, and nothing of the radius's law.
+    """
+    x = math.sqrt(v) * torch.randn((count, d), dtype=torch.float64, generator=generator)
+    total = torch.zeros(count, dtype=torch.float64)
+    for k in range(steps):
+        G = DampedOuterProduct(-x / v, damping)
+        z = torch.randn(x.shape, dtype=torch.float64, generator=generator)
+        x = x + h * G.solve_vector() + math.sqrt(2 * h) * G.sqrt_solve(z)
+        if k >= steps // 2:
+            total += (x * x).sum(1)
+    return (total / (steps - steps // 2)).numpy()
+
+
+def zero_flux_residual() -> sympy.Expr:
+    """Return ``b - (M_r p)'/p`` for the law above with symbols for d, lambda and v: zero if it is right."""
+    r, v, lam, d = sympy.symbols("r v lambda d", positive=True)
+    M = 1 / (lam + r**2 / v**2)
+    b = (d - 1) / (lam * r) - r / v * M
+    p = (lam + r**2 / v**2) * r ** (d - 1) * sympy.exp(-(r**2) / (2 * v) * (1 - (d - 1) / (lam * v)))
+    return sympy.simplify(b - sympy.diff(M * p, r) / p)
+
+
+#: Dimension, damping and variance: with a stationary law, and without.
+_CASES = ((2, 3.0, 1.0), (3, 4.0, 1.0), (8, 3.5, 4.0), (2, 0.5, 1.0), (3, 1.0, 1.0), (64, 10.0, 1.0))
+
+
+def check_existence(settings: Settings, cases: Sequence[tuple[int, float, float]] = _CASES) -> Finding:
+    """S5: the literal reading of Eq. 7 for ``N(0, v I)`` has a stationary law if and only if ``lambda v > d - 1``."""
+    generator = settings.generator()
+    residual = 0 if zero_flux_residual() == 0 else 1
+    worst = MaxError()
+    beyond, grown = math.inf, math.inf
+    data: dict[str, list[float]] = {"d": [], "strength": [], "ratio": [], "low": [], "high": [], "predicted": []}
+    count = settings.pick(200, 1000)
+    for d, damping, v in track(cases, "particles in up to 64 dimensions"):
+        exact = mean_square(d, damping, v)
+        # The time scales are lambda v across and, to get there from q, the distance to the law over the drift.
+        h = 0.01 * damping * v
+        steps = settings.pick(2000, 8000)
+        found = simulate(d, damping, v, h=h, steps=steps, count=count, generator=generator)
+        half = simulate(d, damping, v, h=h / 2, steps=2 * steps, count=count, generator=generator)
+        interval = mean_interval(half, level=0.99, comparisons=len(cases))
+        step_error = 2 * abs(float(found.mean() - half.mean()))
+        if math.isfinite(exact):
+            width = (interval.high - interval.low) / 2 + step_error
+            worst.update("law", abs(interval.value - exact) / width)
+        else:
+            # The mean over the last half of the time T of a square that grows at least at rate 2((d-1)/lambda - v).
+            least = v * d + 2 * ((d - 1) / damping - v) * 0.75 * (h * steps)
+            beyond = min(beyond, interval.high / least)
+            grown = min(grown, interval.low / (v * d))
+        for key, value in (
+            ("d", d),
+            ("strength", damping * v / (d - 1)),
+            ("ratio", interval.value / (v * d)),
+            ("low", interval.low / (v * d)),
+            ("high", interval.high / (v * d)),
+            ("predicted", exact / (v * d)),
+        ):
+            data[key].append(value)
+    slowest = (3072 - 1) / 1e-3
+    figures = (
+        Measured("symbolic residual of zero flux, any d, lambda, v", residual, limit=0,
+                 basis="sympy: identically zero"),
+        Measured("E|X|^2 of particles from the closed form, over the error, where a law exists", worst["law"], limit=1,
+                 basis="99 % simultaneous interval, and twice what halving the step changes"),
+        Measured("E|X|^2 of particles over that of q, where none exists, the least", grown, low=grown, high=math.inf,
+                 basis="lower end of a 99 % simultaneous interval over the last half of the run"),
+        Measured("the same over the lower bound on its growth, the least", beyond, low=0.0, high=beyond,
+                 basis="upper end of that interval: not below 1"),
+        Measured("lambda v below which there is none, d = 3072", 3071.0, basis="the paper's lambda is 0.001"),
+        Measured("rate of growth of E|X|^2 there, at lambda = 0.001 and v = 1, at least", 2 * (slowest - 1)),
+    )  # fmt: skip
+    verdict = agreement(*figures) if grown > 2 and beyond >= 1 else Verdict.OPEN
+    return Finding(
+        verdict=verdict,
+        figures=figures,
+        reading="literal (Ito) reading of Eq. 7 on a single Gaussian",
+        methods=("law of the radius in closed form, checked symbolically", "Euler-Maruyama particles in d dimensions"),
+        assumption="Stationary means a probability. The particles' step is small against lambda v.",
+        remark="So Prop. 3 as written does not only end at another law (S1): at the paper's damping, on N(0, I) in "
+        "the dimension of any image, it ends nowhere. The noise across s, of variance 2/lambda in each of d - 1 "
+        "directions, outruns the drift, which is at most v/|x|. With div M in the drift (S2) the law is q for every "
+        "lambda.",
+        data={key: np.array(values) for key, values in data.items()},
+    )
+
+
+def draw_existence(finding: Finding) -> Figure:
+    """Draw the closed form of the mean square against the damping, with the particles."""
+    figure, (axis,) = panels(1, width=5.4, height=3.2)
+    data = finding.data
+    strengths = np.geomspace(1.02, 30, 200)
+    for d, colour in ((2, "lml"), (8, "control"), (64, "bound")):
+        curve = [mean_square(d, s * (d - 1), 1.0) / d for s in strengths]
+        axis.loglog(strengths, curve, color=COLOURS[colour], label=f"closed form, d = {d}")
+    exists = np.isfinite(data["predicted"])
+    low, high = (np.abs(data["ratio"] - data[end]) for end in ("low", "high"))
+    axis.errorbar(data["strength"][exists], data["ratio"][exists], yerr=(low[exists], high[exists]), fmt="o", ms=4,
+                  color=COLOURS["literal"], label="particles")  # fmt: skip
+    axis.loglog(data["strength"][~exists], data["ratio"][~exists], "^", ms=6, mfc="none", color=COLOURS["literal"],
+                label="particles, still growing")  # fmt: skip
+    axis.axvline(1, color=COLOURS["limit"], lw=0.8)
+    axis.axhline(1, color=COLOURS["limit"], lw=0.8, ls=":")
+    axis.set(xlabel=r"$\lambda v/(d-1)$", ylabel=r"$E|X|^2$ over that of $q$")
+    axis.set_title("Eq. 7 as written on $N(0, vI)$: no law left of 1", loc="left")
+    axis.legend(loc="upper right")
+    return figure
+
+
+CLAIMS = (
+    Claim(
+        "S5",
+        "as written, Eq. 7 on N(0, v I) has a stationary law if and only if lambda v > d - 1",
+        source="ours; Prop. 3, Eq. 7 (R), Ito reading",
+        expected=Verdict.HOLDS,
+        check=check_existence,
+        formula=r"p_\infty(r) \propto \left(\lambda + \tfrac{r^2}{v^2}\right) r^{d-1} "
+        r"\exp\!\left(-\tfrac{r^2}{2v}\left(1 - \tfrac{d-1}{\lambda v}\right)\right)",
+        draw=draw_existence,
+        seconds=12,
+    ),
+)
