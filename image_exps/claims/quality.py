@@ -1,8 +1,9 @@
 r"""Claims Q1 and Q2 on exact scores: what LML gains in few steps, and what the gain is owed to.
 
 The distance is that of a sample to the endpoint of the exact flow from the same noise
-(`image_exps.problems.endpoints`), so that samplers are compared noise by noise. The *gain* of a correction is the base's error minus its own. Families of
-one-sided tests are corrected by Holm at 5 %, for Student's t and for sign flips.
+(`image_exps.problems.endpoints`), so that samplers are compared noise by noise. The *gain* of a correction is
+the base's error minus its own. Families of one-sided tests are corrected by Holm at 5 %, for Student's t and for
+sign flips.
 
 Scope: a smoothed data set of 1797 digits, d = 64, whose exact score finds a picture of the data in the end; the base is
 DDIM. Imperfect scores and a trained network are claim Q4's; other targets, bases and budgets are those of sweeps.

@@ -9,10 +9,10 @@ from fractions import Fraction
 
 import pytest
 import torch
+from direction_problems import problems
 from exact_direction import Conditioning, damped_direction, distance, dot, fractions
 from hypothesis import HealthCheck, given, settings
 from noises import bits, norm, pair, pairs_of_every_scale
-from test_kernel_exactness import problems
 from torch import Tensor
 from triton_interpreter import Interpreter
 

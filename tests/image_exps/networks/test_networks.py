@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import DDPMPipeline
-from test_training import TINY, tiny_pictures
+from tiny_recipe import TINY, tiny_pictures
 
 from image_exps import networks
 from image_exps.networks import (

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_training import TINY, tiny_pictures
+from tiny_recipe import TINY, tiny_pictures
 
 from image_exps.distances import Estimate
 from image_exps.training import card

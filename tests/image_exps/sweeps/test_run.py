@@ -23,7 +23,7 @@ from image_exps.sweeps.grid import Cell, expand, find_grid, load_grid, parse_gri
 from image_exps.sweeps.run import in_order, run_sweep
 from image_exps.sweeps.store import read_results
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PART = {
     "targets": ["ring-2d"],
     "arms": ["ddim", "ddim/noise", "unipc/lml"],

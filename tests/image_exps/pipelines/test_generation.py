@@ -26,7 +26,7 @@ from image_exps.utils.processes import Process
 
 pytestmark = pytest.mark.filterwarnings(*NUMPY_2)
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")

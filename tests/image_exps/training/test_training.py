@@ -1,28 +1,21 @@
 """Training of networks: a killed run goes on as if it had not been killed, and what it leaves can be exported."""
 
 import math
-import os
 import signal
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from click.testing import CliRunner
+from tiny_recipe import TINY, tiny_pictures
 
 from image_exps.training.__main__ import main
 from image_exps.training.loop import CHECKPOINT, Budget, draw, learning_rate, resumed, train
-from image_exps.training.recipes import RECIPES, Recipe, recipe
+from image_exps.training.recipes import RECIPES, recipe
 from toy import Pictures
-
-
-def tiny_pictures():
-    generator = torch.Generator().manual_seed(0)
-    return Pictures(2 * torch.rand(20, 1, 8, 8, generator=generator) - 1, ("a", "b", "c", "b") * 5, "tiny")
-
-
-TINY = Recipe("tiny", tiny_pictures, (8, 16), conditional=True, batch=4, decay=0.9)
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +65,7 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 sys.path.insert(0, sys.argv[1])
-from test_training import TINY, tiny_pictures
+from tiny_recipe import TINY, tiny_pictures
 from image_exps.training import checkpoint
 from image_exps.training.loop import Budget, train
 replaced = os.replace
@@ -88,7 +81,7 @@ train(TINY, tiny_pictures(), Budget(steps=4), Path(sys.argv[2]), save_every=0.0)
 
 
 def test_a_run_that_is_killed_while_it_writes_a_checkpoint_goes_on_from_the_one_before(tmp_path):
-    here = os.path.dirname(__file__)
+    here = str(Path(__file__).parents[2] / "helpers")
     killed = subprocess.run([sys.executable, "-c", KILLED, here, str(tmp_path / "killed")], check=False)
     assert killed.returncode == -signal.SIGKILL
     assert resumed(TINY, tiny_pictures(), tmp_path / "killed").step == 2

@@ -53,7 +53,7 @@ def test_every_fault_is_described_of_a_published_claim_and_named_once():
 
 
 def test_no_module_of_faults_is_forgotten():
-    tests = "".join(path.read_text() for path in Path(__file__).parents[1].rglob("test_*.py"))
+    tests = "".join(path.read_text() for path in Path(__file__).parents[2].rglob("test_*.py"))
     for module in faults._modules():
         assert module.__name__.rpartition(".")[2] in tests
 
