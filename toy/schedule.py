@@ -27,6 +27,7 @@ __all__ = [
     "FlowMatching",
     "NoiseSchedule",
     "Time",
+    "VPConstant",
     "VPLinear",
     "VPScaledLinear",
     "noise_schedule",
@@ -167,6 +168,32 @@ class VPLinear(_VariancePreserving):
 
     def _betas(self, steps: int) -> Tensor:
         return torch.linspace(self.beta_start, self.beta_end, steps, dtype=torch.float64) / 1000
+
+
+@dataclass(frozen=True)
+class VPConstant(_VariancePreserving):
+    """Variance preserving with a constant rate ``rate`` per unit time: ``alpha(t) = e^{-rate t/2}``.
+
+    The default is the diffusion of the galaxy networks, ``beta = 1`` on [0, 10] (Sampson & Melchior 2024). The discrete
+    table samples it exactly, ``1 - beta_i = e^{-rate/steps}``.
+    """
+
+    rate: float = 10.0
+
+    def __post_init__(self) -> None:
+        check_positive(self.rate, "rate")
+
+    def beta(self, t: Time) -> Tensor:
+        return torch.full_like(_time(t), self.rate)
+
+    def _log_alpha(self, t: Tensor) -> Tensor:
+        return -0.5 * self.rate * t
+
+    def _time_of_log_alpha(self, log_alpha: Tensor) -> Tensor:
+        return -2 * log_alpha / self.rate
+
+    def _betas(self, steps: int) -> Tensor:
+        return torch.full((steps,), -math.expm1(-self.rate / steps), dtype=torch.float64)
 
 
 @dataclass(frozen=True)
@@ -324,6 +351,7 @@ class FlowMatching(NoiseSchedule):
 SCHEDULES: dict[str, NoiseSchedule] = {
     "vp-linear": VPLinear(),
     "vp-scaled-linear": VPScaledLinear(),
+    "vp-constant": VPConstant(),
     "cosine": Cosine(),
     "ve": VE(),
     "flow-matching": FlowMatching(),

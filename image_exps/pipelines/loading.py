@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from image_exps.pipelines.hub import PICKLES, UNUSED, fetch, in_half_precision
 from image_exps.pipelines.models import Model
 
-__all__ = ["DTYPES", "Loaded", "Source", "find_source", "inspect_folder", "load_pipeline"]
+__all__ = ["DTYPES", "Loaded", "Source", "find_source", "inspect_component", "inspect_folder", "load_pipeline"]
 
 #: What the network may compute in.
 DTYPES: tuple[str, ...] = ("float32", "float16", "bfloat16")
@@ -91,7 +91,7 @@ def find_source(
         commits.append(commit)
     if controlnet_dir is None:
         raise ValueError(f"{folder} holds no ControlNet: give its folder with --controlnet-dir. {_advice(known)}")
-    _inspect_component(controlnet_dir)
+    inspect_component(controlnet_dir)
     return Source(folder, controlnet_dir, " ".join(commits))
 
 
@@ -141,11 +141,16 @@ def inspect_folder(folder: Path, known: Model) -> str:
             raise ValueError(f"{folder} takes {name} from {source[0]!r}: only {', '.join(sorted(_LIBRARIES))} may be")
         if "/" in name or "\\" in name or name in ("", ".", ".."):
             raise ValueError(f"{folder} names a component {name!r}, which is no name of a folder")
-        _inspect_component(folder / name)
+        inspect_component(folder / name)
     return str(pipeline)
 
 
-def _inspect_component(folder: Path) -> None:
+def inspect_component(folder: Path) -> None:
+    """Refuse the folder of a component that brings code, or whose weights are pickles.
+
+    Raises:
+        ValueError: naming the folder and what is wrong with it.
+    """
     if not folder.is_dir():
         raise ValueError(f"{folder} is {'a file' if folder.exists() else 'missing'}, not the folder of a component")
     # A script at the top, as some publishers leave one, is named by nothing; here it could be found by a loader.

@@ -39,6 +39,7 @@ def test_ends_are_those_of_the_schedule(name: str) -> None:
     ends = {
         "vp-linear": (math.exp(-0.5 * 10.05), None),  # the integral of beta is its mean, (0.1 + 20)/2
         "vp-scaled-linear": (math.exp(-0.5 * (0.85 + math.sqrt(0.85 * 12) + 12) / 3), None),  # of a squared line
+        "vp-constant": (math.exp(-5.0), None),
         "cosine": (0.0, 1.0),
         "ve": (1.0, 50.0),
         "flow-matching": (0.0, 1.0),
@@ -93,6 +94,8 @@ def _mp_alpha_sigma(name: str) -> Callable[[mpmath.mpf], tuple[mpmath.mpf, mpmat
     def beta_integral(t: mpmath.mpf) -> mpmath.mpf:
         if name == "vp-linear":
             return mpmath.mpf(0.1) * t + (20 - mpmath.mpf(0.1)) * t**2 / 2
+        if name == "vp-constant":
+            return 10 * t
         low, high = mpmath.sqrt(mpmath.mpf(0.85)), mpmath.sqrt(mpmath.mpf(12))
         return ((low + (high - low) * t) ** 3 - low**3) / (3 * (high - low))
 
@@ -222,7 +225,7 @@ def test_times_may_have_any_shape_and_dtype() -> None:
     [
         (
             lambda: noise_schedule("linear"),
-            "schedule must be one of vp-linear, vp-scaled-linear, cosine, ve",
+            "schedule must be one of vp-linear, vp-scaled-linear, vp-constant, cosine, ve",
         ),
         (lambda: noise_schedule("cosine").alpha(1.1), "time must lie in [0, 1], got 1.1"),
         (lambda: noise_schedule("ve").sigma(-0.1), "time must lie in [0, 1], got -0.1"),
