@@ -6,6 +6,7 @@ from lml.samplers.dpm_solver import DPM_SOLVER_1, DPM_SOLVER_2, DPM_SOLVER_3, dp
 from lml.samplers.dpm_solver_pp import DPM_SOLVER_PP_2M, DPM_SOLVER_PP_3M, dpm_solver_pp
 from lml.samplers.edm import EULER, HEUN
 from lml.samplers.flow_matching import EULER_FLOW, HEUN_FLOW
+from lml.samplers.ipndm import IPNDM_2, IPNDM_3, IPNDM_4, ipndm
 from lml.samplers.pndm import PNDM, PNDM_PRK, pndm
 from lml.samplers.unipc import UNIPC_2, UNIPC_2_NOISE, UNIPC_3, UNIPC_3_NOISE, unipc
 
@@ -21,6 +22,7 @@ __all__ = [
     "State",
     "dpm_solver",
     "dpm_solver_pp",
+    "ipndm",
     "pndm",
     "sample",
     "sampler",
@@ -40,6 +42,9 @@ SAMPLERS: dict[str, Sampler] = {
         DPM_SOLVER_PP_3M,
         PNDM,
         PNDM_PRK,
+        IPNDM_2,
+        IPNDM_3,
+        IPNDM_4,
         UNIPC_2,
         UNIPC_3,
         UNIPC_2_NOISE,

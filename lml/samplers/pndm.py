@@ -1,8 +1,7 @@
 r"""PNDM: linear multistep (PLMS) on the noise prediction, carried from level to level by the transfer of DDIM.
 
-``x' = linear x - gain e*`` with the Adams-Bashforth combination of the last four predictions, latest first::
-
-    e* = (55 e_0 - 59 e_1 + 37 e_2 - 9 e_3)/24
+``x' = linear x - gain e*`` with the Adams-Bashforth combination of the last four predictions
+(`lml.samplers.adams_bashforth`).
 
 The start is either the improved Euler step of Stable Diffusion (one more evaluation), then two and three predictions;
 or three pseudo Runge-Kutta steps (four evaluations each): ``e* = (e_1 + 2 e_2 + 2 e_3 + e_4)/6``, with ``e_2`` and
@@ -16,24 +15,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial, reduce
+from functools import partial
 
-import torch
 from torch import Tensor
 
+from lml.samplers.adams_bashforth import adams_bashforth
 from lml.samplers.base import Evaluation, Info, Level, Network, Sampler, State
 from lml.samplers.exponential import noise_transfer
 
 __all__ = ["PNDM", "PNDM_PRK", "between", "pndm"]
 
 Halfway = Callable[[Level, Level], Level]
-
-_ADAMS_BASHFORTH = (
-    (1.0,),
-    (3 / 2, -1 / 2),
-    (23 / 12, -16 / 12, 5 / 12),
-    (55 / 24, -59 / 24, 37 / 24, -9 / 24),
-)
 
 
 def between(now: Level, after: Level) -> Level:
@@ -69,8 +61,7 @@ def step(
     first, memory = network.noise(x, now, state.memory, i)
     evaluations: tuple[Evaluation, ...] = (first,)
     outputs = ((now, first.noise), *state.outputs)[:4]
-    weights = _ADAMS_BASHFORTH[len(outputs) - 1]
-    e = reduce(torch.add, [weight * m for weight, (_, m) in zip(weights, outputs, strict=True)])
+    e = adams_bashforth([m for _, m in outputs])
     if len(outputs) == 1 and after.sigma > 0:
         second, memory = network.noise(_transfer(x, now, after, first.noise), after, memory, i)
         evaluations, e = (first, second), (first.noise + second.noise) / 2

@@ -8,7 +8,7 @@ import torch
 import toy
 from lml.correction import LML, Memory, NoCorrection, ReleasedLML
 from lml.kernel import lml_direction, lml_direction_textbook
-from lml.samplers import SAMPLERS, Level, sample, sampler, trajectory, unipc
+from lml.samplers import SAMPLERS, Level, ipndm, sample, sampler, trajectory, unipc
 
 TARGET = toy.target("random-8d")
 MODEL = toy.noise_model(TARGET)
@@ -152,6 +152,9 @@ def test_levels_that_do_not_fit_are_refused(levels, message):
     [
         (lambda: sampler("rk4"), r"sampler must be one of ddim, .*, got 'rk4'"),
         (lambda: unipc(4), "order must be 1, 2 or 3, got 4"),
+        (lambda: ipndm(1), "order must be 2, 3 or 4, got 1"),
+        (lambda: ipndm(5), "order must be 2, 3 or 4, got 5"),
+        (lambda: ipndm("2"), "order must be 2, 3 or 4, got '2'"),
         (lambda: unipc(2, variant="bh3"), "variant must be bh1 or bh2, got 'bh3'"),
         (lambda: LML(damping=0), "damping must be a finite positive number, got 0"),
         (lambda: LML(damping=float("nan")), "damping must be"),

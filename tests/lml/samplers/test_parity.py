@@ -8,6 +8,7 @@ difference of terms ``alpha'/alpha`` as large. The allowance is 16 roundings of 
 """
 
 import itertools
+import math
 import warnings
 
 import diffusers
@@ -16,7 +17,7 @@ import torch
 from diffusers_levels import of_cumulative, run, sigma_levels, variance_preserving
 
 import toy
-from lml.samplers import DDIM, SAMPLERS, Level, dpm_solver, dpm_solver_pp, pndm, trajectory, unipc
+from lml.samplers import DDIM, SAMPLERS, Level, dpm_solver, dpm_solver_pp, ipndm, pndm, trajectory, unipc
 from lml.samplers.edm import EULER, HEUN
 from lml.samplers.flow_matching import EULER_FLOW, HEUN_FLOW
 
@@ -194,6 +195,30 @@ def test_pndm_agrees_with_either_start(spacing, to_one):
         ends = torch.tensor([len(info.evaluations) for info in infos]).cumsum(0) - 1  # their samples that end a step
         assert len(theirs) == int(ends[-1]) + 1 == base.evaluations(10)
         assert_same([s.x for s in states], [theirs[i] for i in ends], levels)
+
+
+def ipndm_of_diffusers(x, steps):
+    """Return their samples and levels from the second level on: their network answers with the velocity there."""
+    scheduler = diffusers.IPNDMScheduler()
+    scheduler.set_timesteps(steps)
+    scheduler.alphas, scheduler.betas = (t.double() for t in (scheduler.alphas, scheduler.betas))
+    levels = [Level(float(a), float(s)) for a, s in zip(scheduler.alphas, scheduler.betas, strict=True)][1:]
+    scheduler.set_begin_index(1)
+    made = []
+    for t, level in zip(scheduler.timesteps[1:], levels, strict=False):
+        velocity = (MODEL(x.double(), level) - level.sigma * x.double()) / level.alpha
+        x = scheduler.step(velocity.float(), t, x).prev_sample
+        made.append(x)
+    return made, levels
+
+
+def test_ipndm_agrees_below_sigma_one_and_with_no_other_order():
+    # At their first level alpha = 0.
+    first = start([Level((1 - math.sin(math.pi * 0.45) ** 4) ** 0.5, math.sin(math.pi * 0.45) ** 2)])
+    theirs, levels = ipndm_of_diffusers(first, 10)
+    assert_same(ours(ipndm(4), first, levels), theirs, levels)
+    for order in (2, 3):
+        assert max(gaps(ours(ipndm(order), first, levels), theirs, levels)) > 10
 
 
 @pytest.mark.parametrize("sigmas", ["table", "karras", "exponential", "beta"])
