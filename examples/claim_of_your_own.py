@@ -2,11 +2,12 @@
 
 python examples/claim_of_your_own.py
 
-In a package of yours, the entry point ``lml.claims`` puts CLAIMS into the ledger (see the README).
+In a package of yours, the entry point ``lml.claims`` puts FAMILY into the ledger (see the README).
 """
 
 import toy
 from theory_checks.ledger.claim import Claim, Finding, Measured, Settings, Verdict, agreement
+from theory_checks.ledger.family import Family
 from theory_checks.ledger.faults import fault, injected
 
 
@@ -29,8 +30,10 @@ def score_about_another_mean(original):
     return lambda self, x: original(self, x - 0.1)
 
 
-CLAIMS = (Claim("X1", "the score has mean zero", source="ours", expected=Verdict.HOLDS, check=check_mean),)
+MEAN = Claim("X1", "the score has mean zero", source="ours", expected=Verdict.HOLDS, check=check_mean)
+FAMILY = Family("mine", claims=(MEAN,), faults=(__name__,))  # this module holds its fault, too
 
-print("right formula:", CLAIMS[0].check(Settings()).verdict)
-with injected(score_about_another_mean):
-    print("with a fault: ", CLAIMS[0].check(Settings()).verdict)
+if __name__ == "__main__":
+    print("right formula:", check_mean(Settings()).verdict)
+    with injected(score_about_another_mean):
+        print("with a fault: ", check_mean(Settings()).verdict)

@@ -14,9 +14,9 @@ from lml import kernel
 from paper_figures.figure import Data, PaperFigure
 from paper_figures.layout import label_panels, panels
 from paper_figures.style import LIMIT, ROLES
-from theory_checks.kernel.precision import predicted_deviation
 from theory_checks.ledger.claim import Settings
 from theory_checks.ledger.progress import track
+from theory_checks.numerics.rounding_noise import predicted_deviation
 
 _DTYPES = {
     "float64": (torch.float64, ROLES["LML"].colour, "o"),

@@ -10,7 +10,8 @@ import torch
 from image_exps.sweeps.standings import standings_table
 from image_exps.sweeps.store import read_results
 from image_exps.sweeps.tables import quality_table
-from theory_checks.ledger.claim import Settings, Verdict, find_claims
+from theory_checks.ledger.claim import Settings, Verdict
+from theory_checks.ledger.family import find_claims
 from theory_checks.ledger.typeset import typeset
 
 ROOT = Path(__file__).parents[1]
@@ -82,10 +83,10 @@ def test_the_pipelines_in_three_lines(tmp_path, monkeypatch):
 
 
 def test_the_claim_of_your_own_holds():
-    (block,) = [b for b in BLOCKS if "CLAIMS" in b]
+    (block,) = [b for b in BLOCKS if "FAMILY" in b]
     names = {}
     exec(block, names)
-    (claim,) = names["CLAIMS"]
+    (claim,) = names["FAMILY"].claims
     assert claim.check(Settings()).verdict is claim.expected is Verdict.HOLDS
 
 

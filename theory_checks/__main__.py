@@ -6,15 +6,16 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 
-from theory_checks.ledger import report, runner
-from theory_checks.ledger.claim import Claim, Settings, find_claims, select
-from theory_checks.ledger.records import Record
-from theory_checks.ledger.terminal import Display, plain_text, summary
-from toy.atomic import atomic
+from theory_checks.ledger.claim import Claim, Settings
+from theory_checks.ledger.family import find_claims, select
+
+if TYPE_CHECKING:
+    from theory_checks.ledger.records import Record
 
 
 @click.command(context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]})
@@ -77,6 +78,11 @@ def main(
 
 
 def _check(console: Console, claims: list[Claim], settings: Settings, out: Path, resume: bool, workers: int) -> int:
+    # Here, so that a list, a help text or a wrong name does not wait for the libraries that checks need.
+    from theory_checks.ledger import report, runner
+    from theory_checks.ledger.terminal import Display, plain_text, summary
+    from toy.atomic import atomic
+
     out.mkdir(parents=True, exist_ok=True)
     (out / ".complete").unlink(missing_ok=True)  # the Makefile's mark of a whole run that passed: not of this one, yet
     display = Display(console, claims)
@@ -103,6 +109,8 @@ def _check(console: Console, claims: list[Claim], settings: Settings, out: Path,
 
 
 def _write_ledger(records: list[Record], settings: Settings, out: Path) -> None:
+    from toy.atomic import atomic
+
     rows = json.dumps([record.row(settings) for record in records], indent=1, ensure_ascii=False, allow_nan=False)
     with atomic(out / "ledger.json") as path:
         path.write_text(rows + "\n", encoding="utf-8")

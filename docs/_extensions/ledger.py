@@ -10,7 +10,8 @@ from pathlib import Path
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
-from theory_checks.ledger.claim import Claim, Settings, find_claims
+from theory_checks.ledger.claim import Claim, Settings
+from theory_checks.ledger.family import find_claims
 from theory_checks.ledger.faults import Fault, find_faults
 from theory_checks.ledger.records import Record, load
 from theory_checks.ledger.report import render_claim

@@ -31,10 +31,10 @@ from image_exps.timing.shapes import FullSize, full_size
 from image_exps.timing.timing import HostClock, interleaved, spread
 from lml.correction import LML, Correction, Memory
 from lml.samplers import Evaluation
-from theory_checks.ledger.claim import Claim, Finding, Measured, Settings, Verdict, agreement
+from theory_checks.ledger.claim import Finding, Measured, Settings, Verdict, agreement
 from toy.threads import single_thread
 
-__all__ = ["CLAIMS", "SHARE", "bytes_moved", "check_cost"]
+__all__ = ["SHARE", "bytes_moved", "check_cost"]
 
 #: The share of a network's evaluation that LML may add.
 SHARE = 0.005
@@ -208,16 +208,3 @@ def check_cost(settings: Settings, *, repetitions: int | None = None) -> Finding
         "fast GPU whose time is that of starting kernels, LML's share is percents; python -m image_exps time measures "
         "it on the network at hand, and with --full-size on SD 1.5's, SDXL's and PixArt's whole networks.",
     )
-
-
-CLAIMS = (
-    Claim(
-        "T1",
-        "LML adds at most 0.5 % of a network evaluation to a step, at the size of SD 1.5 and batch 1",
-        source="Sec. 5.4 and Table 5",
-        expected=Verdict.HOLDS,
-        check=check_cost,
-        formula=r"\frac{t_{LML} - t_{base}}{t_{network}} \le 0.005",
-        seconds=6,
-    ),
-)

@@ -35,13 +35,13 @@ from image_exps.problems.targets import levels
 from lml.controls import extrapolation_coefficient
 from lml.correction import LML, NoCorrection
 from lml.samplers import SAMPLERS, NoiseModel, sample, trajectory
-from theory_checks.ledger.claim import Claim, Finding, Measured, Settings, Verdict, agreement
+from theory_checks.ledger.claim import Finding, Measured, Settings, Verdict, agreement
 from theory_checks.ledger.comparisons import LEVEL, compare, largest_p, share
 from theory_checks.ledger.plotting import COLOURS, panels
 from theory_checks.ledger.progress import track
 from theory_checks.ledger.statistics import Interval
 
-__all__ = ["CLAIMS", "SIZES", "STEPS", "check_imperfect", "draw_imperfect", "network_errors"]
+__all__ = ["SIZES", "STEPS", "check_imperfect", "draw_imperfect", "network_errors"]
 
 #: Steps of DDIM, equal in log-SNR.
 STEPS = 10
@@ -297,18 +297,3 @@ def _bars(axis: Any, data: Mapping[str, np.ndarray], rows: np.ndarray, at: np.nd
     middle, low, high = (data[key][rows] for key in ("share", "low", "high"))
     axis.errorbar(at, middle, yerr=np.stack((middle - low, high - middle)), fmt="o-", ms=4, lw=1, color=colour,
                   label=label)  # fmt: skip
-
-
-CLAIMS = (
-    Claim(
-        "Q4",
-        "with an imperfect score, too, LML brings DDIM nearer to where the flow ends, in 10 steps",
-        source="Sec. 4 of the paper, whose scores are trained networks",
-        expected=Verdict.CORRECTED,
-        check=check_imperfect,
-        formula=r"E\,|x_{ddim}(\hat\epsilon) - x_{flow}| > E\,|x_{lml}(\hat\epsilon) - x_{flow}|,\qquad "
-        r"|\hat\epsilon - \epsilon| \le 0.1\,|\epsilon|",
-        draw=draw_imperfect,
-        seconds=14,
-    ),
-)

@@ -28,13 +28,13 @@ from image_exps.problems.endpoints import (
     rms,
 )
 from lml.correction import LML, Correction, NoCorrection
-from theory_checks.ledger.claim import Claim, Finding, Measured, Settings, Verdict, agreement
+from theory_checks.ledger.claim import Finding, Measured, Settings, Verdict, agreement
 from theory_checks.ledger.comparisons import LEVEL, compare, largest_p, power, share
 from theory_checks.ledger.plotting import COLOURS, panels
 from theory_checks.ledger.progress import track
 from toy.levels import Spacing
 
-__all__ = ["CLAIMS", "MARGIN", "SOUGHT", "check_attribution", "check_gain", "draw_attribution", "draw_pictures"]
+__all__ = ["MARGIN", "SOUGHT", "check_attribution", "check_gain", "draw_attribution", "draw_pictures"]
 
 _SPACINGS: tuple[Spacing, ...] = ("log-snr", "time")
 
@@ -258,29 +258,3 @@ def draw_attribution(finding: Finding) -> Figure:
         axis.set_title(title, loc="left")
     axes[0].legend(loc="upper left", fontsize=7)
     return figure
-
-
-CLAIMS = (
-    Claim(
-        "Q1",
-        "with an exact score LML brings DDIM nearer to the endpoint of the flow, in 5, 10 and 20 steps",
-        source="Sec. 4 of the paper, asked of an exact score",
-        expected=Verdict.HOLDS,
-        check=check_gain,
-        formula=r"E\,|x_{ddim} - x_{flow}| > E\,|x_{lml} - x_{flow}|",
-        draw=draw_pictures,
-        seconds=10,
-    ),
-    Claim(
-        "Q2",
-        "that gain is the extrapolation's, and neither its norm's nor that of noise of the same size",
-        source="control of the quality claims",
-        expected=Verdict.CORRECTED,
-        check=check_attribution,
-        formula=r"\epsilon + \eta\,(\epsilon - \epsilon_{prev}) \quad\text{against}\quad "
-        r"|\epsilon|\,\frac{\epsilon + \eta\,(\epsilon - \epsilon_{prev})}"
-        r"{|\epsilon + \eta\,(\epsilon - \epsilon_{prev})|}",
-        draw=draw_attribution,
-        seconds=6,
-    ),
-)

@@ -28,15 +28,15 @@ from image_exps.problems.endpoints import FlowBenchmark, digits_benchmark, flow_
 from image_exps.problems.seeds import sample_generators, starting_noise
 from image_exps.problems.targets import TAU
 from lml.correction import Correction, Memory, NoCorrection, ReleasedLML
-from theory_checks.kernel.precision import predicted_deviation
-from theory_checks.ledger.claim import Claim, Finding, Measured, Settings, Verdict, agreement
+from theory_checks.ledger.claim import Finding, Measured, Settings, agreement
 from theory_checks.ledger.comparisons import LEVEL, compare, largest_p, share
 from theory_checks.ledger.plotting import COLOURS, panels
 from theory_checks.ledger.progress import track
 from theory_checks.ledger.statistics import Interval, mean_interval
+from theory_checks.numerics.rounding_noise import predicted_deviation
 from toy import DataMixture
 
-__all__ = ["BUDGETS", "CLAIMS", "MARGIN", "RoundingNoise", "check_released_quality", "draw_released_quality"]
+__all__ = ["BUDGETS", "MARGIN", "RoundingNoise", "check_released_quality", "draw_released_quality"]
 
 #: Evaluations of DDIM, steps equal in time as in the paper's tables, with the damping of its Table 6.
 BUDGETS = {10: 8e-4, 20: 5e-4}
@@ -269,18 +269,3 @@ def draw_released_quality(finding: Finding) -> Figure:
     strip.spines[:].set_visible(False)
     strip.set_title(f"{max(data['evaluations'])} steps, the same noises", loc="left")
     return figure
-
-
-CLAIMS = (
-    Claim(
-        "Q3",
-        "at kappa = 0 the released code adds rounding noise and nothing else: float32 ends worse, as noise does",
-        source="the paper's published code and commands; claims K4 and K5",
-        expected=Verdict.HOLDS,
-        check=check_released_quality,
-        formula=r"\kappa = 0:\quad E\,|x_{\mathrm{f32}} - x_{\mathrm{flow}}| > "
-        r"E\,|x_{\mathrm{ddim}} - x_{\mathrm{flow}}| = E\,|x_{\mathrm{f64}} - x_{\mathrm{flow}}|",
-        draw=draw_released_quality,
-        seconds=14,
-    ),
-)

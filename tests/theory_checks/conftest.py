@@ -16,6 +16,7 @@ PLUGIN = """
     from pathlib import Path
     import numpy as np
     from theory_checks.ledger.claim import Claim, Finding, Measured, Settings, Verdict, agreement
+    from theory_checks.ledger.family import Family
     from theory_checks.ledger.progress import track
 
     def note(name):
@@ -45,10 +46,12 @@ PLUGIN = """
         Claim("Z2", "the second [0, 1)", "ours", Verdict.OPEN, check_second),
         Claim("Z1", "the first", "ours", Verdict.HOLDS, check_first, formula=r"a^2"),
     )
-    BROKEN = (Claim("Z3", "a check that raises", "ours", Verdict.HOLDS, check_third),)
-    WRONG = (Claim("Z2", "expected to hold", "ours", Verdict.HOLDS, check_second),)
-    TWICE = (*CLAIMS, CLAIMS[0])
-    GARBAGE = ("not a claim",)
+    FAMILY = Family("mine", CLAIMS)
+    BROKEN = Family("broken", [Claim("Z3", "a check that raises", "ours", Verdict.HOLDS, check_third)])
+    WRONG = Family("wrong", [Claim("Z2", "expected to hold", "ours", Verdict.HOLDS, check_second)])
+    NAMED = Family("named", [Claim("Z1", "the first", "ours", Verdict.HOLDS, "users_plugin:check_first")])
+    ABSENT_CHECK = Family("absent", [Claim("Z1", "the first", "ours", Verdict.HOLDS, "users_plugin:no_check")])
+    TWICE = Family("twice", (*CLAIMS, CLAIMS[0]))
     NUMBER = 7
 """
 
@@ -68,7 +71,7 @@ def install(
 ) -> Install:
     """Install the plug-in so that the ledger finds its entry points, and by default those of nobody else."""
 
-    def install(attribute: str = "CLAIMS", *, alone: bool = True, module: str = "users_plugin") -> Path:
+    def install(attribute: str = "FAMILY", *, alone: bool = True, module: str = "users_plugin") -> Path:
         folder = tmp_path / "site"
         info = folder / "users_plugin-1.0.dist-info"
         info.mkdir(parents=True, exist_ok=True)
@@ -79,10 +82,10 @@ def install(
         if alone:
             from importlib.metadata import distribution
 
-            import theory_checks.ledger.claim
+            import theory_checks.ledger.family
 
             monkeypatch.setattr(
-                theory_checks.ledger.claim,
+                theory_checks.ledger.family,
                 "entry_points",
                 lambda group: distribution("users-plugin").entry_points.select(group=group),
             )

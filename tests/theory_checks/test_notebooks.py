@@ -6,7 +6,7 @@ import re
 import nbformat
 import pytest
 
-from theory_checks.ledger.claim import find_claims
+from theory_checks.ledger.family import find_claims
 from theory_checks.notebooks.execution import NOTEBOOKS, executed, normalised, write
 
 TOWER = {"lml", "toy", "theory_checks"}

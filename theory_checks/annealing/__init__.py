@@ -1,1 +1,61 @@
 """Claims A: the reverse-time flows of Eqs. 9 and 10, and what Algorithm 1 tends to as its steps shrink."""
+
+from __future__ import annotations
+
+from theory_checks.ledger.claim import Claim, Verdict
+from theory_checks.ledger.family import Family
+
+__all__ = ["FAMILY"]
+
+_CLAIMS = (
+    Claim(
+        "A1",
+        "Eqs. 9 and 10 share their single-time marginals",
+        source="Sec. 3.3, Eqs. 9 and 10 (R), Supp. A.5",
+        expected=Verdict.FAILS,
+        check="theory_checks.annealing.marginals:check_marginals",
+        formula=r"\rho = q \;\Rightarrow\; \partial_v \rho_{(9)} - \partial_v \rho_{(10)} = \tfrac12 (N' q)' \ne 0, "
+        r"\qquad N = \lambda M",
+        draw="theory_checks.annealing.marginals:draw_marginals",
+        seconds=5,
+    ),
+    Claim(
+        "A2",
+        "Eq. 9 or Eq. 10 transports the noise to the data",
+        source="Sec. 3.3 and 3.4, Eqs. 9 and 10 (R)",
+        expected=Verdict.FAILS,
+        check="theory_checks.annealing.marginals:check_data",
+        formula=r"M s = \frac{s}{\lambda + |s|^2}: \quad \text{Eq. 10 shrinks the score, Algorithm 1 restores it}",
+        draw="theory_checks.annealing.marginals:draw_data",
+        seconds=5,
+    ),
+    Claim(
+        "A3",
+        "as the step shrinks LML tends to its base solver's limit, at first order whatever the base's order",
+        source="Sec. 3.3; Algorithm 1",
+        expected=Verdict.HOLDS,
+        check="theory_checks.annealing.order:check_order",
+        formula=r"\epsilon_{lml} = \epsilon + \eta_0 h\,P_\perp \dot\epsilon + O(h^2), "
+        r"\qquad x_h = x + h\,\delta + O(h^2)",
+        draw="theory_checks.annealing.order:draw_order",
+        seconds=10,
+    ),
+    Claim(
+        "A4",
+        "with the drift f X - (g^2/2) (s + M s + div M) the SDE of Eq. 9 has the marginals q_t, for every damping",
+        source="ours: the smallest change of Eq. 9",
+        expected=Verdict.HOLDS,
+        check="theory_checks.annealing.corrected_sde:check_repaired",
+        formula=r"dX = \left[f X - \frac{g^2}{2}\,(s + M s + \nabla\!\cdot\! M)\right] dt + g\,M^{1/2} dB "
+        r"\;\Rightarrow\; \rho_t = q_t",
+        draw="theory_checks.annealing.corrected_sde:draw_repaired",
+        seconds=8,
+    ),
+)
+
+FAMILY = Family(
+    "annealing",
+    claims=_CLAIMS,
+    faults=("theory_checks.annealing.faults",),
+    proofs=("theory_checks.annealing.proofs",),
+)

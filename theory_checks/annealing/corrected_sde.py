@@ -42,7 +42,7 @@ import torch
 from matplotlib.figure import Figure
 
 import toy
-from theory_checks.ledger.claim import Claim, Finding, Measured, Settings, Verdict, agreement
+from theory_checks.ledger.claim import Finding, Measured, Settings, Verdict, agreement
 from theory_checks.ledger.max_error import MaxError
 from theory_checks.ledger.plotting import COLOURS, panels
 from theory_checks.ledger.progress import track
@@ -61,7 +61,7 @@ from theory_checks.numerics.reverse_plane import planar_ends
 from theory_checks.numerics.reverse_time import ReverseFlow, cell_edges, fokker_planck, probabilities_of
 from toy import GaussianMixture
 
-__all__ = ["CLAIMS", "check_repaired", "marginal_errors", "step_at_a_mode"]
+__all__ = ["check_repaired", "marginal_errors", "step_at_a_mode"]
 
 # The noisiest level, as in A1 and A2: a log-SNR of -5.
 _START = 2.5
@@ -344,18 +344,3 @@ def draw_repaired(finding: Finding) -> Figure:
     if keys:
         right.legend(loc="lower left", fontsize=7)
     return figure
-
-
-CLAIMS = (
-    Claim(
-        "A4",
-        "with the drift f X - (g^2/2) (s + M s + div M) the SDE of Eq. 9 has the marginals q_t, for every damping",
-        source="ours: the smallest change of Eq. 9",
-        expected=Verdict.HOLDS,
-        check=check_repaired,
-        formula=r"dX = \left[f X - \frac{g^2}{2}\,(s + M s + \nabla\!\cdot\! M)\right] dt + g\,M^{1/2} dB "
-        r"\;\Rightarrow\; \rho_t = q_t",
-        draw=draw_repaired,
-        seconds=8,
-    ),
-)

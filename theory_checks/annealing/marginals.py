@@ -22,7 +22,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import toy
-from theory_checks.ledger.claim import Claim, Finding, Measured, Settings, Verdict
+from theory_checks.ledger.claim import Finding, Measured, Settings, Verdict
 from theory_checks.ledger.max_error import MaxError
 from theory_checks.ledger.plotting import COLOURS, panels
 from theory_checks.ledger.progress import track
@@ -31,7 +31,7 @@ from theory_checks.numerics.reverse_plane import planar_ends
 from theory_checks.numerics.reverse_time import FLOWS, ReverseFlow, cell_edges, particles, probabilities_of, transported
 from toy import GaussianMixture
 
-__all__ = ["CLAIMS", "DAMPINGS", "Ends", "check_data", "check_marginals", "draw_data", "draw_marginals", "ends"]
+__all__ = ["DAMPINGS", "Ends", "check_data", "check_marginals", "draw_data", "draw_marginals", "ends"]
 
 #: Dampings: the paper's, then up to the ordinary flows. At 1, ``lambda M = M``.
 DAMPINGS = (1e-3, 0.1, 1.0, 10.0, math.inf)
@@ -332,28 +332,3 @@ def draw_data(finding: Finding) -> Figure:
     right.set(xscale="log", yscale="log", xlabel=r"damping $\lambda$", ylabel="total variation from the data")
     right.set_title("Repaired: the grid's error, no more", loc="left")
     return figure
-
-
-CLAIMS = (
-    Claim(
-        "A1",
-        "Eqs. 9 and 10 share their single-time marginals",
-        source="Sec. 3.3, Eqs. 9 and 10 (R), Supp. A.5",
-        expected=Verdict.FAILS,
-        check=check_marginals,
-        formula=r"\rho = q \;\Rightarrow\; \partial_v \rho_{(9)} - \partial_v \rho_{(10)} = \tfrac12 (N' q)' \ne 0, "
-        r"\qquad N = \lambda M",
-        draw=draw_marginals,
-        seconds=5,
-    ),
-    Claim(
-        "A2",
-        "Eq. 9 or Eq. 10 transports the noise to the data",
-        source="Sec. 3.3 and 3.4, Eqs. 9 and 10 (R)",
-        expected=Verdict.FAILS,
-        check=check_data,
-        formula=r"M s = \frac{s}{\lambda + |s|^2}: \quad \text{Eq. 10 shrinks the score, Algorithm 1 restores it}",
-        draw=draw_data,
-        seconds=5,
-    ),
-)

@@ -30,14 +30,13 @@ from torch import Tensor
 import toy
 from lml.correction import LML, Correction
 from lml.samplers import SAMPLERS, Level, NoiseModel, Sampler, sample, unipc
-from theory_checks.ledger.claim import Claim, Finding, Measured, Settings, Verdict, agreement
+from theory_checks.ledger.claim import Finding, Measured, Settings, Verdict, agreement
 from theory_checks.ledger.plotting import COLOURS, panels
 from theory_checks.ledger.progress import track
 from toy import ExactTarget
 
 __all__ = [
     "BASES",
-    "CLAIMS",
     "ETA0",
     "Order",
     "check_order",
@@ -265,18 +264,3 @@ def draw_order(finding: Finding) -> Figure:
     axes[0].set_ylabel("error")
     axes[0].legend(loc="lower left")
     return figure
-
-
-CLAIMS = (
-    Claim(
-        "A3",
-        "as the step shrinks LML tends to its base solver's limit, at first order whatever the base's order",
-        source="Sec. 3.3; Algorithm 1",
-        expected=Verdict.HOLDS,
-        check=check_order,
-        formula=r"\epsilon_{lml} = \epsilon + \eta_0 h\,P_\perp \dot\epsilon + O(h^2), "
-        r"\qquad x_h = x + h\,\delta + O(h^2)",
-        draw=draw_order,
-        seconds=10,
-    ),
-)

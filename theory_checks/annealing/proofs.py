@@ -16,15 +16,21 @@ from __future__ import annotations
 import sympy
 from sympy import Function, Matrix, diff, exp, symbols
 
-from theory_checks.hessian.proofs import coordinates, gradient, hessian
 from theory_checks.ledger.proofs import Proof
-from theory_checks.stationary.proofs import claimed_divergence, divergence, inverse
+from theory_checks.numerics.symbolic_calculus import (
+    Coordinates,
+    claimed_divergence,
+    coordinates,
+    divergence,
+    gradient,
+    hessian,
+    inverse,
+)
 
 __all__ = ["PROOFS"]
 
 f, t = symbols("f t", real=True)
 g = symbols("g", positive=True)
-Coordinates = tuple[sympy.Symbol, ...]
 
 
 def flow_divergence(field: Matrix, x: Coordinates) -> sympy.Expr:

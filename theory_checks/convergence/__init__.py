@@ -1,1 +1,106 @@
 """Claims C: how fast the dynamics of Eq. 7 converge, and in which distances (Prop. 4, Remark 2)."""
+
+from __future__ import annotations
+
+from theory_checks.ledger.claim import Claim, Verdict
+from theory_checks.ledger.family import Family
+
+__all__ = ["FAMILY"]
+
+_CLAIMS = (
+    Claim(
+        "C1",
+        "Prop. 4 corrected: chi-squared to q_t decays exponentially, at twice the spectral gap",
+        source="Prop. 4, A.8, with the drift of S2",
+        expected=Verdict.CORRECTED,
+        check="theory_checks.convergence.decay:check_decay",
+        formula=r"\chi^2(\rho_t|q) \le e^{-2t/C}\,\chi^2(\rho_0|q), \qquad \frac1C = \inf_f "
+        r"\frac{E_q\langle\nabla f, M\nabla f\rangle}{\mathrm{Var}_q f}",
+        draw="theory_checks.convergence.decay:draw_decay",
+        seconds=20,
+    ),
+    Claim(
+        "C1c",
+        "the spectral gap of the corrected dynamics, enclosed with a proof of both ends",
+        source="ours; the constant of Prop. 4",
+        expected=Verdict.HOLDS,
+        check="theory_checks.convergence.certified_gap:check_certified_gap",
+        formula=r"\inf_x \frac{-(p' + p^2 + s p + s')}{\lambda + s^2} \;\le\; \frac1C \;\le\; "
+        r"\frac{E_q[M f'^2]}{\mathrm{Var}_q f}",
+        draw="theory_checks.convergence.certified_gap:draw_certified_gap",
+        seconds=3,
+    ),
+    Claim(
+        "C2",
+        "Remark 2: the decay of chi-squared brings total variation, Hellinger and KL with it",
+        source="Remark 2, with the drift of S2",
+        expected=Verdict.CORRECTED,
+        check="theory_checks.convergence.divergences:check_divergences",
+        formula=r"TV \le \tfrac12 \sqrt{\chi_0^2}\,e^{-gt}, \quad H \le \sqrt{\chi_0^2/2}\,e^{-gt}, \quad "
+        r"KL \le \log(1 + \chi_0^2 e^{-2gt})",
+        draw="theory_checks.convergence.divergences:draw_divergences",
+        seconds=5,
+    ),
+    Claim(
+        "C3",
+        "in one clock the damped dynamics never converge faster than plain Langevin",
+        source="Sec. 4.2.2 against Eq. 1",
+        expected=Verdict.HOLDS,
+        check="theory_checks.convergence.decay:check_against_langevin",
+        formula=r"\lambda M \preceq I \;\Rightarrow\; \mathrm{gap}(\lambda M) \le \mathrm{gap}(I)",
+        draw="theory_checks.convergence.decay:draw_against_langevin",
+        seconds=30,
+    ),
+    Claim(
+        "C4",
+        "a ceiling: the gap of the corrected dynamics never exceeds 1/4, whatever target and damping",
+        source="ours; on Prop. 4",
+        expected=Verdict.HOLDS,
+        check="theory_checks.convergence.gap_ceiling:check_ceiling",
+        formula=r"\mathrm{gap}(M) \le \lim_{a\to 1/2} \frac{a^2 \int q^{1-2a}}{\int q^{1-2a} - (\int q^{1-a})^2} = "
+        r"\frac14",
+        draw="theory_checks.convergence.gap_ceiling:draw_ceiling",
+        seconds=12,
+    ),
+    Claim(
+        "C5",
+        "Remark 2: exponential convergence in Wasserstein distance, under a log-Sobolev inequality",
+        source="Remark 2, with the drift of S2",
+        expected=Verdict.CORRECTED,
+        check="theory_checks.convergence.log_sobolev:check_log_sobolev",
+        formula=r"C \ge \frac{2\,KL(\rho_a|q)}{a^2} \to \infty, \quad \rho_a \propto q^{1-a}; \qquad "
+        r"W_2^2 \le 2 C_E \log(1 + \chi_0^2 e^{-2gt}), \quad W_2^2 \le 2 \sqrt{E_q|x|^4 \chi_0^2}\,e^{-gt}",
+        draw="theory_checks.convergence.log_sobolev:draw_log_sobolev",
+        seconds=4,
+    ),
+    Claim(
+        "C6",
+        "for N(0, v) in one dimension the gap is (lambda v - 1)/(lambda v)^2 above lambda v = 2, and 1/4 below",
+        source="ours; on Prop. 4",
+        expected=Verdict.HOLDS,
+        check="theory_checks.convergence.gaussian_gap:check_gaussian",
+        formula=r"\mathrm{gap}(M) = \frac{\lambda v - 1}{(\lambda v)^2}\ (\lambda v > 2), \qquad \frac14\ (\lambda v "
+        r"\le 2); "
+        r"\qquad f = x\,e^{x^2/(2\lambda v^2)}",
+        draw="theory_checks.convergence.gaussian_gap:draw_gaussian",
+        seconds=12,
+    ),
+    Claim(
+        "C7",
+        "the gap is at most 1/Var(log q): of order 1/d for Gaussians, and for the pictures measured",
+        source="ours; on Prop. 4",
+        expected=Verdict.HOLDS,
+        check="theory_checks.convergence.varentropy:check_varentropy",
+        formula=r"\mathrm{gap}(M) \le \frac{E_q[|s|^2/(\lambda+|s|^2)]}{\mathrm{Var}_q(\log q)} \le "
+        r"\frac{1}{\mathrm{Var}_q(\log q)}",
+        draw="theory_checks.convergence.varentropy:draw_varentropy",
+        seconds=15,
+    ),
+)
+
+FAMILY = Family(
+    "convergence",
+    claims=_CLAIMS,
+    faults=("theory_checks.convergence.faults",),
+    proofs=("theory_checks.convergence.proofs",),
+)

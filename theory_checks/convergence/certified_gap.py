@@ -35,7 +35,7 @@ from matplotlib.figure import Figure
 
 import toy
 from theory_checks.convergence.gaussian_gap import gaussian_gap
-from theory_checks.ledger.claim import Claim, Finding, Measured, Settings, Verdict, agreement
+from theory_checks.ledger.claim import Finding, Measured, Settings, Verdict, agreement
 from theory_checks.ledger.plotting import COLOURS, panels
 from theory_checks.ledger.progress import track
 from theory_checks.ledger.proofs import with_proofs
@@ -46,7 +46,6 @@ from toy import GaussianMixture
 
 __all__ = [
     "CASES",
-    "CLAIMS",
     "Line",
     "SplinePiece",
     "barta_rate",
@@ -299,18 +298,3 @@ def draw_certified_gap(finding: Finding) -> Figure:
     axis.set_title("The spectral gap, enclosed", loc="left")
     axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
-
-
-CLAIMS = (
-    Claim(
-        "C1c",
-        "the spectral gap of the corrected dynamics, enclosed with a proof of both ends",
-        source="ours; the constant of Prop. 4",
-        expected=Verdict.HOLDS,
-        check=check_certified_gap,
-        formula=r"\inf_x \frac{-(p' + p^2 + s p + s')}{\lambda + s^2} \;\le\; \frac1C \;\le\; "
-        r"\frac{E_q[M f'^2]}{\mathrm{Var}_q f}",
-        draw=draw_certified_gap,
-        seconds=3,
-    ),
-)

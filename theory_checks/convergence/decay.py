@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 import toy
-from theory_checks.ledger.claim import Claim, Finding, Measured, Settings, Verdict, agreement
+from theory_checks.ledger.claim import Finding, Measured, Settings, Verdict, agreement
 from theory_checks.ledger.max_error import MaxError
 from theory_checks.ledger.plotting import COLOURS, panels
 from theory_checks.ledger.progress import track
@@ -25,7 +25,7 @@ from theory_checks.numerics.quadrature import grid
 from theory_checks.numerics.spectral import COARSE, SpectralGap, spectral_gap
 from toy import ExactTarget, GaussianMixture
 
-__all__ = ["CLAIMS", "check_against_langevin", "check_decay", "draw_against_langevin", "draw_decay", "literal_plateau"]
+__all__ = ["check_against_langevin", "check_decay", "draw_against_langevin", "draw_decay", "literal_plateau"]
 
 #: Targets and dampings whose gap lies below the essential spectrum (C4), so that it is an eigenvalue.
 _CASES = (("bimodal-1d", 0.1), ("bimodal-1d", 1.0), ("bimodal-1d", 10.0), ("skewed-1d", 1.0), ("skewed-1d", 10.0))
@@ -326,28 +326,3 @@ def draw_against_langevin(finding: Finding) -> Figure:
     axis.set_title("The damped dynamics against Langevin in one clock", loc="left")
     axis.legend(loc="lower right")
     return figure
-
-
-CLAIMS = (
-    Claim(
-        "C1",
-        "Prop. 4 corrected: chi-squared to q_t decays exponentially, at twice the spectral gap",
-        source="Prop. 4, A.8, with the drift of S2",
-        expected=Verdict.CORRECTED,
-        check=check_decay,
-        formula=r"\chi^2(\rho_t|q) \le e^{-2t/C}\,\chi^2(\rho_0|q), \qquad \frac1C = \inf_f "
-        r"\frac{E_q\langle\nabla f, M\nabla f\rangle}{\mathrm{Var}_q f}",
-        draw=draw_decay,
-        seconds=20,
-    ),
-    Claim(
-        "C3",
-        "in one clock the damped dynamics never converge faster than plain Langevin",
-        source="Sec. 4.2.2 against Eq. 1",
-        expected=Verdict.HOLDS,
-        check=check_against_langevin,
-        formula=r"\lambda M \preceq I \;\Rightarrow\; \mathrm{gap}(\lambda M) \le \mathrm{gap}(I)",
-        draw=draw_against_langevin,
-        seconds=30,
-    ),
-)

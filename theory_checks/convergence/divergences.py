@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 from scipy.special import ndtr
 
 import toy
-from theory_checks.ledger.claim import Claim, Finding, Measured, Settings, Verdict
+from theory_checks.ledger.claim import Finding, Measured, Settings, Verdict
 from theory_checks.ledger.max_error import MaxError
 from theory_checks.ledger.plotting import COLOURS, panels
 from theory_checks.ledger.progress import track
@@ -37,7 +37,6 @@ from theory_checks.numerics.reverse_time import cumulative, implicit_midpoint
 from toy import GaussianMixture
 
 __all__ = [
-    "CLAIMS",
     "STARTS",
     "all_divergences",
     "check_divergences",
@@ -285,18 +284,3 @@ def draw_divergences(finding: Finding) -> Figure:
     right.plot(times, data["growth:langevin"], "--", color=COLOURS["target"], label="Langevin")
     right.legend(loc="lower left")
     return figure
-
-
-CLAIMS = (
-    Claim(
-        "C2",
-        "Remark 2: the decay of chi-squared brings total variation, Hellinger and KL with it",
-        source="Remark 2, with the drift of S2",
-        expected=Verdict.CORRECTED,
-        check=check_divergences,
-        formula=r"TV \le \tfrac12 \sqrt{\chi_0^2}\,e^{-gt}, \quad H \le \sqrt{\chi_0^2/2}\,e^{-gt}, \quad "
-        r"KL \le \log(1 + \chi_0^2 e^{-2gt})",
-        draw=draw_divergences,
-        seconds=5,
-    ),
-)

@@ -25,7 +25,7 @@ import torch
 from matplotlib.figure import Figure
 
 import toy
-from theory_checks.ledger.claim import Claim, Finding, Measured, Settings, Verdict, agreement
+from theory_checks.ledger.claim import Finding, Measured, Settings, Verdict, agreement
 from theory_checks.ledger.max_error import MaxError
 from theory_checks.ledger.plotting import COLOURS, panels
 from theory_checks.ledger.progress import track
@@ -34,7 +34,7 @@ from theory_checks.numerics.quadrature import grid
 from theory_checks.numerics.spectral import COARSE, spectral_gap
 from toy import GaussianMixture
 
-__all__ = ["CLAIMS", "check_ceiling", "draw_ceiling", "gaussian_quotient", "quotient_bound"]
+__all__ = ["check_ceiling", "draw_ceiling", "gaussian_quotient", "quotient_bound"]
 
 
 def quotient_bound(q: GaussianMixture, a: float, *, spacing: float) -> float:
@@ -130,18 +130,3 @@ def draw_ceiling(finding: Finding) -> Figure:
     axis.set_title("Test functions $f=q^{-a}$: no gap above 1/4", loc="left")
     axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
-
-
-CLAIMS = (
-    Claim(
-        "C4",
-        "a ceiling: the gap of the corrected dynamics never exceeds 1/4, whatever target and damping",
-        source="ours; on Prop. 4",
-        expected=Verdict.HOLDS,
-        check=check_ceiling,
-        formula=r"\mathrm{gap}(M) \le \lim_{a\to 1/2} \frac{a^2 \int q^{1-2a}}{\int q^{1-2a} - (\int q^{1-a})^2} = "
-        r"\frac14",
-        draw=draw_ceiling,
-        seconds=12,
-    ),
-)

@@ -9,7 +9,7 @@ import sympy
 import torch
 from matplotlib.figure import Figure
 
-from theory_checks.ledger.claim import Claim, Finding, Measured, Settings, Verdict, agreement
+from theory_checks.ledger.claim import Finding, Measured, Settings, agreement
 from theory_checks.ledger.max_error import MaxError
 from theory_checks.ledger.plotting import COLOURS, panels
 from theory_checks.ledger.progress import track
@@ -17,7 +17,6 @@ from theory_checks.numerics.spectral import COARSE, spectral_gap
 from toy import GaussianMixture
 
 __all__ = [
-    "CLAIMS",
     "barta_excess",
     "check_gaussian",
     "draw_gaussian",
@@ -128,19 +127,3 @@ def draw_gaussian(finding: Finding) -> Figure:
     axis.set_title("The gap for $N(0,v)$: 1/4, then $(\\lambda v-1)/(\\lambda v)^2$", loc="left")
     axis.legend(loc="lower left")
     return figure
-
-
-CLAIMS = (
-    Claim(
-        "C6",
-        "for N(0, v) in one dimension the gap is (lambda v - 1)/(lambda v)^2 above lambda v = 2, and 1/4 below",
-        source="ours; on Prop. 4",
-        expected=Verdict.HOLDS,
-        check=check_gaussian,
-        formula=r"\mathrm{gap}(M) = \frac{\lambda v - 1}{(\lambda v)^2}\ (\lambda v > 2), \qquad \frac14\ (\lambda v "
-        r"\le 2); "
-        r"\qquad f = x\,e^{x^2/(2\lambda v^2)}",
-        draw=draw_gaussian,
-        seconds=12,
-    ),
-)

@@ -39,7 +39,7 @@ from torch import Tensor
 
 import toy
 from theory_checks.convergence.divergences import STARTS, all_divergences, line_target, narrow_start
-from theory_checks.ledger.claim import Claim, Finding, Measured, Settings, Verdict
+from theory_checks.ledger.claim import Finding, Measured, Settings, Verdict
 from theory_checks.ledger.max_error import MaxError
 from theory_checks.ledger.plotting import COLOURS, panels
 from theory_checks.ledger.progress import track
@@ -48,7 +48,6 @@ from theory_checks.numerics.quadrature import grid
 from toy import GaussianMixture
 
 __all__ = [
-    "CLAIMS",
     "Bracket",
     "bracket",
     "check_log_sobolev",
@@ -289,18 +288,3 @@ def draw_log_sobolev(finding: Finding) -> Figure:
     right.set_title(r"bimodal-1d, $\lambda=1$", loc="left")
     right.legend(loc="upper right")
     return figure
-
-
-CLAIMS = (
-    Claim(
-        "C5",
-        "Remark 2: exponential convergence in Wasserstein distance, under a log-Sobolev inequality",
-        source="Remark 2, with the drift of S2",
-        expected=Verdict.CORRECTED,
-        check=check_log_sobolev,
-        formula=r"C \ge \frac{2\,KL(\rho_a|q)}{a^2} \to \infty, \quad \rho_a \propto q^{1-a}; \qquad "
-        r"W_2^2 \le 2 C_E \log(1 + \chi_0^2 e^{-2gt}), \quad W_2^2 \le 2 \sqrt{E_q|x|^4 \chi_0^2}\,e^{-gt}",
-        draw=draw_log_sobolev,
-        seconds=4,
-    ),
-)

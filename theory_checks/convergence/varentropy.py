@@ -19,7 +19,7 @@ from scipy import integrate, stats
 from torch import Tensor
 
 import toy
-from theory_checks.ledger.claim import Claim, Finding, Measured, Settings, Verdict, agreement
+from theory_checks.ledger.claim import Finding, Measured, Settings, agreement
 from theory_checks.ledger.max_error import MaxError
 from theory_checks.ledger.plotting import COLOURS, panels
 from theory_checks.ledger.progress import track
@@ -29,7 +29,7 @@ from theory_checks.numerics.quadrature import grid
 from theory_checks.numerics.spectral import COARSE, spectral_gap
 from toy import GaussianMixture
 
-__all__ = ["CLAIMS", "check_varentropy", "draw_varentropy", "log_density_quotient"]
+__all__ = ["check_varentropy", "draw_varentropy", "log_density_quotient"]
 
 
 def _variance_interval(samples: np.ndarray, level: float, comparisons: int) -> Interval:
@@ -144,18 +144,3 @@ def draw_varentropy(finding: Finding) -> Figure:
     axis.set_title("The bound falls like $1/d$", loc="left")
     axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
-
-
-CLAIMS = (
-    Claim(
-        "C7",
-        "the gap is at most 1/Var(log q): of order 1/d for Gaussians, and for the pictures measured",
-        source="ours; on Prop. 4",
-        expected=Verdict.HOLDS,
-        check=check_varentropy,
-        formula=r"\mathrm{gap}(M) \le \frac{E_q[|s|^2/(\lambda+|s|^2)]}{\mathrm{Var}_q(\log q)} \le "
-        r"\frac{1}{\mathrm{Var}_q(\log q)}",
-        draw=draw_varentropy,
-        seconds=15,
-    ),
-)

@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 
 import toy
 from theory_checks.hessian.error_bound import hessian_error_bound, outer_product_errors
-from theory_checks.ledger.claim import Claim, Finding, Measured, Settings, Verdict, agreement
+from theory_checks.ledger.claim import Finding, Measured, Settings, Verdict, agreement
 from theory_checks.ledger.plotting import COLOURS, panels
 from theory_checks.ledger.progress import track
 from theory_checks.ledger.proofs import with_proofs
@@ -37,7 +37,6 @@ from toy import DataMixture
 
 __all__ = [
     "BOXES",
-    "CLAIMS",
     "Balls",
     "PointMixture",
     "check_certified_bound",
@@ -275,18 +274,3 @@ def draw_certified_bound(finding: Finding) -> Figure:
     axis.set_title("What Proposition 2 leaves, points-1d", loc="left")
     axis.legend(loc="upper left")
     return figure
-
-
-CLAIMS = (
-    Claim(
-        "H3c",
-        "Prop. 2 proven on a box of x and log-SNR, with the room that it leaves",
-        source="Prop. 2 (R), ours",
-        expected=Verdict.HOLDS,
-        check=check_certified_bound,
-        formula=r"\sqrt{d} + R^2 + \frac{\alpha^2 D_y^2}{2\sigma^2} - \sigma^2 |F - s s^\top|_{HS} \ge "
-        r"\frac{\alpha^2 D_y^2}{2 \sigma^2}\sum_i r_i^2 > 0",
-        draw=draw_certified_bound,
-        seconds=3,
-    ),
-)

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 import toy
-from theory_checks.ledger.claim import Claim, Finding, Measured, Settings, Verdict, agreement
+from theory_checks.ledger.claim import Finding, Measured, Settings, Verdict, agreement
 from theory_checks.ledger.max_error import MaxError
 from theory_checks.ledger.plotting import COLOURS, panels
 from theory_checks.ledger.progress import track
@@ -22,7 +22,6 @@ from toy import DataMixture, ExactTarget
 
 __all__ = [
     "BOUNDED",
-    "CLAIMS",
     "OuterProductErrors",
     "check_error_bound",
     "check_zero_is_nearer",
@@ -248,28 +247,3 @@ def check_zero_is_nearer(
         "approximation of Proposition 1 with c_t = 1 is further from F than no approximation at all, and the best "
         "multiple of s s^T is below 1/|eps|^2.",
     )
-
-
-CLAIMS = (
-    Claim(
-        "H3",
-        "Prop. 2: the HS error of the rank-one Hessian stays below its bound",
-        source="Prop. 2 (R)",
-        expected=Verdict.HOLDS,
-        check=check_error_bound,
-        formula=r"|F - s_\theta s_\theta^\top|_{HS} \le \frac{1}{\sigma_t^2}\left[\sqrt{d} + R^2 + "
-        r"\frac{\alpha_t^2 D_y^2}{2\sigma_t^2} + 2R\delta + \delta^2\right]",
-        draw=draw_error_bound,
-        seconds=15,
-    ),
-    Claim(
-        "H5",
-        "where |eps|^2 >= 2 the zero matrix is nearer to F than s s^T is",
-        source="ours, from H2",
-        expected=Verdict.HOLDS,
-        check=check_zero_is_nearer,
-        formula=r"|\epsilon|^2 \ge 2 \;\Rightarrow\; |F - s s^\top|_{HS} \ge |F|_{HS}, \qquad "
-        r"c^* = \frac{\langle s, F s\rangle}{|s|^4} \le \frac{1}{|\epsilon|^2}",
-        seconds=4,
-    ),
-)

@@ -1,14 +1,18 @@
-"""Seeded faults of claims H1 to H5."""
+"""Faults of claims H: the Hessian, its outer-product approximation, the certified bound, their proofs."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
+import sympy
 import torch
+from flint import arb
 from torch import Tensor
 
+from theory_checks.hessian.certified_bound import check_certified_bound
 from theory_checks.hessian.error_bound import OuterProductErrors, check_error_bound, check_zero_is_nearer
 from theory_checks.hessian.identities import check_bartlett, check_residual, check_tweedie
 from theory_checks.ledger.faults import fault
@@ -16,11 +20,13 @@ from toy import DataMixture, ExactTarget, GaussianMixture
 
 Method = Callable[..., Tensor]
 Errors = Callable[..., OuterProductErrors]
+Formula = Callable[..., Any]
 
 REDUCED = {
     "H1": partial(check_residual, names=("skewed-1d", "random-8d", "points-8d"), large=("points-8d",)),
     "H2": partial(check_tweedie, names=("skewed-1d", "random-8d", "points-8d"), large=("points-8d",)),
     "H3": partial(check_error_bound, names=("points-2d", "points-8d")),
+    "H3c": partial(check_certified_bound, names=("points-1d",)),
     "H4": partial(check_bartlett, names=("skewed-1d",), cases=(("random-64d", 0.0, "trace", 0.02),)),
     "H5": partial(check_zero_is_nearer, names=("bimodal-1d", "points-8d")),
 }
@@ -151,3 +157,68 @@ def coefficient_over_the_squared_length(original: Errors) -> Errors:
         return right._replace(best_multiple_coefficient=right.best_multiple_coefficient * (s**2).sum(1))
 
     return errors
+
+
+# --- the certified bound
+
+
+@fault("theory_checks.hessian.certified_bound:claimed_bound", "H3c")
+def bound_without_the_data(original: Formula) -> Formula:
+    """``sqrt(d) + R^2``: the term in the diameter left out."""
+    return lambda d, squared_noise, data_term: original(d, squared_noise, arb(0))
+
+
+@fault("theory_checks.hessian.certified_bound:claimed_excess", "H3c")
+def excess_with_the_trace_subtracted(original: Formula) -> Formula:
+    """``- 2 S tr V``."""
+    return lambda root, half, snr, trace, squared: original(root, half, snr, -trace, squared)
+
+
+@fault("theory_checks.hessian.certified_bound:claimed_excess", "H3c")
+def excess_twice_as_large(original: Formula) -> Formula:
+    """``2 T_0``: a certificate of more room than there is."""
+    return lambda *terms: 2 * original(*terms)
+
+
+# --- symbolic proofs
+
+
+@fault("theory_checks.hessian.proofs:claimed_residual", "H1")
+def residual_doubled(original: Formula) -> Formula:
+    """``s s^T - 2 hess(q)/q``."""
+
+    def residual(q: sympy.Expr, x: tuple[sympy.Symbol, ...]) -> sympy.Matrix:
+        return original(q, x) - sympy.Matrix(len(x), len(x), lambda i, j: sympy.diff(q, x[i], x[j]) / q)
+
+    return residual
+
+
+@fault("theory_checks.hessian.proofs:claimed_tweedie", "H2")
+def covariance_over_sigma_squared(original: Formula) -> Formula:
+    """``(alpha^2/sigma^2) Cov``."""
+    sigma = sympy.symbols("sigma", positive=True)
+    return lambda covariance: original(sigma**2 * covariance)
+
+
+@fault("theory_checks.hessian.proofs:claimed_component", "H2")
+def component_that_ignores_the_noise(original: Formula) -> Formula:
+    """The component's own variance for that of its posterior."""
+    return lambda mean, variance, x: (original(mean, variance, x)[0], variance)
+
+
+@fault("theory_checks.hessian.proofs:claimed_mixture_covariance", "H2")
+def covariance_between_components_only(original: Formula) -> Formula:
+    """``u_k`` left out."""
+    return lambda r, mu, u: original(r, mu, [sympy.Integer(0) for _ in u])
+
+
+@fault("theory_checks.hessian.proofs:claimed_square_gap", "H3", "H3c")
+def square_gap_without_the_mixed_term(original: Formula) -> Formula:
+    """``W`` left out of the quadratic form."""
+    return lambda d, A, W, noise: original(d, A, W, noise) + 2 * (noise.T * W * noise)[0]
+
+
+@fault("theory_checks.hessian.proofs:claimed_trace", "H3", "H3c")
+def pairs_counted_twice(original: Formula) -> Formula:
+    """``sum_ij`` without the half."""
+    return lambda r, y: 2 * original(r, y)

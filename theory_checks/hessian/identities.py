@@ -12,7 +12,7 @@ from torch import Tensor
 
 import toy
 from theory_checks.hessian.error_bound import outer_product_errors
-from theory_checks.ledger.claim import Claim, Finding, Measured, Settings, Verdict, agreement
+from theory_checks.ledger.claim import Finding, Measured, Settings, Verdict, agreement
 from theory_checks.ledger.max_error import MaxError
 from theory_checks.ledger.plotting import COLOURS, panels
 from theory_checks.ledger.progress import track
@@ -22,7 +22,7 @@ from theory_checks.numerics import derivatives
 from theory_checks.numerics.levels import LOG_SNR, SMALL, U, levels, rounding, smallest_term
 from toy import DataMixture, ExactTarget, GaussianMixture
 
-__all__ = ["BARTLETT_CASES", "CLAIMS", "check_bartlett", "check_residual", "check_tweedie", "draw_bartlett"]
+__all__ = ["BARTLETT_CASES", "check_bartlett", "check_residual", "check_tweedie", "draw_bartlett"]
 
 
 @with_proofs("H1")
@@ -272,35 +272,3 @@ def draw_bartlett(finding: Finding) -> Figure:
     axis.set_title("Equal on average", loc="left")
     axis.legend(loc="upper right")
     return figure
-
-
-CLAIMS = (
-    Claim(
-        "H1",
-        "the diffusion Hessian is s s^T minus hess(q)/q",
-        source="Prop. 1, Eqs. 13 to 16 (R)",
-        expected=Verdict.HOLDS,
-        check=check_residual,
-        formula=r"F = -\nabla^2 \log q_t = s s^\top - \frac{\nabla^2 q_t}{q_t}",
-        seconds=6,
-    ),
-    Claim(
-        "H2",
-        "the diffusion Hessian is the posterior covariance of the data, rescaled",
-        source="Supp. A.6, second-order Tweedie",
-        expected=Verdict.HOLDS,
-        check=check_tweedie,
-        formula=r"F = \frac{I}{\sigma_t^2} - \frac{\alpha_t^2}{\sigma_t^4}\,\mathrm{Cov}(y \mid x)",
-        seconds=8,
-    ),
-    Claim(
-        "H4",
-        "on average over q_t the outer product of the score is the Hessian (Bartlett)",
-        source="consequence of H1",
-        expected=Verdict.HOLDS,
-        check=check_bartlett,
-        formula=r"E_{q_t}[s s^\top] = E_{q_t}[F]",
-        draw=draw_bartlett,
-        seconds=10,
-    ),
-)

@@ -13,25 +13,11 @@ import sympy
 from sympy import Function, Matrix, diff, exp, eye, log, symbols
 
 from theory_checks.ledger.proofs import Proof
+from theory_checks.numerics.symbolic_calculus import coordinates, gradient, hessian
 
 __all__ = ["PROOFS"]
 
 alpha, sigma = symbols("alpha sigma", positive=True)
-
-
-def coordinates(d: int) -> tuple[sympy.Symbol, ...]:
-    """Return ``x_1 .. x_d``."""
-    return tuple(symbols(f"x1:{d + 1}", real=True))
-
-
-def hessian(f: sympy.Expr, x: tuple[sympy.Symbol, ...]) -> Matrix:
-    """Return the matrix of second derivatives."""
-    return Matrix(len(x), len(x), lambda i, j: diff(f, x[i], x[j]))
-
-
-def gradient(f: sympy.Expr, x: tuple[sympy.Symbol, ...]) -> Matrix:
-    """Return the column of first derivatives."""
-    return Matrix([diff(f, c) for c in x])
 
 
 def claimed_residual(q: sympy.Expr, x: tuple[sympy.Symbol, ...]) -> Matrix:

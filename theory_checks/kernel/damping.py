@@ -20,8 +20,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from lml.correction import LML
-from theory_checks.kernel.rank import check_rank, draw_rank
-from theory_checks.ledger.claim import Claim, Finding, Measured, Settings, Verdict, agreement
+from theory_checks.ledger.claim import Finding, Measured, Settings, Verdict, agreement
 from theory_checks.ledger.max_error import MaxError
 from theory_checks.ledger.plotting import COLOURS, panels
 from theory_checks.ledger.progress import track
@@ -30,7 +29,6 @@ from theory_checks.numerics.levels import U
 from theory_checks.numerics.rational import Vector
 
 __all__ = [
-    "CLAIMS",
     "check_adaptive",
     "check_relative",
     "draw_adaptive",
@@ -266,40 +264,3 @@ def draw_adaptive(finding: Finding) -> Figure:
     axis.set_title("Noise on a circle", loc="left")
     axis.legend(loc="upper right", bbox_to_anchor=(1, 0.93))
     return figure
-
-
-CLAIMS = (
-    Claim(
-        "K6",
-        "with m past noises the direction is e minus a combination of their orthogonal parts, by an m x m system",
-        source="beyond the paper: Supp. D.4 names the L-BFGS-like extension",
-        expected=Verdict.HOLDS,
-        check=check_rank,
-        formula=r"(\lambda I + V V^\top)^{-1}\epsilon \;\parallel\; \epsilon - \sum_j \zeta_j p'_j, \qquad "
-        r"\zeta = \kappa |\epsilon|^2 (\lambda I + \kappa^2 W)^{-1} a",
-        draw=draw_rank,
-        seconds=2,
-    ),
-    Claim(
-        "K7",
-        "relative damping is free of dimension and scale: the turn depends on the geometry of two noises alone",
-        source="beyond the paper: Supp. D.4 asks for better damping",
-        expected=Verdict.HOLDS,
-        check=check_relative,
-        formula=r"\tan\varphi = \frac{\kappa\,(1 + \kappa(\rho\cos\theta - 1))\,\rho\sin\theta}"
-        r"{\lambda_{rel} + (\kappa\rho\sin\theta)^2}",
-        draw=draw_relative,
-        seconds=1,
-    ),
-    Claim(
-        "K8",
-        "adaptive damping divides by the gain of the last change, at most one: it never turns further than relative",
-        source="beyond the paper: Supp. D.4; Marquardt 1963, Nielsen 1999",
-        expected=Verdict.HOLDS,
-        check=check_adaptive,
-        formula=r"\lambda = \lambda_{rel}\,\frac{|\epsilon|^2}{\gamma}, \qquad \gamma = "
-        r"\mathrm{clip}\,\frac{\langle\epsilon - p_1,\, p_1 - p_2\rangle}{|p_1 - p_2|^2}",
-        draw=draw_adaptive,
-        seconds=1,
-    ),
-)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lml import kernel
 from lml.geometry import DampedOuterProduct
-from theory_checks.ledger.claim import Claim, Finding, Measured, Settings, Verdict, agreement
+from theory_checks.ledger.claim import Finding, Measured, Settings, Verdict, agreement
 from theory_checks.ledger.max_error import MaxError
 from theory_checks.ledger.plotting import COLOURS, panels
 from theory_checks.ledger.progress import track
@@ -20,7 +20,7 @@ from theory_checks.ledger.proofs import with_proofs
 from theory_checks.numerics import rational
 from theory_checks.numerics.levels import U
 
-__all__ = ["CLAIMS", "check_identity", "check_multistep_form", "check_sherman_morrison", "draw_multistep_form"]
+__all__ = ["check_identity", "check_multistep_form", "check_sherman_morrison", "draw_multistep_form"]
 
 _DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
@@ -274,38 +274,3 @@ def draw_multistep_form(finding: Finding) -> Figure:
     axis.set_title("Rotation away from a previous noise at 10°\n$d=3072$, $\\lambda=0.001$", loc="left")
     axis.legend(loc="upper left", bbox_to_anchor=(0, 0.92))
     return figure
-
-
-CLAIMS = (
-    Claim(
-        "K1",
-        "inverse, square root and determinant of the damped geometry are those of Sherman-Morrison",
-        source="Eq. 8, Supp. A.3",
-        expected=Verdict.HOLDS,
-        check=check_sherman_morrison,
-        formula=r"(\lambda I + s s^\top)^{-1} = \frac{1}{\lambda}\left(I - \frac{s s^\top}{\lambda + |s|^2}\right), "
-        r"\qquad \log\det(\lambda I + s s^\top) = (d-1)\log\lambda + \log(\lambda + |s|^2)",
-        seconds=2,
-    ),
-    Claim(
-        "K2",
-        "with kappa = 0 the normalised update is the identity, whatever lambda",
-        source="Algorithm 1, steps 7 to 13",
-        expected=Verdict.HOLDS,
-        check=check_identity,
-        formula=r"\kappa = 0 \;\Rightarrow\; |\epsilon|\,\frac{(\lambda I + v v^\top)^{-1}\epsilon}"
-        r"{|(\lambda I + v v^\top)^{-1}\epsilon|} = \epsilon",
-        seconds=1,
-    ),
-    Claim(
-        "K3",
-        "LML is a norm-preserving linear-multistep extrapolation, at less than 90 degrees from eps",
-        source="Algorithm 1 and Eq. 8, rearranged",
-        expected=Verdict.HOLDS,
-        check=check_multistep_form,
-        formula=r"(\lambda I + v v^\top)^{-1}\epsilon \;\parallel\; (\lambda + \kappa X + \kappa^2 Q)\,\epsilon - "
-        r"\kappa (E + \kappa X)\,D \;\parallel\; \epsilon - \zeta\,p'",
-        draw=draw_multistep_form,
-        seconds=4,
-    ),
-)

@@ -12,13 +12,14 @@ from torch import Tensor
 
 import toy
 from lml import kernel
-from theory_checks.ledger.claim import Claim, Finding, Measured, Settings, Verdict, agreement
+from theory_checks.ledger.claim import Finding, Measured, Settings, agreement
 from theory_checks.ledger.max_error import MaxError
 from theory_checks.ledger.plotting import COLOURS, panels
 from theory_checks.ledger.progress import track
 from theory_checks.ledger.statistics import mean_interval
+from theory_checks.numerics.rounding_noise import predicted_deviation, turns_of
 
-__all__ = ["CLAIMS", "ROWS", "check_precision", "draw_precision", "predicted_deviation", "turns_of"]
+__all__ = ["ROWS", "check_precision", "draw_precision"]
 
 #: Source of the noise, dimension and damping.
 ROWS = (
@@ -36,16 +37,7 @@ _RESOLVED = 0.3
 def check_precision(settings: Settings, rows: Sequence[tuple[str, int, float]] = ROWS) -> Finding:
     r"""K4: at ``kappa = 0``, where the truth is the identity, what the textbook expression adds to ``eps``.
 
-    With ``S = <e,e>`` in float32 the sum ``lambda + S`` is rounded too, so that the damping that acts is
-    ``lambda' = fl(lambda + S) - S``. The product ``e S`` and the quotient ``e S/(lambda + S)`` are each rounded within
-    half a spacing, and the subtraction, which is exact, leaves ``lambda'/(lambda + S)`` of ``e``. With the spacings
-    ``p_i`` of ``e_i S``, over S, and ``q_i`` of ``e_i``, uniform and independent roundings have beside that, orthogonal
-    to ``e``, the relative size ``t``::
-
-        t^2 = ((lambda + S)/lambda')^2 sum_i (p_i^2 + q_i^2)/12 (1 - e_i^2/|e|^2) / |e|^2
-
-    and the normalised vector is off by ``(2 - 2/(1 + t^2)^{1/2})^{1/2}``, which ends at the root of 2: a random
-    direction.
+    The prediction is `theory_checks.numerics.rounding_noise.predicted_deviation`, from an analysis of each rounding.
 
     Limit: the quotient lies ``m turns`` spacings below ``e``, with ``turns = 2^23 lambda'/S`` and the mantissa ``m`` of
     ``e_i``. For the density of a mantissa, of variation below 2.9, the Fourier coefficients of the phase are below
@@ -147,28 +139,6 @@ def _deviation(direction: Tensor, noise: Tensor) -> Tensor:
     return gap
 
 
-def predicted_deviation(noise: Tensor, lam: float) -> Tensor:
-    """Return the deviation (B,) of float32 noise (B, d) that `check_precision` derives."""
-    S = (noise * noise).sum(1, keepdim=True)
-    remaining = ((lam + S) - S).double()  # lambda', from float32 arithmetic
-    e, S = noise.double(), S.double()
-    squared = (e * e).sum(1, keepdim=True)
-    rounding = ((_spacing(e * S) / S) ** 2 + _spacing(e) ** 2) / 12 * (1 - e * e / squared)
-    t = (rounding.sum(1) / squared[:, 0]).sqrt() * ((lam + S) / remaining)[:, 0]
-    return torch.sqrt(2 - 2 / torch.sqrt(1 + t * t))
-
-
-def turns_of(noise: Tensor, lam: float) -> float:
-    """Return the least of ``2^23 lambda'/S``: over how many spacings the phase of the second rounding is spread."""
-    S = (noise * noise).sum(1)
-    return float(2.0**23 * (((lam + S) - S) / S).min())
-
-
-def _spacing(x: Tensor) -> Tensor:
-    """Return the distance of neighbouring float32 numbers at x."""
-    return torch.ldexp(torch.ones_like(x), torch.frexp(x).exponent.double() - 24)
-
-
 def draw_precision(finding: Finding) -> Figure:
     """Draw measured and predicted deviation against ``u |eps|^2/lambda``."""
     figure, (axis,) = panels(1, width=5.0, height=3.2)
@@ -187,18 +157,3 @@ def draw_precision(finding: Finding) -> Figure:
     axis.set_title("Textbook expression at $\\kappa=0$, where the truth is $\\epsilon$", loc="left")
     axis.legend(loc="lower right")
     return figure
-
-
-CLAIMS = (
-    Claim(
-        "K4",
-        "the textbook expression has a relative error of u |eps|^2/lambda; in float32 it ends as rounding noise",
-        source="Eq. 8 and Algorithm 1 in floating point",
-        expected=Verdict.HOLDS,
-        check=check_precision,
-        formula=r"\kappa = 0:\quad \frac{|\hat\epsilon_{\mathrm{lml}} - \epsilon|}{|\epsilon|} \approx "
-        r"\sqrt{2 - 2/\sqrt{1+t^2}}, \qquad t \propto u\,\frac{|\epsilon|^2}{\lambda}",
-        draw=draw_precision,
-        seconds=4,
-    ),
-)

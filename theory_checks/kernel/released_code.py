@@ -26,14 +26,14 @@ from torch import Tensor
 import toy
 from lml.correction import LML, Memory, ReleasedLML
 from lml.samplers import SAMPLERS, Level, Network, NoiseModel, State, sample, trajectory
-from theory_checks.kernel.precision import predicted_deviation, turns_of
-from theory_checks.ledger.claim import Claim, Finding, Measured, Settings, Verdict, agreement
+from theory_checks.ledger.claim import Finding, Measured, Settings, Verdict, agreement
 from theory_checks.ledger.max_error import MaxError
 from theory_checks.ledger.plotting import COLOURS, panels
 from theory_checks.ledger.progress import track
 from theory_checks.ledger.statistics import mean_interval
+from theory_checks.numerics.rounding_noise import predicted_deviation, turns_of
 
-__all__ = ["CLAIMS", "STRENGTHS", "check_released", "draw_released"]
+__all__ = ["STRENGTHS", "check_released", "draw_released"]
 
 _U = torch.finfo(torch.float64).eps / 2
 _DAMPING = 1e-3  # the paper's
@@ -239,18 +239,3 @@ def draw_released(finding: Finding) -> Figure:
     axes[2].set(xlabel="steps", ylabel="distance from the exact flow")
     axes[2].set_title(r"DDIM, $\eta_0 = 1/4$", loc="left")
     return figure
-
-
-CLAIMS = (
-    Claim(
-        "K5",
-        "the published implementation differs from Algorithm 1, and is its base at kappa = 0",
-        source="the paper's published code, Algorithm 1",
-        expected=Verdict.HOLDS,
-        check=check_released,
-        formula=r"x'_{\mathrm{alg}} - x'_{\mathrm{pub}} = -\frac{\alpha'\sigma}{\alpha}\,"
-        r"(\epsilon_{\mathrm{lml}} - \epsilon)\quad\text{(DDIM)}",
-        draw=draw_released,
-        seconds=6,
-    ),
-)

@@ -1,7 +1,6 @@
 """The vocabulary of the ledger: a `Claim` is checked under `Settings` and yields a `Finding` with a `Verdict`.
 
-Claims are plug-ins. Any installed package adds its own by naming an iterable of `Claim` in the entry-point group
-``lml.claims``; the ledger imports nothing else of it.
+This module imports nothing heavy: claims are declared and listed without the libraries that their checks need.
 """
 
 from __future__ import annotations
@@ -12,30 +11,15 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Literal, TypeVar
-
-import numpy as np
-import torch
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
+    import numpy as np
+    import torch
     from matplotlib.figure import Figure
 
-__all__ = [
-    "GROUP",
-    "Claim",
-    "Finding",
-    "Measured",
-    "Profile",
-    "Settings",
-    "Verdict",
-    "agreement",
-    "find_claims",
-    "select",
-]
-
-#: The entry-point group in which packages publish their claims.
-GROUP = "lml.claims"
+__all__ = ["Claim", "Finding", "Measured", "Profile", "Settings", "Verdict", "agreement"]
 
 Profile = Literal["quick", "full"]
 T = TypeVar("T")
@@ -72,6 +56,8 @@ class Settings:
 
     def generator(self, stream: int = 0) -> torch.Generator:
         """Return a generator of its own for each ``stream`` of a check."""
+        import torch
+
         return torch.Generator().manual_seed((self.seed * 1_000_003 + stream) % 2**63)
 
 
@@ -147,18 +133,23 @@ class Finding:
         raise KeyError(f"no figure {name!r}, there are: {', '.join(f.name for f in self.figures)}")
 
 
+Check: TypeAlias = Callable[[Settings], Finding]
+Draw: TypeAlias = "Callable[[Finding], Figure]"
+
+
 @dataclass(frozen=True)
 class Claim:
     """A claim with the check that decides it.
 
     Attributes:
-        id: a letter for the family and a number, as in ``shared`` theory and the paper's propositions.
+        id: a letter for the family and a number, as in the paper's propositions.
         statement: one line of plain text.
         formula: the same in LaTeX, for the report.
         source: where it is claimed.
         expected: the verdict that this repository stands for; another one makes the ledger exit with an error.
-        check: a plain function from settings to a finding, for tests and notebooks to call as well.
-        draw: the picture of a finding.
+        check: from settings to a finding: a plain function, or its name ``"module:function"``, which is imported when
+            the check is run.
+        draw: the picture of a finding, given likewise.
         seconds: about how long the quick check takes on two cores, for the time that is left.
     """
 
@@ -166,67 +157,58 @@ class Claim:
     statement: str
     source: str
     expected: Verdict
-    check: Callable[[Settings], Finding]
+    check: Check | str
     formula: str = ""
-    draw: Callable[[Finding], Figure] | None = None
+    draw: Draw | str | None = None
     seconds: float = 5.0
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Z][A-Za-z]*[0-9]+[a-z]?", self.id):
             raise ValueError(f"a claim's id must be letters and a number like 'K1', got {self.id!r}")
-        if not inspect.isfunction(self.check):
+        for name in ("check", "draw"):
+            value = getattr(self, name)
+            if isinstance(value, str) and not re.fullmatch(r"\w+(\.\w+)*:\w+", value):
+                raise ValueError(f"{name} of claim {self.id} must be named as 'module:function', got {value!r}")
+        if not isinstance(self.check, str) and not inspect.isfunction(self.check):
             kind = type(self.check).__name__
             raise ValueError(f"check of claim {self.id} must be a plain function, whose code can be shown, got {kind}")
+
+    @property
+    def check_name(self) -> str:
+        """The check as ``module:function``; nothing is imported."""
+        return self.check if isinstance(self.check, str) else f"{self.check.__module__}:{self.check.__qualname__}"
+
+    def load_check(self) -> Check:
+        """Return the function that checks the claim.
+
+        Raises:
+            ValueError: if it is named and does not exist.
+        """
+        return self._load("check")  # type: ignore[no-any-return]
+
+    def load_draw(self) -> Draw | None:
+        """Return the function that draws a finding, if the claim has a picture.
+
+        Raises:
+            ValueError: if it is named and does not exist.
+        """
+        return self._load("draw")  # type: ignore[no-any-return]
+
+    def _load(self, name: str) -> Any:
+        value = getattr(self, name)
+        if not isinstance(value, str):
+            return value
+        module, _, function = value.partition(":")
+        try:
+            found = getattr(import_module(module), function)
+        except (ImportError, AttributeError) as error:
+            raise ValueError(f"{name} of claim {self.id} cannot be loaded from {value}: {error}") from error
+        if not inspect.isfunction(found):
+            kind = type(found).__name__
+            raise ValueError(f"{name} of claim {self.id} must be a plain function, {value} is of type {kind}")
+        return found
 
 
 def agreement(*figures: Measured) -> Verdict:
     """Return HOLDS if every figure is within its limit; OPEN if not, since then the methods contradict each other."""
     return Verdict.HOLDS if all(f.within for f in figures) else Verdict.OPEN
-
-
-def find_claims() -> list[Claim]:
-    """Return the claims of every installed package, in the order of the paper's sections and of their numbers.
-
-    Raises:
-        ValueError: if a plug-in cannot be loaded, yields something else than claims, or two claims share an id.
-    """
-    claims: dict[str, Claim] = {}
-    # A plug-in that is installed twice, say beside the metadata of its source folder, is one plug-in.
-    points = {(point.name, point.value): point for point in entry_points(group=GROUP)}
-    for point in sorted(points.values(), key=lambda p: p.name):
-        for claim in _load(point):
-            if claim.id in claims:
-                raise ValueError(f"claim {claim.id} is defined twice, the second time by the plug-in {point.name!r}")
-            claims[claim.id] = claim
-    return sorted(claims.values(), key=lambda c: _order(c.id))
-
-
-def select(claims: list[Claim], ids: tuple[str, ...]) -> list[Claim]:
-    """Return the claims with these ids, in upper or lower case, or all of them if none is given.
-
-    Raises:
-        ValueError: for an id that no claim has.
-    """
-    known = {claim.id.casefold() for claim in claims}
-    for wanted in ids:
-        if wanted.casefold() not in known:
-            raise ValueError(f"claim must be one of {', '.join(c.id for c in claims)}, got {wanted!r}")
-    chosen = {wanted.casefold() for wanted in ids}
-    return [claim for claim in claims if not chosen or claim.id.casefold() in chosen]
-
-
-def _load(point: EntryPoint) -> list[Claim]:
-    try:
-        claims = list(point.load())
-    except Exception as error:
-        raise ValueError(f"the plug-in {point.name!r} ({point.value}) cannot be loaded: {error}") from error
-    for claim in claims:
-        if not isinstance(claim, Claim):
-            raise ValueError(f"the plug-in {point.name!r} must yield claims, got {type(claim).__name__}")
-    return claims
-
-
-def _order(claim_id: str) -> tuple[int, str, int, str]:
-    family, number, suffix = re.fullmatch(r"([A-Za-z]+)([0-9]+)([a-z]?)", claim_id).groups()  # type: ignore[union-attr]
-    sections = list("KHSCAQT")
-    return (sections.index(family) if family in sections else len(sections), family, int(number), suffix)

@@ -1,8 +1,8 @@
-"""Seeded faults: wrong formulas that a developer could write, each of which must turn a check red.
+"""Injected faults: wrong formulas that a developer could write, each of which must turn a check red.
 
-A check that no fault can turn red is no check. Every module of this package named ``faults_*`` holds faults, made with
-`fault`, and may hold ``REDUCED``: a check by claim id, on fewer targets, that is quick and still sees every fault.
-Packages publish such modules of their own through the entry-point group `GROUP`, beside their claims.
+A check that no fault can turn red is no check. The modules that a `theory_checks.ledger.family.Family` names as its
+faults hold functions made with `fault`, and may hold ``REDUCED``: a check by claim id, on fewer targets, that is quick
+and still sees every fault.
 """
 
 from __future__ import annotations
@@ -12,18 +12,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import entry_points
-from pkgutil import walk_packages
 from types import ModuleType
 from typing import Any
 
-import theory_checks
 from theory_checks.ledger.claim import Finding, Settings
+from theory_checks.ledger.family import find_families, modules_of
 
-__all__ = ["GROUP", "Check", "Fault", "Replacement", "fault", "find_faults", "find_reduced", "injected"]
-
-#: The entry-point group in which packages publish modules of faults.
-GROUP = "lml.faults"
+__all__ = ["Check", "Fault", "Replacement", "fault", "find_faults", "find_reduced", "injected"]
 
 Replacement = Callable[[Any], Any]
 Check = Callable[[Settings], Finding]
@@ -86,12 +81,20 @@ def injected(faulty: Fault) -> Iterator[None]:
 
 
 def find_faults() -> list[Fault]:
-    """Return the faults of every module ``faults_*`` and plug-in, in the order of their definition."""
+    """Return the faults of every family, in the order of the families and of their definition.
+
+    Raises:
+        ValueError: if a plug-in is broken, or a module of faults cannot be imported.
+    """
     return [value for module in _modules() for value in vars(module).values() if isinstance(value, Fault)]
 
 
 def find_reduced() -> dict[str, Check]:
-    """Return the reduced checks of every module ``faults_*`` and plug-in by claim id."""
+    """Return the reduced checks of every family by claim id.
+
+    Raises:
+        ValueError: as `find_faults`.
+    """
     checks: dict[str, Check] = {}
     for module in _modules():
         checks.update(getattr(module, "REDUCED", {}))
@@ -99,7 +102,4 @@ def find_reduced() -> dict[str, Check]:
 
 
 def _modules() -> list[ModuleType]:
-    found = walk_packages(theory_checks.__path__, f"{theory_checks.__name__}.")
-    names = sorted(m.name for m in found if m.name.rpartition(".")[2].startswith("faults"))
-    published = sorted({point.value for point in entry_points(group=GROUP)})
-    return [import_module(name) for name in (*(n for n in names if n != __name__), *published)]
+    return [module for family in find_families() for module in modules_of(family, "faults")]

@@ -16,7 +16,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from theory_checks.ledger.claim import Claim, Finding, Settings, find_claims, select
+from theory_checks.ledger.claim import Claim, Finding, Settings
+from theory_checks.ledger.family import find_claims, select
 from theory_checks.ledger.faults import Fault, find_faults, find_reduced, injected
 from theory_checks.ledger.records import Record
 from theory_checks.ledger.runner import run_one
@@ -58,10 +59,9 @@ class Trial:
 
     def row(self) -> dict[str, object]:
         """Return the row of ``mutation.json``."""
-        check = self.record.claim.check
         return {
             "claim": self.record.claim.id,
-            "check": f"{check.__module__}:{check.__qualname__}",
+            "check": self.record.claim.check_name,
             "fault": self.fault.name if self.fault else None,
             "where": self.fault.target if self.fault else None,
             "description": self.fault.description if self.fault else None,
@@ -75,7 +75,7 @@ class Trial:
 
 def judge(fault: Fault | None, claim: Claim) -> Trial:
     """Run the reduced check of a claim, or its own if there is no reduced one, with a fault in place or without."""
-    reduced = find_reduced().get(claim.id, claim.check)
+    reduced = find_reduced().get(claim.id) or claim.load_check()
 
     def check(settings: Settings) -> Finding:
         return reduced(settings)

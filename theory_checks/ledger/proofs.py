@@ -1,7 +1,7 @@
 """Symbolic proofs: identities whose two sides differ by exactly zero, in every case that their symbols stand for.
 
 A measurement finds an identity true at the points that were tried; here computer algebra reduces the difference of both
-sides to zero. Every module of this package named ``proofs_*`` holds ``PROOFS``.
+sides to zero. The modules that a `theory_checks.ledger.family.Family` names as its proofs hold ``PROOFS``.
 """
 
 from __future__ import annotations
@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import wraps
-from importlib import import_module
-from pkgutil import walk_packages
 from typing import TypeAlias, TypeVar, cast
 
 import sympy
 
-import theory_checks
 from theory_checks.ledger.claim import Finding, Measured, Verdict
+from theory_checks.ledger.family import find_families, modules_of
 
 __all__ = ["FIGURE", "METHOD", "Check", "Proof", "Residual", "figure", "find_proofs", "proofs_of", "with_proofs"]
 
@@ -57,10 +55,12 @@ class Proof:
 
 
 def find_proofs() -> list[Proof]:
-    """Return the proofs of every module ``proofs_*``, in the order of the modules and of their definition."""
-    found = walk_packages(theory_checks.__path__, f"{theory_checks.__name__}.")
-    names = sorted(m.name for m in found if m.name.endswith(".proofs") and m.name != __name__)
-    return [proof for name in names for proof in import_module(name).PROOFS]
+    """Return the proofs of every family, in the order of the families and of their definition.
+
+    Raises:
+        ValueError: if a plug-in is broken, or a module of proofs cannot be imported.
+    """
+    return [proof for family in find_families() for module in modules_of(family, "proofs") for proof in module.PROOFS]
 
 
 def proofs_of(claim_id: str) -> list[Proof]:

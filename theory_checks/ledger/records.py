@@ -60,7 +60,7 @@ class Record:
             "seconds": round(self.seconds, 3),
             "profile": settings.profile,
             "seed": settings.seed,
-            "check": f"{self.claim.check.__module__}:{self.claim.check.__qualname__}",
+            "check": self.claim.check_name,
             "error": self.error,
         }
 
@@ -71,7 +71,7 @@ def fingerprint(claim: Claim, settings: Settings) -> str:
     parts = [claim.id, settings.profile, str(settings.seed), platform.python_version()]
     parts += [f"{name}={version(name)}" for name in _LIBRARIES]
     files = set()
-    own = claim.check.__module__.partition(".")[0]  # the package of a user's plug-in, with its helpers
+    own = claim.check_name.partition(":")[0].partition(".")[0]  # the package of a user's plug-in, with its helpers
     for package in {*_PACKAGES, own}:
         files.update(_sources(package))
     for file in sorted(files):

@@ -60,7 +60,7 @@ def _environment() -> jinja2.Environment:
 
 def _entry(record: Record) -> dict[str, object]:
     claim, finding = record.claim, record.finding
-    picture = to_svg(drawn(claim.draw, finding)) if claim.draw is not None and finding.data else ""
+    picture = to_svg(drawn(draw, finding)) if finding.data and (draw := claim.load_draw()) is not None else ""
     return {
         "record": record,
         "claim": claim,
@@ -70,7 +70,7 @@ def _entry(record: Record) -> dict[str, object]:
         "proofs": _proofs(record),
         "picture": picture,
         "data": base64.b64encode(packed(finding)).decode() if finding.data else "",
-        "check": f"{claim.check.__module__}.{claim.check.__qualname__}",
+        "check": claim.check_name.replace(":", "."),
         "code": _code(claim),
     }
 
@@ -89,7 +89,7 @@ def _proofs(record: Record) -> list[tuple[str, str, bool, str]]:
 
 def _code(claim: Claim) -> str:
     try:
-        return inspect.getsource(inspect.unwrap(claim.check))
+        return inspect.getsource(inspect.unwrap(claim.load_check()))
     except OSError:  # a function that was typed into an interpreter
         return "The source of this check is not in a file."
 

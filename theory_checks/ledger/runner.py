@@ -34,7 +34,7 @@ def run_one(claim: Claim, settings: Settings) -> Record:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", RuntimeWarning)  # an overflow or a NaN in NumPy is never part of a proof
-            finding = claim.check(settings)
+            finding = claim.load_check()(settings)
     except Exception:
         error = traceback.format_exc()
         finding = Finding(Verdict.OPEN, (), reading="the check did not finish")

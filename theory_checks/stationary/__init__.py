@@ -1,1 +1,71 @@
 """Claims S: the stationary measure of Eq. 7 in its three readings, and of discretised chains (Prop. 3)."""
+
+from __future__ import annotations
+
+from theory_checks.ledger.claim import Claim, Verdict
+from theory_checks.ledger.family import Family
+
+__all__ = ["FAMILY"]
+
+_CLAIMS = (
+    Claim(
+        "S1",
+        "Prop. 3 as written: q_t is stationary for dX = M s dt + sqrt(2) M^(1/2) dB",
+        source="Prop. 3, Eq. 7 (R), Ito reading",
+        expected=Verdict.FAILS,
+        check="theory_checks.stationary.stationary_measure:check_literal",
+        formula=r"dX = M s\,dt + \sqrt{2}\,M^{1/2} dB \;\Rightarrow\; \rho_\infty = "
+        r"\frac{q\,(\lambda + s^2)}{\lambda + E_q[s^2]} \ne q \quad (d = 1)",
+        draw="theory_checks.stationary.stationary_measure:draw_literal",
+        seconds=12,
+    ),
+    Claim(
+        "S2",
+        "Prop. 3 corrected: q_t is stationary once the drift is M s + div M",
+        source="Prop. 3, Riemannian reading",
+        expected=Verdict.CORRECTED,
+        check="theory_checks.stationary.stationary_measure:check_corrected",
+        formula=r"dX = (M s + \nabla\!\cdot\! M)\,dt + \sqrt{2}\,M^{1/2} dB \;\Rightarrow\; \rho_\infty = q",
+        draw="theory_checks.stationary.stationary_measure:draw_corrected",
+        seconds=12,
+    ),
+    Claim(
+        "S3",
+        "the mirror reading: G = lambda I + s s^T is the Hessian of a mirror map",
+        source="Prop. 3's proof (A.7), Remark 1",
+        expected=Verdict.FAILS,
+        check="theory_checks.stationary.mirror_map:check_mirror",
+        formula=r"\partial_k G_{ij} - \partial_j G_{ik} = H_{ik} s_j - H_{ij} s_k \ne 0 \quad (d \ge 2)",
+        draw="theory_checks.stationary.mirror_map:draw_mirror",
+        seconds=3,
+    ),
+    Claim(
+        "S4",
+        "a discretised chain is biased at first order in its step, about its reading's own limit; adjusted, not at all",
+        source="Eq. 7 (R) discretised; Sec. 3.3",
+        expected=Verdict.HOLDS,
+        check="theory_checks.stationary.discretisation:check_discretisation",
+        formula=r"TV(\rho_h, \rho_0) = c\,h + o(h), \qquad \rho_0 = q \text{ (corrected, mirror)}, \quad "
+        r"\rho_0 \propto q\,(\lambda + s^2) \text{ (literal)}",
+        draw="theory_checks.stationary.discretisation:draw_discretisation",
+        seconds=6,
+    ),
+    Claim(
+        "S5",
+        "as written, Eq. 7 on N(0, v I) has a stationary law if and only if lambda v > d - 1",
+        source="ours; Prop. 3, Eq. 7 (R), Ito reading",
+        expected=Verdict.HOLDS,
+        check="theory_checks.stationary.gaussian:check_existence",
+        formula=r"p_\infty(r) \propto \left(\lambda + \tfrac{r^2}{v^2}\right) r^{d-1} "
+        r"\exp\!\left(-\tfrac{r^2}{2v}\left(1 - \tfrac{d-1}{\lambda v}\right)\right)",
+        draw="theory_checks.stationary.gaussian:draw_existence",
+        seconds=12,
+    ),
+)
+
+FAMILY = Family(
+    "stationary",
+    claims=_CLAIMS,
+    faults=("theory_checks.stationary.faults",),
+    proofs=("theory_checks.stationary.proofs",),
+)

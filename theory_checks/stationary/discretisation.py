@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 import toy
-from theory_checks.ledger.claim import Claim, Finding, Measured, Settings, Verdict
+from theory_checks.ledger.claim import Finding, Measured, Settings, Verdict
 from theory_checks.ledger.max_error import MaxError
 from theory_checks.ledger.plotting import COLOURS, panels
 from theory_checks.ledger.progress import track
@@ -33,7 +33,6 @@ from theory_checks.stationary.stationary_measure import literal_density, total_v
 from toy import ExactTarget, GaussianMixture
 
 __all__ = [
-    "CLAIMS",
     "READINGS",
     "adjusted_chain",
     "autocorrelation_time",
@@ -298,18 +297,3 @@ def draw_discretisation(finding: Finding) -> Figure:
     right.set_title("Metropolis-adjusted", loc="left")
     right.legend(loc="upper center")
     return figure
-
-
-CLAIMS = (
-    Claim(
-        "S4",
-        "a discretised chain is biased at first order in its step, about its reading's own limit; adjusted, not at all",
-        source="Eq. 7 (R) discretised; Sec. 3.3",
-        expected=Verdict.HOLDS,
-        check=check_discretisation,
-        formula=r"TV(\rho_h, \rho_0) = c\,h + o(h), \qquad \rho_0 = q \text{ (corrected, mirror)}, \quad "
-        r"\rho_0 \propto q\,(\lambda + s^2) \text{ (literal)}",
-        draw=draw_discretisation,
-        seconds=6,
-    ),
-)

@@ -1,4 +1,4 @@
-"""Seeded faults of claims S1, S2, S3 and S5."""
+"""Faults of claims S: the stationary measure, the mirror reading, discretised chains, their proofs."""
 
 from __future__ import annotations
 
@@ -13,16 +13,20 @@ from torch import Tensor
 from lml.geometry import DampedOuterProduct
 from theory_checks.ledger.faults import fault
 from theory_checks.numerics.dynamics import drift
+from theory_checks.numerics.symbolic_calculus import claimed_divergence, lam
+from theory_checks.stationary.discretisation import check_discretisation
 from theory_checks.stationary.gaussian import check_existence
 from theory_checks.stationary.mirror_map import check_mirror
 from theory_checks.stationary.stationary_measure import check_corrected, check_literal
 
 Method = Callable[..., Tensor]
+Formula = Callable[..., Any]
 
 REDUCED = {
     "S1": partial(check_literal, dampings=(10.0,)),
     "S2": partial(check_corrected, names=("skewed-1d", "cross-2d"), large=(("random-8d", 0.0),)),
     "S3": partial(check_mirror, names=("gauss-2d", "random-8d")),
+    "S4": partial(check_discretisation, names=("random-8d",)),
     "S5": partial(check_existence, cases=((2, 3.0, 1.0), (3, 1.0, 1.0))),
 }
 
@@ -161,3 +165,74 @@ def scale_with_a_plus(original: Callable[..., float]) -> Any:
 def mean_square_of_q(original: Callable[..., float]) -> Any:
     """``v d``: what Prop. 3 says, where there is a law."""
     return lambda d, damping, v: v * d if math.isfinite(original(d, damping, v)) else math.inf
+
+
+# --- discretised and Metropolis-adjusted chains
+
+
+@fault("theory_checks.numerics.particles:Proposal.log_density", "S4")
+def proposal_without_its_determinant(original: Any) -> Any:
+    """The density of a move lacks the root of det G, which is not the same there and back."""
+
+    def log_density(self: Any, local: Any, y: Any) -> Any:
+        value = original(self, local, y)
+        return value if local.G is None else value - 0.5 * local.G.logdet()
+
+    return log_density
+
+
+@fault("theory_checks.numerics.particles:Proposal.log_density", "S4")
+def proposal_taken_for_symmetric(original: Any) -> Any:
+    """The accept ratio of a random walk is used, as if the way back were as likely."""
+    return lambda self, local, y: 0.0 * original(self, local, y)
+
+
+@fault("theory_checks.numerics.particles:Proposal.move", "S4")
+def particles_without_the_two(original: Any) -> Any:
+    """The noise of a step is sqrt(h) M^{1/2} z."""
+    return lambda self, local, z: original(self, local, z / 2**0.5)
+
+
+@fault("theory_checks.stationary.discretisation:literal_density", "S4")
+def literal_limit_is_the_target(original: Any) -> Any:
+    """The literal chain's limit is taken for q, as Prop. 3 has it."""
+    return lambda q, x, damping: q.log_density(x).exp()
+
+
+@fault("lml.geometry:DampedOuterProduct.divergence", "S4")
+def divergence_without_the_trace(original: Any) -> Any:
+    """The term s tr H of div M is forgotten."""
+    return lambda self, hessian_vector, laplacian: original(self, hessian_vector, 0 * laplacian)
+
+
+# --- symbolic proofs
+
+
+@fault("theory_checks.stationary.proofs:claimed_divergence", "S2")
+def formula_without_the_trace(original: Formula) -> Formula:
+    """``s tr H`` left out."""
+    return lambda s, H: original(s, H) + s * H.trace() / (lam + s.dot(s)) / lam
+
+
+@fault("theory_checks.stationary.proofs:claimed_literal_density", "S1")
+def density_with_the_inverse_metric(original: Formula) -> Formula:
+    """``q/(lambda + s^2)``."""
+    return lambda L, s: original(L, s) / (lam + s**2) ** 2
+
+
+@fault("theory_checks.stationary.proofs:corrected_drift", "S2", "C1")
+def drift_as_written(original: Formula) -> Formula:
+    """``M s``: the literal reading."""
+    return lambda s, H: original(s, H) - claimed_divergence(s, H)
+
+
+@fault("theory_checks.stationary.proofs:claimed_defect", "S3")
+def defect_with_the_wrong_sign(original: Formula) -> Formula:
+    """``H_ik s_j + H_ij s_k``."""
+    return lambda s, H, i, j, k: H[i, k] * s[j] + H[i, j] * s[k]
+
+
+@fault("theory_checks.stationary.proofs:claimed_squared_defect", "S3")
+def squared_defect_without_a_factor(original: Formula) -> Formula:
+    """``|H|^2 |s|^2 - |H s|^2``."""
+    return lambda s, H: original(s, H) / 2

@@ -26,13 +26,13 @@ import torch
 from matplotlib.figure import Figure
 
 from lml.geometry import DampedOuterProduct
-from theory_checks.ledger.claim import Claim, Finding, Measured, Settings, Verdict, agreement
+from theory_checks.ledger.claim import Finding, Measured, Settings, Verdict, agreement
 from theory_checks.ledger.max_error import MaxError
 from theory_checks.ledger.plotting import COLOURS, panels
 from theory_checks.ledger.progress import track
 from theory_checks.ledger.statistics import mean_interval
 
-__all__ = ["CLAIMS", "check_existence", "draw_existence", "mean_square", "simulate", "zero_flux_residual"]
+__all__ = ["check_existence", "draw_existence", "mean_square", "simulate", "zero_flux_residual"]
 
 
 def mean_square(d: int, damping: float, v: float) -> float:
@@ -160,18 +160,3 @@ def draw_existence(finding: Finding) -> Figure:
     axis.set_title("Eq. 7 as written on $N(0, vI)$: no law left of 1", loc="left")
     axis.legend(loc="upper right")
     return figure
-
-
-CLAIMS = (
-    Claim(
-        "S5",
-        "as written, Eq. 7 on N(0, v I) has a stationary law if and only if lambda v > d - 1",
-        source="ours; Prop. 3, Eq. 7 (R), Ito reading",
-        expected=Verdict.HOLDS,
-        check=check_existence,
-        formula=r"p_\infty(r) \propto \left(\lambda + \tfrac{r^2}{v^2}\right) r^{d-1} "
-        r"\exp\!\left(-\tfrac{r^2}{2v}\left(1 - \tfrac{d-1}{\lambda v}\right)\right)",
-        draw=draw_existence,
-        seconds=12,
-    ),
-)

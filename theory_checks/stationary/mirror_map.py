@@ -25,7 +25,7 @@ from torch import Tensor
 
 import toy
 from lml.geometry import DampedOuterProduct
-from theory_checks.ledger.claim import Claim, Finding, Measured, Settings, Verdict
+from theory_checks.ledger.claim import Finding, Measured, Settings, Verdict
 from theory_checks.ledger.max_error import MaxError
 from theory_checks.ledger.plotting import COLOURS, panels
 from theory_checks.ledger.progress import track
@@ -33,7 +33,7 @@ from theory_checks.ledger.proofs import with_proofs
 from theory_checks.numerics.levels import U, levels
 from toy import ExactTarget
 
-__all__ = ["CLAIMS", "check_mirror", "circulation", "defect", "draw_mirror"]
+__all__ = ["check_mirror", "circulation", "defect", "draw_mirror"]
 
 
 def defect(s: Tensor, H: Tensor) -> Tensor:
@@ -181,17 +181,3 @@ def draw_mirror(finding: Finding) -> Figure:
     axis.set(xlabel=r"$|T|\,/\,(\sqrt{2}\,|H||s|)$: 0 for a Hessian, 1 at most", xlim=(-0.02, 1.02))
     axis.set_title("How far $G=\\lambda I+s\\,s^\\top$ is from being a Hessian", loc="left")
     return figure
-
-
-CLAIMS = (
-    Claim(
-        "S3",
-        "the mirror reading: G = lambda I + s s^T is the Hessian of a mirror map",
-        source="Prop. 3's proof (A.7), Remark 1",
-        expected=Verdict.FAILS,
-        check=check_mirror,
-        formula=r"\partial_k G_{ij} - \partial_j G_{ik} = H_{ik} s_j - H_{ij} s_k \ne 0 \quad (d \ge 2)",
-        draw=draw_mirror,
-        seconds=3,
-    ),
-)

@@ -1,4 +1,4 @@
-r"""Proofs for S1 to S3, C1 and C6: the dynamics of Eq. 7 on densities of which nothing is known.
+r"""Proofs for S1 to S3 and C1: the dynamics of Eq. 7 on densities of which nothing is known.
 
 ``log q`` is a function symbol L, so that ``s = grad L`` and ``H = hess L`` are whatever they may be.
 """
@@ -10,35 +10,19 @@ from itertools import product
 import sympy
 from sympy import Function, Matrix, diff, exp, eye, symbols
 
-from theory_checks.convergence import gaussian_gap
-from theory_checks.hessian.proofs import coordinates, gradient, hessian
 from theory_checks.ledger.proofs import Proof
+from theory_checks.numerics.symbolic_calculus import (
+    claimed_divergence,
+    coordinates,
+    divergence,
+    gradient,
+    hessian,
+    inverse,
+    lam,
+    log_density,
+)
 
 __all__ = ["PROOFS"]
-
-lam = symbols("lambda", positive=True)
-Coordinates = tuple[sympy.Symbol, ...]
-
-
-def log_density(x: Coordinates) -> sympy.Expr:
-    """Return ``L(x) = log q(x)``, a function of which nothing is known."""
-    return Function("L", real=True)(*x)
-
-
-def inverse(s: Matrix) -> Matrix:
-    """Return ``M = (lambda I + s s^T)^{-1}``, by Eq. 8 (proven with K1)."""
-    return (eye(s.rows) - s * s.T / (lam + s.dot(s))) / lam
-
-
-def divergence(field: Matrix, x: Coordinates) -> Matrix:
-    """Return ``sum_j d_j M_ij`` of a matrix field by differentiation."""
-    return Matrix([sum(diff(field[i, j], x[j]) for j in range(len(x))) for i in range(len(x))])
-
-
-def claimed_divergence(s: Matrix, H: Matrix) -> Matrix:
-    """Return ``-(1/lambda)[(H s + s tr H)/(lambda + |s|^2) - 2 s (s^T H s)/(lambda + |s|^2)^2]``."""
-    total = lam + s.dot(s)
-    return -((H * s + s * H.trace()) / total - 2 * s * (s.T * H * s)[0] / total**2) / lam
 
 
 def divergence_formula() -> Matrix:
@@ -100,32 +84,6 @@ def gradient_form() -> Matrix:
     return Matrix(rows)
 
 
-def claimed_rate(s: sympy.Expr, slope: sympy.Expr, p: sympy.Expr, p_slope: sympy.Expr) -> sympy.Expr:
-    """Return ``R = -(p' + p^2 + s p + s')/(lambda + s^2)``."""
-    return -(p_slope + p**2 + s * p + slope) / (lam + s**2)
-
-
-def barta() -> sympy.Expr:
-    """``(L f)'/f' + R`` for ``f' = h/M``, ``h = exp(P)``, ``p = P'``."""
-    (x,) = coordinates(1)
-    L, P = log_density((x,)), Function("P", real=True)(x)
-    s = diff(L, x)
-    M = 1 / (lam + s**2)
-    slope = exp(P) / M
-    generator = diff(exp(L) * M * slope, x) / exp(L)
-    return diff(generator, x) / slope + claimed_rate(s, diff(s, x), diff(P, x), diff(P, x, 2))
-
-
-def tail() -> sympy.Expr:
-    """R at ``p = -theta s`` less ``(1 - theta)(theta s^2 - s')/(lambda + s^2)``."""
-    (x,) = coordinates(1)
-    theta = symbols("theta", positive=True)
-    s = diff(log_density((x,)), x)
-    slope = diff(s, x)
-    closed = (1 - theta) * (theta * s**2 - slope) / (lam + s**2)
-    return claimed_rate(s, slope, -theta * s, -theta * slope) - closed
-
-
 def claimed_defect(s: Matrix, H: Matrix, i: int, j: int, k: int) -> sympy.Expr:
     """Return ``T_ijk = H_ik s_j - H_ij s_k``."""
     return H[i, k] * s[j] - H[i, j] * s[k]
@@ -179,17 +137,6 @@ def gaussian_defect() -> Matrix:
     return Matrix(rows)
 
 
-def gaussian_eigenfunction() -> Matrix:
-    """``L f + mu f`` over ``exp(|x|^2/(2 lambda))``, d = 1, 2, 3; see `gaussian_gap.eigenfunction_residual`."""
-    return Matrix([gaussian_gap.eigenfunction_residual(d) for d in (1, 2, 3)])
-
-
-def gaussian_barta() -> sympy.Expr:
-    """``(-L w/w - 1/4)(lambda + x^2)^2 - (2 - lambda)(x^2 + lambda + 4)/4``; see `gaussian_gap.barta_excess`."""
-    damping, x = symbols("lambda x", positive=True)
-    return sympy.expand(gaussian_gap.barta_excess() - (2 - damping) * (x**2 + damping + 4) / 4)
-
-
 PROOFS = (
     Proof(
         "the divergence of M, for every density in d = 1, 2, 3",
@@ -234,30 +181,5 @@ PROOFS = (
         r"\sum_{ijk} (\partial_k G_{ij} - \partial_j G_{ik})^2 = 2\,(|P|^2 |P x|^2 - |P^2 x|^2), \quad"
         r"= 2\,(d-1)\,|x|^2 \;\mathrm{for}\; P = I",
         gaussian_defect,
-    ),
-    Proof(
-        "an eigenfunction for N(0, I) in d = 1, 2, 3",
-        ("C6",),
-        r"L f = -\frac{\lambda - 1}{\lambda^2}\,f, \quad f = x_1\,e^{|x|^2/2\lambda}",
-        gaussian_eigenfunction,
-    ),
-    Proof(
-        "Barta's inequality for N(0, 1)",
-        ("C6",),
-        r"\left(-\frac{L w}{w} - \frac14\right)(\lambda + x^2)^2 = \frac{(2 - \lambda)(x^2 + \lambda + 4)}{4}, \quad "
-        r"w = x\,e^{x^2/4}",
-        gaussian_barta,
-    ),
-    Proof(
-        "the rate of a trial function, for every density and every p in d = 1",
-        ("C1c",),
-        r"\frac{(L f)'}{f'} = \frac{p' + p^2 + s\,p + s'}{\lambda + s^2} = -R, \quad M f' = e^{\int p}",
-        barta,
-    ),
-    Proof(
-        "the rate in the tails, for every density in d = 1",
-        ("C1c",),
-        r"p = -\theta s \;\Rightarrow\; R = \frac{(1 - \theta)(\theta s^2 - s')}{\lambda + s^2}",
-        tail,
     ),
 )

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 import toy
-from theory_checks.ledger.claim import Claim, Finding, Measured, Settings, Verdict
+from theory_checks.ledger.claim import Finding, Measured, Settings, Verdict
 from theory_checks.ledger.max_error import MaxError
 from theory_checks.ledger.plotting import COLOURS, panels
 from theory_checks.ledger.progress import track
@@ -23,7 +23,7 @@ from theory_checks.numerics.levels import levels
 from theory_checks.numerics.quadrature import grid
 from toy import ExactTarget, GaussianMixture
 
-__all__ = ["CLAIMS", "TestFunction", "WeakForm", "chain_limit", "check_corrected", "check_literal", "draw_corrected",
+__all__ = ["TestFunction", "WeakForm", "chain_limit", "check_corrected", "check_literal", "draw_corrected",
            "draw_literal", "literal_bias", "literal_density", "total_variation"]  # fmt: skip
 
 
@@ -371,28 +371,3 @@ def draw_corrected(finding: Finding) -> Figure:
     axis.set_title("Zero where $q$ is stationary", loc="left")
     axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
-
-
-CLAIMS = (
-    Claim(
-        "S1",
-        "Prop. 3 as written: q_t is stationary for dX = M s dt + sqrt(2) M^(1/2) dB",
-        source="Prop. 3, Eq. 7 (R), Ito reading",
-        expected=Verdict.FAILS,
-        check=check_literal,
-        formula=r"dX = M s\,dt + \sqrt{2}\,M^{1/2} dB \;\Rightarrow\; \rho_\infty = "
-        r"\frac{q\,(\lambda + s^2)}{\lambda + E_q[s^2]} \ne q \quad (d = 1)",
-        draw=draw_literal,
-        seconds=12,
-    ),
-    Claim(
-        "S2",
-        "Prop. 3 corrected: q_t is stationary once the drift is M s + div M",
-        source="Prop. 3, Riemannian reading",
-        expected=Verdict.CORRECTED,
-        check=check_corrected,
-        formula=r"dX = (M s + \nabla\!\cdot\! M)\,dt + \sqrt{2}\,M^{1/2} dB \;\Rightarrow\; \rho_\infty = q",
-        draw=draw_corrected,
-        seconds=12,
-    ),
-)

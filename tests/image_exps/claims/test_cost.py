@@ -2,22 +2,24 @@
 
 import pytest
 import torch
+from fault_cases import faults_of
 
-from image_exps.claims import cost, faults_cost
-from image_exps.claims.cost import CLAIMS, bytes_moved, check_cost
+from image_exps.claims import FAMILY, cost
+from image_exps.claims.cost import bytes_moved, check_cost
+from image_exps.claims.faults import REDUCED
 from image_exps.timing.networks import on_meta
 from image_exps.timing.shapes import FULL_SIZE, full_size
 from lml.correction import LML, Correction, NoCorrection
 from theory_checks.ledger.claim import Settings, Verdict
-from theory_checks.ledger.faults import Fault, injected
+from theory_checks.ledger.faults import injected
 
-FAULTS = [value for value in vars(faults_cost).values() if isinstance(value, Fault)]
-CHECK = faults_cost.REDUCED["T1"]
+FAULTS = faults_of("T1")
+CHECK = REDUCED["T1"]
 
 
 def test_lml_adds_at_most_half_a_percent_of_a_large_network():
     finding = check_cost(Settings(), repetitions=50)
-    assert finding.verdict is CLAIMS[0].expected is Verdict.HOLDS
+    assert finding.verdict is FAMILY.claim("T1").expected is Verdict.HOLDS
     # Both ways of timing see the same work: the scheduler around it adds to one of them only.
     by_step, alone, by_bytes = (f.value for f in finding.figures[:3])
     assert 0 < alone < 2 * by_step

@@ -5,19 +5,22 @@ import math
 import numpy as np
 import pytest
 import torch
+from fault_cases import faults_of
 from torch import nn
 
 import toy
-from image_exps.claims import faults_imperfect as faults_quality_imperfect
-from image_exps.claims.imperfect import CLAIMS, draw_imperfect, network_errors
+from image_exps.claims import FAMILY
+from image_exps.claims.faults import REDUCED
+from image_exps.claims.imperfect import draw_imperfect, network_errors
 from image_exps.networks import NetworkModel
-from theory_checks.ledger.claim import Settings, Verdict, find_claims
-from theory_checks.ledger.faults import Fault, injected
+from theory_checks.ledger.claim import Settings, Verdict
+from theory_checks.ledger.family import find_claims
+from theory_checks.ledger.faults import injected
 from theory_checks.ledger.plotting import drawn, to_svg
 from toy import DataMixture
 
-FAULTS = [value for value in vars(faults_quality_imperfect).values() if isinstance(value, Fault)]
-CHECK = faults_quality_imperfect.REDUCED["Q4"]
+FAULTS = faults_of("Q4")
+CHECK = REDUCED["Q4"]
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +29,7 @@ def finding():
 
 
 def test_lml_gains_with_small_errors_and_loses_with_large_ones_and_with_a_mere_scale(finding):
-    assert finding.verdict is CLAIMS[0].expected is Verdict.CORRECTED
+    assert finding.verdict is FAMILY.claim("Q4").expected is Verdict.CORRECTED
     gains = {f.name.split(",")[0] + f.name.split(",")[1]: f for f in finding.figures if f.name.startswith("gain")}
     assert gains["gain with smooth error of 10% own flow"].low > 0
     assert gains["gain with white error of 40% exact flow"].high < 0

@@ -4,18 +4,21 @@ from functools import partial
 
 import pytest
 import torch
+from fault_cases import faults_of
 
-from image_exps.claims import faults_released as faults_quality_released
-from image_exps.claims.released import CLAIMS, RoundingNoise, draw_released_quality
+from image_exps.claims import FAMILY
+from image_exps.claims.faults import REDUCED
+from image_exps.claims.released import RoundingNoise, draw_released_quality
 from image_exps.problems.seeds import sample_generators
 from lml.correction import Memory
-from theory_checks.kernel.precision import predicted_deviation
-from theory_checks.ledger.claim import Settings, Verdict, find_claims
-from theory_checks.ledger.faults import find_faults, injected
+from theory_checks.ledger.claim import Settings, Verdict
+from theory_checks.ledger.family import find_claims
+from theory_checks.ledger.faults import injected
 from theory_checks.ledger.plotting import drawn, to_svg
+from theory_checks.numerics.rounding_noise import predicted_deviation
 
-FAULTS = [fault for fault in find_faults() if "Q3" in fault.kills]
-CHECK = faults_quality_released.REDUCED["Q3"]
+FAULTS = faults_of("Q3")
+CHECK = REDUCED["Q3"]
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +27,7 @@ def finding():
 
 
 def test_released_float32_ends_further_and_float64_where_its_base_does(finding):
-    assert finding.verdict is CLAIMS[0].expected is Verdict.HOLDS
+    assert finding.verdict is FAMILY.claim("Q3").expected is Verdict.HOLDS
     assert finding.figure("d = 3072, 20 steps: error of float32 minus its base's, share").low > 0
     assert finding.figure("d = 3072, 20 steps: error of noise minus its base's, share").low > 0
 

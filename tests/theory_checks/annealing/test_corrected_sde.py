@@ -6,13 +6,14 @@ import math
 import numpy as np
 import pytest
 import torch
+from fault_cases import faults_of
 
 import toy
-from theory_checks.annealing import faults as faults_annealed
-from theory_checks.annealing import faults_corrected as faults_repaired
-from theory_checks.annealing.corrected_sde import CLAIMS, marginal_errors, step_at_a_mode
+from theory_checks.annealing import FAMILY
+from theory_checks.annealing.corrected_sde import marginal_errors, step_at_a_mode
+from theory_checks.annealing.faults import REDUCED
 from theory_checks.ledger.claim import Settings, Verdict
-from theory_checks.ledger.faults import Fault, find_faults, injected
+from theory_checks.ledger.faults import find_faults, injected
 from theory_checks.numerics.clock import graded_times, level_at
 from theory_checks.numerics.reverse_particles import (
     ReverseSDE,
@@ -25,18 +26,13 @@ from theory_checks.numerics.reverse_particles import (
 from theory_checks.numerics.reverse_plane import planar_ends
 from theory_checks.numerics.reverse_time import ReverseFlow
 
-(A4,) = CLAIMS
-FAULTS = [
-    f
-    for module in (faults_annealed, faults_repaired)
-    for f in vars(module).values()
-    if isinstance(f, Fault) and "A4" in f.kills
-]
+A4 = FAMILY.claim("A4")
+FAULTS = faults_of("A4")
 
 
 @pytest.fixture(scope="module")
 def finding():
-    return faults_repaired.REDUCED["A4"](Settings())
+    return REDUCED["A4"](Settings())
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +46,7 @@ def normals(*shape, seed=0):
 
 def test_the_reduced_check_holds_and_draws(finding):
     assert finding.verdict is A4.expected is Verdict.HOLDS
-    assert len(A4.draw(finding).axes) == 3
+    assert len(A4.load_draw()(finding).axes) == 3
 
 
 def test_eq_9_is_rejected_by_the_same_discretisations_at_ten_times_their_error(finding):
@@ -62,14 +58,14 @@ def test_eq_9_is_rejected_by_the_same_discretisations_at_ten_times_their_error(f
 def test_the_claim_has_its_faults_in_formulas_grid_and_particles():
     assert len(FAULTS) >= 2
     places = {fault.target.partition(":")[0].rpartition(".")[2] for fault in find_faults() if "A4" in fault.kills}
-    assert places == {"repaired_particles", "reverse_time", "repaired_sde", "proofs_annealing"}
+    assert places == {"reverse_particles", "reverse_time", "corrected_sde", "proofs"}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_a_seeded_fault_turns_the_check_red(fault):
     with injected(fault):
-        assert faults_repaired.REDUCED["A4"](Settings()).verdict is not Verdict.HOLDS
+        assert REDUCED["A4"](Settings()).verdict is not Verdict.HOLDS
 
 
 @pytest.mark.parametrize("dim", [1, 2, 8])

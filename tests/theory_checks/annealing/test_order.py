@@ -5,16 +5,18 @@ import math
 
 import pytest
 import torch
+from fault_cases import faults_of
 
 import toy
-from theory_checks.annealing import faults_order as faults_samplers
-from theory_checks.annealing.order import CLAIMS, draw_order, first_order_constant, first_order_error, observed_order
+from theory_checks.annealing import FAMILY
+from theory_checks.annealing.faults import REDUCED
+from theory_checks.annealing.order import draw_order, first_order_constant, first_order_error, observed_order
 from theory_checks.ledger.claim import Settings, Verdict
-from theory_checks.ledger.faults import Fault, injected
+from theory_checks.ledger.faults import injected
 from toy import GaussianMixture
 
-FAULTS = [f for f in vars(faults_samplers).values() if isinstance(f, Fault) and "A3" in f.kills]
-CHECK = faults_samplers.REDUCED["A3"]
+FAULTS = faults_of("A3")
+CHECK = REDUCED["A3"]
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +25,7 @@ def finding():
 
 
 def test_the_reduced_check_holds_and_draws(finding):
-    assert finding.verdict is CLAIMS[0].expected is Verdict.HOLDS
+    assert finding.verdict is FAMILY.claim("A3").expected is Verdict.HOLDS
     assert draw_order(finding).axes
 
 

@@ -5,15 +5,17 @@ import math
 import numpy as np
 import ot
 import pytest
+from fault_cases import faults_of
 from scipy.special import ndtr
 
-from theory_checks.convergence import faults_divergences
-from theory_checks.convergence.divergences import CLAIMS, all_divergences, narrow_start, wasserstein
+from theory_checks.convergence import FAMILY
+from theory_checks.convergence.divergences import all_divergences, narrow_start, wasserstein
+from theory_checks.convergence.faults import REDUCED
 from theory_checks.ledger.claim import Settings, Verdict
-from theory_checks.ledger.faults import Fault, injected
+from theory_checks.ledger.faults import injected
 
-FAULTS = [f for f in vars(faults_divergences).values() if isinstance(f, Fault) and "C2" in f.kills]
-CHECK = faults_divergences.REDUCED["C2"]
+FAULTS = faults_of("C2")
+CHECK = REDUCED["C2"]
 EDGES = np.linspace(-7, 7, 1001)
 
 
@@ -23,9 +25,9 @@ def normal(mean, deviation):
 
 def test_the_reduced_check_holds_with_a_counter_example_for_w2_and_draws():
     finding = CHECK(Settings())
-    assert finding.verdict is CLAIMS[0].expected is Verdict.CORRECTED
+    assert finding.verdict is FAMILY.claim("C2").expected is Verdict.CORRECTED
     assert finding.counterexample["rise of W2 over its start"] > 0.01
-    assert CLAIMS[0].draw(finding).axes
+    assert FAMILY.claim("C2").load_draw()(finding).axes
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f.name)

@@ -5,21 +5,23 @@ import math
 import numpy as np
 import pytest
 import torch
+from fault_cases import faults_of
 
 import toy
-from theory_checks.convergence import faults_divergences
-from theory_checks.convergence.log_sobolev import CLAIMS, bracket, gaussian_bound, log_sobolev_quotient
+from theory_checks.convergence import FAMILY
+from theory_checks.convergence.faults import REDUCED
+from theory_checks.convergence.log_sobolev import bracket, gaussian_bound, log_sobolev_quotient
 from theory_checks.ledger.claim import Settings, Verdict
-from theory_checks.ledger.faults import Fault, injected
+from theory_checks.ledger.faults import injected
 
-FAULTS = [f for f in vars(faults_divergences).values() if isinstance(f, Fault) and "C5" in f.kills]
-CHECK = faults_divergences.REDUCED["C5"]
+FAULTS = faults_of("C5")
+CHECK = REDUCED["C5"]
 
 
 def test_the_reduced_check_holds_with_a_correction_and_draws():
     finding = CHECK(Settings())
-    assert finding.verdict is CLAIMS[0].expected is Verdict.CORRECTED
-    assert CLAIMS[0].draw(finding).axes
+    assert finding.verdict is FAMILY.claim("C5").expected is Verdict.CORRECTED
+    assert FAMILY.claim("C5").load_draw()(finding).axes
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f.name)

@@ -1,13 +1,14 @@
 """Claim K5 and its faults."""
 
 import pytest
+from fault_cases import faults_of
 
-from theory_checks.annealing import faults_order as faults_samplers
-from theory_checks.kernel.released_code import CLAIMS, check_released, draw_released
+from theory_checks.kernel import FAMILY
+from theory_checks.kernel.released_code import check_released, draw_released
 from theory_checks.ledger.claim import Settings, Verdict
-from theory_checks.ledger.faults import Fault, injected
+from theory_checks.ledger.faults import injected
 
-FAULTS = [f for f in vars(faults_samplers).values() if isinstance(f, Fault) and "K5" in f.kills]
+FAULTS = faults_of("K5")
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +17,7 @@ def finding():
 
 
 def test_the_claim_holds_and_draws(finding):
-    assert finding.verdict is CLAIMS[0].expected is Verdict.HOLDS
+    assert finding.verdict is FAMILY.claim("K5").expected is Verdict.HOLDS
     assert draw_released(finding).axes
 
 

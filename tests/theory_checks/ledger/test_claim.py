@@ -1,9 +1,9 @@
 import math
+import sys
 
 import pytest
 
-from theory_checks.ledger import claim as ledger
-from theory_checks.ledger.claim import Claim, Finding, Measured, Settings, Verdict, agreement, find_claims, select
+from theory_checks.ledger.claim import Claim, Finding, Measured, Settings, Verdict, agreement
 from theory_checks.ledger.max_error import MaxError
 
 
@@ -29,6 +29,42 @@ def test_another_id_is_refused_by_name(name):
 def test_a_check_without_code_of_its_own_is_refused():
     with pytest.raises(ValueError, match=r"check of claim K1 must be a plain function.*got type"):
         Claim("K1", "statement", "source", Verdict.HOLDS, Finding)
+
+
+@pytest.mark.parametrize("name", ["math", "math:", ":floor", "math:a.b", "math floor"])
+def test_a_name_of_a_check_is_module_and_function(name):
+    with pytest.raises(ValueError, match="check of claim K1 must be named as 'module:function'"):
+        Claim("K1", "statement", "source", Verdict.HOLDS, name)
+
+
+def test_a_check_that_is_named_is_imported_when_it_is_asked_for(install):
+    install()
+    sys.modules.pop("users_plugin", None)
+    named = Claim("K1", "statement", "source", Verdict.HOLDS, "users_plugin:check_first", draw="users_plugin:note")
+    assert named.check_name == "users_plugin:check_first"
+    assert "users_plugin" not in sys.modules
+    assert named.load_check().__name__ == "check_first"
+    assert named.load_draw().__name__ == "note"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("users_plugin:no_check", "cannot be loaded from users_plugin:no_check: .*no_check"),
+        ("no_such_module:check", "cannot be loaded from no_such_module:check: No module named 'no_such_module'"),
+        ("users_plugin:FAMILY", "must be a plain function, users_plugin:FAMILY is of type Family"),
+    ],
+)
+def test_a_check_that_does_not_exist_is_refused_by_name(install, name, message):
+    install()
+    with pytest.raises(ValueError, match=f"check of claim K1 {message}"):
+        Claim("K1", "statement", "source", Verdict.HOLDS, name).load_check()
+
+
+def test_a_check_that_is_a_function_is_itself():
+    assert claim("K1").load_check() is check
+    assert claim("K1").load_draw() is None
+    assert claim("K1").check_name == f"{__name__}:check"
 
 
 def test_an_unknown_profile_is_refused():
@@ -76,57 +112,6 @@ def test_streams_of_one_seed_differ_and_repeat():
 
     assert len({draw(seed, stream) for seed in range(3) for stream in range(3)}) == 9
     assert draw(2, 1) == draw(2, 1)
-
-
-def test_claims_of_a_users_package_are_found_beside_ours(install):
-    install(alone=False)
-    import theory_checks.ledger.claim as ledger
-
-    points = [p for p in ledger.entry_points(group=ledger.GROUP) if p.name in {"kernel", "mine"}]
-    assert len(points) == 2
-    assert [c.id for p in points for c in ledger._load(p)] in (
-        ["K1", "K2", "K3", "Z2", "Z1"],
-        ["Z2", "Z1", "K1", "K2", "K3"],
-    )
-
-
-def test_claims_are_sorted_by_section_and_number(install, monkeypatch):
-    install()
-    assert [c.id for c in find_claims()] == ["Z1", "Z2"]
-    ids = ["T1", "Z1", "K10", "A1", "K2", "H1", "KH1", "S1", "K2b"]
-    monkeypatch.setattr("theory_checks.ledger.claim._load", lambda point: [claim(name) for name in ids])
-    assert [c.id for c in find_claims()] == ["K2", "K2b", "K10", "H1", "S1", "A1", "T1", "KH1", "Z1"]
-
-
-def test_a_plugin_that_is_installed_twice_is_one_plugin(install, monkeypatch):
-    install()
-    once = ledger.entry_points(group=ledger.GROUP)
-    monkeypatch.setattr(ledger, "entry_points", lambda group: [*once, *once])
-    assert [c.id for c in find_claims()] == ["Z1", "Z2"]
-
-
-@pytest.mark.parametrize(
-    ("attribute", "module", "message"),
-    [
-        ("TWICE", "users_plugin", "claim Z2 is defined twice, the second time by the plug-in 'mine'"),
-        ("GARBAGE", "users_plugin", "plug-in 'mine' must yield claims, got str"),
-        ("NUMBER", "users_plugin", "plug-in 'mine' .* cannot be loaded: 'int' object is not iterable"),
-        ("ABSENT", "users_plugin", "plug-in 'mine' .* cannot be loaded: .*ABSENT"),
-        ("CLAIMS", "no_such_module", "plug-in 'mine' .* cannot be loaded: No module named 'no_such_module'"),
-    ],
-)
-def test_a_plugin_that_is_broken_is_named(install, attribute, module, message):
-    install(attribute, module=module)
-    with pytest.raises(ValueError, match=message):
-        find_claims()
-
-
-def test_selection_keeps_the_order_and_names_what_is_unknown():
-    claims = [claim("K1"), claim("K2"), claim("H1")]
-    assert select(claims, ()) == claims
-    assert [c.id for c in select(claims, ("H1", "k1", "h1"))] == ["K1", "H1"]
-    with pytest.raises(ValueError, match="claim must be one of K1, K2, H1, got 'Q9'"):
-        select(claims, ("K1", "Q9"))
 
 
 def test_a_finding_gives_its_figures_by_name():

@@ -35,10 +35,10 @@ def test_an_unknown_claim_is_an_error_that_names_it(install, tmp_path):
 
 
 def test_a_broken_plugin_is_an_error_that_names_it(install):
-    install("GARBAGE")
+    install("CLAIMS")
     result = run("--list")
     assert result.exit_code == 2
-    assert "plug-in 'mine' must yield claims" in result.output
+    assert "must export a theory_checks.ledger.family.Family, got tuple" in " ".join(result.output.split())
 
 
 def test_the_ledger_runs_the_claims_of_a_users_package(install, calls, tmp_path):
@@ -128,7 +128,7 @@ def test_without_resume_everything_runs_again(install, calls, tmp_path):
 def test_a_killed_run_keeps_what_it_finished(install, calls, tmp_path):
     folder = install()
     start = (
-        "import sys, theory_checks.ledger.claim as l, importlib.metadata as m;"
+        "import sys, theory_checks.ledger.family as l, importlib.metadata as m;"
         "l.entry_points = lambda group: m.distribution('users-plugin').entry_points.select(group=group);"
         "from theory_checks.__main__ import main; main(sys.argv[1:])"
     )

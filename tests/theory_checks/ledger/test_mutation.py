@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from theory_checks.ledger import mutation
-from theory_checks.ledger.claim import find_claims
+from theory_checks.ledger.family import find_claims
 from theory_checks.ledger.faults import Fault, find_faults
 from theory_checks.ledger.mutation import judge, main, plan
 

@@ -2,20 +2,21 @@ import re
 
 import pytest
 import sympy
+from fault_cases import is_symbolic
 from latex2mathml.converter import convert
 
 from theory_checks.kernel import proofs as proofs_kernel
 from theory_checks.ledger import proofs as symbolic
 from theory_checks.ledger.claim import Finding, Settings, Verdict
-from theory_checks.ledger.faults import Fault, injected
+from theory_checks.ledger.faults import find_faults, injected
 from theory_checks.ledger.proofs import FIGURE, METHOD, Proof, figure, find_proofs, proofs_of, with_proofs
 from theory_checks.ledger.records import Record
 from theory_checks.ledger.report import render
-from theory_checks.numerics import faults_symbolic
-from theory_checks.stationary.mirror_map import CLAIMS as MIRROR
+from theory_checks.stationary import FAMILY
+from theory_checks.stationary.faults import density_with_the_inverse_metric, squared_defect_without_a_factor
 
 PROOFS = find_proofs()
-FAULTS = [value for value in vars(faults_symbolic).values() if isinstance(value, Fault)]
+FAULTS = [fault for fault in find_faults() if is_symbolic(fault)]
 
 
 @pytest.mark.parametrize("proof", PROOFS, ids=lambda p: p.source.rpartition(".")[2])
@@ -84,17 +85,17 @@ def test_a_check_with_proofs_gains_a_figure_and_is_open_if_one_fails():
 
     green = check(Settings())
     assert (green.verdict, green.figure(FIGURE).value, green.methods) == (Verdict.FAILS, 0, ("another", METHOD))
-    with injected(faults_symbolic.density_with_the_inverse_metric):
+    with injected(density_with_the_inverse_metric):
         assert check(Settings()).verdict is Verdict.OPEN
     assert check.__name__ == "check"
 
 
 @pytest.mark.parametrize("broken", [False, True])
 def test_the_report_prints_the_identity_with_its_verdict(broken: bool):
-    claim = next(claim for claim in MIRROR if claim.id == "S3")
+    claim = FAMILY.claim("S3")
     record = Record(claim, Finding(Verdict.OPEN, (), "a reading"), 0.0)
     if broken:
-        with injected(faults_symbolic.squared_defect_without_a_factor):
+        with injected(squared_defect_without_a_factor):
             page = render([record], Settings())
     else:
         page = render([record], Settings())

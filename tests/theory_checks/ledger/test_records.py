@@ -90,7 +90,7 @@ def test_the_fingerprint_covers_the_code_below_every_check(install):
     assert users_plugin.__spec__ is not None
     assert records._sources("users_plugin") == [folder / "users_plugin.py"]
     names = {f.name for package in ("lml", "toy", "theory_checks") for f in records._sources(package)}
-    assert {"kernel.py", "_rotation.py", "data_mixture.py", "emoji32.png", "hessian.py"} <= names
+    assert {"kernel.py", "_rotation.py", "data_mixture.py", "emoji32.png", "identities.py"} <= names
 
 
 @pytest.mark.parametrize("name", ["K1.json", "K1.npz"])

@@ -1,6 +1,6 @@
 import pytest
 
-from theory_checks.ledger.claim import find_claims
+from theory_checks.ledger.family import find_claims
 from theory_checks.ledger.typeset import typeset
 
 

@@ -3,38 +3,37 @@ import math
 import numpy as np
 import pytest
 import torch
+from fault_cases import kills
 from flint import acb, arb, arb_series
 
 import toy
-from theory_checks.convergence import faults_certified
-from theory_checks.convergence.certified_gap import CLAIMS as GAP
+from theory_checks import convergence, hessian
 from theory_checks.convergence.certified_gap import Line, gap_from_above, gap_from_below, tail_rate
 from theory_checks.convergence.gaussian_gap import gaussian_gap
 from theory_checks.hessian.certified_bound import BOXES, PointMixture
-from theory_checks.hessian.certified_bound import CLAIMS as BOUND
 from theory_checks.hessian.error_bound import hessian_error_bound, outer_product_errors
 from theory_checks.ledger.claim import Settings
-from theory_checks.ledger.faults import Fault, injected
+from theory_checks.ledger.faults import Fault, find_reduced, injected
 from theory_checks.numerics.interval_minimum import certified_minimum, hull, lower, upper
 from theory_checks.numerics.levels import levels
 from theory_checks.numerics.trial_functions import Spline, eigenfunction, riccati_solution
 
-CLAIMS = {claim.id: claim for claim in (*BOUND, *GAP)}
-FAULTS = [value for value in vars(faults_certified).values() if isinstance(value, Fault)]
+CLAIMS = {"H3c": hessian.FAMILY.claim("H3c"), "C1c": convergence.FAMILY.claim("C1c")}
+CHECKS = find_reduced()
+KILLS = [pytest.param(fault, claim, id=f"{claim}-{fault.name}") for fault, claim in kills("H3c", "C1c")]
 
 
-@pytest.mark.parametrize("faulty", FAULTS, ids=lambda f: f.name)
-def test_a_seeded_fault_turns_its_certified_check_red(faulty: Fault):
-    for claim in faulty.kills:
-        with injected(faulty):
-            assert faults_certified.REDUCED[claim](Settings()).verdict is not CLAIMS[claim].expected
+@pytest.mark.parametrize(("faulty", "claim"), KILLS)
+def test_a_seeded_fault_turns_its_certified_check_red(faulty: Fault, claim: str):
+    with injected(faulty):
+        assert CHECKS[claim](Settings()).verdict is not CLAIMS[claim].expected
 
 
 @pytest.mark.parametrize("claim", CLAIMS)
 def test_the_reduced_certified_check_is_green_without_a_fault(claim: str):
-    finding = faults_certified.REDUCED[claim](Settings())
+    finding = CHECKS[claim](Settings())
     assert finding.verdict is CLAIMS[claim].expected
-    CLAIMS[claim].draw(finding)
+    CLAIMS[claim].load_draw()(finding)
 
 
 def square_and_cube(x):

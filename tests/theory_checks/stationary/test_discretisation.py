@@ -5,23 +5,25 @@ import math
 import numpy as np
 import pytest
 import torch
+from fault_cases import faults_of
 
 import toy
 from theory_checks.ledger.claim import Settings, Verdict
-from theory_checks.ledger.faults import Fault, injected
+from theory_checks.ledger.faults import injected
 from theory_checks.numerics.euler_chain import Coefficients, euler_chain, euler_grid
 from theory_checks.numerics.particles import Proposal, adjusted, coupled_euler, euler
-from theory_checks.stationary import faults_particles
-from theory_checks.stationary.discretisation import CLAIMS, adjusted_chain, autocorrelation_time, mirror_chain
+from theory_checks.stationary import FAMILY
+from theory_checks.stationary.discretisation import adjusted_chain, autocorrelation_time, mirror_chain
+from theory_checks.stationary.faults import REDUCED
 
-FAULTS = [f for f in vars(faults_particles).values() if isinstance(f, Fault)]
-CHECK = faults_particles.REDUCED["S4"]
+FAULTS = faults_of("S4")
+CHECK = REDUCED["S4"]
 
 
 def test_the_reduced_check_holds_and_draws():
     finding = CHECK(Settings())
-    assert finding.verdict is CLAIMS[0].expected is Verdict.HOLDS
-    assert CLAIMS[0].draw(finding).axes
+    assert finding.verdict is FAMILY.claim("S4").expected is Verdict.HOLDS
+    assert FAMILY.claim("S4").load_draw()(finding).axes
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f.name)
