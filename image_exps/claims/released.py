@@ -221,7 +221,7 @@ def _moments(lab: FlowBenchmark, runs: dict[int, _Run], settings: Settings) -> t
 def _higher_order(lab: FlowBenchmark) -> tuple[Measured, ...]:
     """Return what becomes of the multistep DPM-Solver of third order at 10 evaluations."""
     single = replace(lab, x=lab.x[:_FEW].float(), exact=lab.exact[:_FEW])
-    base, released = (single.errors("dpm-solver-3", "log-snr", 10, arm).numpy()
+    base, released = (single.errors("dpm-solver-3m", "log-snr", 10, arm).numpy()
                       for arm in (NoCorrection(), ReleasedLML(BUDGETS[10], 0.0)))  # fmt: skip
     defined = np.isfinite(released)
     found = float(released[defined].mean() / base.mean()) if defined.any() else math.inf

@@ -2,7 +2,7 @@
 
 from lml.samplers.base import Evaluation, Info, Level, Network, NoiseModel, Sampler, State, sample, trajectory
 from lml.samplers.ddim import DDIM
-from lml.samplers.dpm_solver import DPM_SOLVER_1, DPM_SOLVER_2, DPM_SOLVER_3, dpm_solver
+from lml.samplers.dpm_solver import DPM_SOLVER_1, DPM_SOLVER_2M, DPM_SOLVER_3M, dpm_solver
 from lml.samplers.dpm_solver_pp import DPM_SOLVER_PP_2M, DPM_SOLVER_PP_3M, dpm_solver_pp
 from lml.samplers.edm import EULER, HEUN
 from lml.samplers.flow_matching import EULER_FLOW, HEUN_FLOW
@@ -36,8 +36,8 @@ SAMPLERS: dict[str, Sampler] = {
     for each in (
         DDIM,
         DPM_SOLVER_1,
-        DPM_SOLVER_2,
-        DPM_SOLVER_3,
+        DPM_SOLVER_2M,
+        DPM_SOLVER_3M,
         DPM_SOLVER_PP_2M,
         DPM_SOLVER_PP_3M,
         PNDM,

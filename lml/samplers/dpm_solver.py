@@ -22,7 +22,7 @@ from functools import partial
 from lml.samplers.base import Info, Level, Network, Sampler, State
 from lml.samplers.exponential import divided_differences, multistep_order, multistep_sum, noise_transfer, step_size
 
-__all__ = ["DPM_SOLVER_1", "DPM_SOLVER_2", "DPM_SOLVER_3", "dpm_solver"]
+__all__ = ["DPM_SOLVER_1", "DPM_SOLVER_2M", "DPM_SOLVER_3M", "dpm_solver"]
 
 
 def step(
@@ -61,8 +61,9 @@ def dpm_solver(order: int, *, lower_order_final: bool = True, exact_curvature: b
     if order not in (1, 2, 3):
         raise ValueError(f"order must be 1, 2 or 3, got {order!r}")
     run = partial(step, order=order, lower_order_final=lower_order_final, exact_curvature=exact_curvature)
-    return Sampler(f"dpm-solver-{order}", order=min(order, 2), step=run)
+    # Written 2M and 3M: 2S and 3S are the singlestep solvers. Of first order they are one, DDIM.
+    return Sampler("dpm-solver-1" if order == 1 else f"dpm-solver-{order}m", order=min(order, 2), step=run)
 
 
 #: As published. The third combines three predictions; its order is two, for the start and for the weight of ``D_2``.
-DPM_SOLVER_1, DPM_SOLVER_2, DPM_SOLVER_3 = dpm_solver(1), dpm_solver(2), dpm_solver(3)
+DPM_SOLVER_1, DPM_SOLVER_2M, DPM_SOLVER_3M = dpm_solver(1), dpm_solver(2), dpm_solver(3)

@@ -97,4 +97,4 @@ def dpm_solver_singlestep(orders: Sequence[int], inner: Inner) -> Sampler:
     if not orders or any(order not in (1, 2, 3) for order in orders):
         raise ValueError(f"orders must be one or more of 1, 2 and 3, got {tuple(orders)}")
     run = partial(step, orders=tuple(orders), inner=inner)
-    return Sampler("dpm-solver-singlestep", min(orders), run, evaluations=lambda steps: sum(orders[:steps]))
+    return Sampler(f"dpm-solver-{max(orders)}s", min(orders), run, evaluations=lambda steps: sum(orders[:steps]))

@@ -108,7 +108,7 @@ def test_to_leading_order_in_the_change_of_noise_it_is_the_rotation_of_the_kerne
     assert gaps[1] == pytest.approx(gaps[0] / 100, rel=0.05)
 
 
-@pytest.mark.parametrize("name", ["dpm-solver-2", "dpm-solver-3", "dpm-solver++-2m", "dpm-solver++-3m", "unipc-2",
+@pytest.mark.parametrize("name", ["dpm-solver-2m", "dpm-solver-3m", "dpm-solver++-2m", "dpm-solver++-3m", "unipc-2",
                                   "unipc-3", "unipc-3-noise", "ddim"])  # fmt: skip
 @pytest.mark.parametrize("spacing", ["log-snr", "time"])
 def test_every_linear_multistep_baseline_is_ddim_with_a_profile_whose_norm_is_free(name, spacing):
@@ -124,7 +124,7 @@ def test_every_linear_multistep_baseline_is_ddim_with_a_profile_whose_norm_is_fr
 
 
 def test_the_second_order_dpm_solver_is_a_weight_of_one_half_at_equal_steps():
-    for row in multistep_weights(SAMPLERS["dpm-solver-2"], levels(20))[1:]:
+    for row in multistep_weights(SAMPLERS["dpm-solver-2m"], levels(20))[1:]:
         assert row[0] == pytest.approx(0.5, abs=1e-9)
         assert row[1:] == pytest.approx([0.0] * (len(row) - 1), abs=1e-9)
 

@@ -29,7 +29,7 @@ REDUCED = {
     "A2": lambda settings: check_data(settings, (1.0, math.inf), "random-8d"),
     # A second-order base, a first-order one and one with two evaluations a step, on one target.
     "A3": lambda settings: check_order(
-        settings, {name: BASES[name] for name in ("ddim", "dpm-solver-2", "heun")}, ("cross-2d",)
+        settings, {name: BASES[name] for name in ("ddim", "dpm-solver-2m", "heun")}, ("cross-2d",)
     ),
     # One target on the line and one in the plane, at the damping at which lambda M is M.
     "A4": lambda settings: check_repaired(settings, (1.0,), ("bimodal-1d",), (("cross-2d", 1.0),), ()),

@@ -55,8 +55,8 @@ BASES: dict[str, Sampler] = {
     name: SAMPLERS[name]
     for name in (
         "ddim",
-        "dpm-solver-2",
-        "dpm-solver-3",
+        "dpm-solver-2m",
+        "dpm-solver-3m",
         "dpm-solver++-2m",
         "dpm-solver++-3m",
         "pndm",
@@ -248,7 +248,8 @@ def check_order(
 def draw_order(finding: Finding) -> Figure:
     """Draw errors against steps for every base, with and without LML."""
     labels = [k.removesuffix(":lml") for k in finding.data if k.endswith(":lml")]
-    shown = [k for k in ("ddim", "dpm-solver-2", "dpm-solver-3", "unipc-2, order kept", "heun", "pndm") if k in labels]
+    chosen = ("ddim", "dpm-solver-2m", "dpm-solver-3m", "unipc-2, order kept", "heun", "pndm")
+    shown = [name for name in chosen if name in labels]
     figure, axes = panels(3, rows=math.ceil(len(shown) / 3), width=2.5, height=2.3, sharex=True, sharey=True)
     steps = finding.data["steps"]
     for axis, label in zip(axes, shown, strict=False):

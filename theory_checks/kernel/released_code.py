@@ -40,7 +40,7 @@ _DAMPING = 1e-3  # the paper's
 _LOG_SNR = (-6.0, 2.0)
 _STEPS = 10
 _LIMIT_LOG_SNR = (-6.0, 0.0)  # before a sample commits to one digit, which the step decides where errors are large
-_BASES = ("ddim", "dpm-solver-3")
+_BASES = ("ddim", "dpm-solver-3m")
 
 #: ``eta0`` of Algorithm 1 where ``|e|^2 = d``: a weak, a moderate and a strong correction.
 STRENGTHS = (0.125, 0.25, 0.5)
@@ -134,8 +134,8 @@ def check_released(settings: Settings) -> Finding:
         ),
         Measured("rounding noise at kappa = 0 in float32, DDIM, share of |eps|", float(np.mean(shares["ddim"])),
                  low=min(shares["ddim"]), high=max(shares["ddim"]), basis="range over steps"),
-        Measured("the same on DPM-Solver-3, share of |u|", float(np.mean(shares["dpm-solver-3"])),
-                 low=min(shares["dpm-solver-3"]), high=max(shares["dpm-solver-3"]), basis="range over steps"),
+        Measured("the same on DPM-Solver-3, share of |u|", float(np.mean(shares["dpm-solver-3m"])),
+                 low=min(shares["dpm-solver-3m"]), high=max(shares["dpm-solver-3m"]), basis="range over steps"),
         Measured("deviation in float32 over K4's prediction, all steps", float(np.mean(predicted)), low=min(predicted),
                  high=max(predicted), basis="over steps; low where the input was the last output"),
         Measured("published move over Algorithm 1's in one DDIM step", float(np.median(factors)), low=min(factors),
@@ -196,7 +196,7 @@ def _one_step(model: NoiseModel, x: Tensor, levels: list[Level], worst: MaxError
 def _strength_ratios(model: NoiseModel, x: Tensor, levels: list[Level]) -> list[float]:
     """Return the median of ``|u|^2/|e|^2`` in each step of DPM-Solver-3."""
     recorder = _Recorder(_DAMPING, 0.0, textbook=False)
-    infos = [info for _, info in trajectory(SAMPLERS["dpm-solver-3"], model, x, levels, recorder)]
+    infos = [info for _, info in trajectory(SAMPLERS["dpm-solver-3m"], model, x, levels, recorder)]
     return [
         float((u.square().sum(1) / info.evaluations[0].raw.square().sum(1)).median())
         for (u, _), info in zip(recorder.seen, infos, strict=True)

@@ -74,7 +74,7 @@ def test_evaluations_are_counted_and_all_of_them_are_corrected(name):
         past = e.raw
 
 
-@pytest.mark.parametrize("name", ["ddim", "dpm-solver-3", "unipc-2", "heun"])
+@pytest.mark.parametrize("name", ["ddim", "dpm-solver-3m", "unipc-2", "heun"])
 def test_a_window_limits_the_correction_to_its_steps(name):
     infos = [i for _, i in trajectory(SAMPLERS[name], MODEL, X, LEVELS, LML(start=0.25, stop=0.75))]
     turned = [max(float(e.angle.max()) for e in info.evaluations) > 0 for info in infos]
@@ -107,7 +107,7 @@ def test_released_on_dpm_solver_turns_the_increment():
         u = -after.sigma * torch.expm1(h) * (past[0] + D / 2)
         x = after.alpha / now.alpha * x + lml_direction(u, previous, damping=damping, mixing=mixing)
         previous = u
-    ours = sample(sampler("dpm-solver-2"), MODEL, X, LEVELS, ReleasedLML(damping, mixing, textbook=False))
+    ours = sample(sampler("dpm-solver-2m"), MODEL, X, LEVELS, ReleasedLML(damping, mixing, textbook=False))
     torch.testing.assert_close(ours, x, rtol=1e-11, atol=1e-11)  # h from a difference of logarithms, 1e-15 of 0.4
 
 

@@ -20,7 +20,7 @@ BASES = {
     "unipc-2-bh1": unipc(2, variant="bh1"),
     "unipc-2, order kept": unipc(2, lower_order_final=False),
     "unipc-3-noise, order kept": unipc(3, predict_x0=False, lower_order_final=False),
-    "dpm-solver-3, exact": dpm_solver(3, exact_curvature=True),
+    "dpm-solver-3m, exact": dpm_solver(3, exact_curvature=True),
     "dpm-solver++-3m, exact": dpm_solver_pp(3, exact_curvature=True),
 }
 
@@ -45,7 +45,8 @@ def test_a_base_has_its_order_and_the_exact_flow_as_its_limit(world, name):
 
 
 # One of each kind: the claim A3 has the others.
-@pytest.mark.parametrize("name", ["ddim", "dpm-solver-3", "dpm-solver++-3m", "pndm-prk", "unipc-2, order kept", "heun"])
+@pytest.mark.parametrize("name", ["ddim", "dpm-solver-3m", "dpm-solver++-3m", "pndm-prk", "unipc-2, order kept",
+                                  "heun"])  # fmt: skip
 @pytest.mark.parametrize(
     "correction",
     [LML(1e-3, 5e-4), LML(1e-3, 2.5e-4), LML(0.05, 0.02, damping_mode="absolute"), LML(1e-3, 2e-4, rank=2)],
@@ -66,7 +67,7 @@ def test_in_one_dimension_lml_is_its_base():
     target = toy.target("skewed-1d")
     levels = toy.noise_levels(SCHEDULE, 20, log_snr=LOG_SNR)
     x = torch.linspace(-2, 2, 5, dtype=torch.float64)[:, None]
-    for name in ("ddim", "dpm-solver-3", "heun"):
+    for name in ("ddim", "dpm-solver-3m", "heun"):
         plain, turned = (sample(SAMPLERS[name], toy.noise_model(target), x, levels, c) for c in (None, LML(1e-3, 5e-4)))
         # p' is rounding: a few units in the last place a step, over 20 steps.
         torch.testing.assert_close(turned, plain, rtol=1e-13, atol=1e-13)
