@@ -16,7 +16,7 @@ GRID = {
     "part": [
         {
             "targets": ["ring-2d"],
-            "arms": ["ddim", "ddim/lml", "ddim/noise", "unipc"],
+            "arms": ["ddim", "ddim/lml", "ddim/noise", "unipc-3"],
             "evaluations": [5, 10],
             "count": 256,
             "distances": ["frechet", "endpoint-rmse"],

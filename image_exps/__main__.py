@@ -55,8 +55,8 @@ def main() -> None:
 
     \b
     First pictures, with a network that comes with this package (a minute on a laptop):
-      python -m image_exps sample --model fashion-mnist --sampler lml-ddim --count 16 --out out/shirts
-      python -m image_exps grid   --model fashion-mnist --samplers ddim,lml-ddim,unipc --out out/grid.png
+      python -m image_exps sample --model fashion-mnist --sampler ddim/lml --count 16 --out out/shirts
+      python -m image_exps grid   --model fashion-mnist --samplers ddim,ddim/lml,unipc-2 --out out/grid.png
 
     \b
     The same with a model of yours: only the folder changes.

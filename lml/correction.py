@@ -18,6 +18,7 @@ from torch import Tensor
 from lml.arguments import check_mixing, check_positive
 from lml.damping import check_damping_mode, damping_of, history_needed
 from lml.kernel import lml_direction, lml_direction_rank, lml_direction_textbook
+from lml.strength import DEFAULT_DAMPING, default_mixing
 
 __all__ = ["LML", "Correction", "Memory", "NoCorrection", "ReleasedLML", "Turn"]
 
@@ -93,7 +94,8 @@ class LML(Turn):
     The defaults make the strength ``eta0 = mixing/damping`` one half in any dimension. At equal steps that is the
     two-step Adams-Bashforth extrapolation ``e + (e - p)/2``, which makes a first-order base second order up to the
     norm; the two numbers are small so that the rotation stays linear in ``e - p`` (`lml.kernel`: ``kappa^2 w`` is far
-    below ``lambda``). A base that already extrapolates wants less: its schedulers default to ``mixing = 1e-4``.
+    below ``lambda``). A base that already extrapolates wants less: `lml.strength.default_mixing` has what its
+    schedulers default to.
 
     Args:
         damping: ``lambda`` or its share of ``|e|^2``, positive.
@@ -108,8 +110,8 @@ class LML(Turn):
     Source: Algorithm 1, steps 7 to 13. The other damping modes and ranks go beyond it (Supp. D.4).
     """
 
-    damping: float = 1e-3
-    mixing: float = 5e-4
+    damping: float = DEFAULT_DAMPING
+    mixing: float = default_mixing(1)
     damping_mode: str = "relative"
     rank: int = 1
     start: float = 0.0

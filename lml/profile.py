@@ -9,9 +9,9 @@ To leading order in the changes ``e_i - e_j`` the rotation of `lml.kernel`, of r
 with ``eta_ij = kappa/damping`` for the last m noises and ``rho = 1``. Here every past noise has a weight of its own.
 
 On DDIM, ``x' = linear x - gain direction``, the profile with ``rho = 0`` is *every* explicit linear multistep method
-that is exact where the noise prediction is constant: PNDM, the DPM-Solvers, DPM-Solver++ and UniPC, whose corrector
-reuses the next evaluation, all are rows of weights (`multistep_weights`). ``rho = 1`` is the same method at the norm of
-the noise: what LML adds to linear multistep methods is ``rho``.
+that is exact where the noise prediction is constant: the multistep samplers of `lml.samplers`, also UniPC, whose
+corrector reuses the next evaluation, all are rows of weights (`multistep_weights`). ``rho = 1`` is the same method at
+the norm of the noise: what LML adds to linear multistep methods is ``rho``.
 """
 
 from __future__ import annotations

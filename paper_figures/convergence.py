@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from paper_figures.figure import Data, PaperFigure, of_finding, read
 from paper_figures.layout import label_panels, panels
-from paper_figures.style import LIMIT, READINGS, ROLES
+from paper_figures.style import COLOURS, LIMIT, READINGS
 from theory_checks.convergence.divergences import STARTS, check_divergences
 from theory_checks.ledger.claim import Settings
 
@@ -19,11 +19,11 @@ _CASES = (("bimodal-1d", 1.0), ("bimodal-1d", 10.0), ("skewed-1d", 10.0))
 
 # Name in the claim's data: label, rate in units of the gap, colour, dashes.
 _DIVERGENCES: dict[str, tuple[str, int, str, Any]] = {
-    "chi-squared": (r"$\chi^2$", 2, ROLES["dpm-solver-3"].colour, "-"),
-    "KL": ("KL", 2, ROLES["LML"].colour, "--"),
-    "Hellinger": ("Hellinger", 1, ROLES["pndm"].colour, "-."),
-    "total variation": ("TV", 1, ROLES["random turn"].colour, (0, (6, 1, 1, 1, 1, 1))),
-    "W2": ("$W_2$", 1, ROLES["ddim"].colour, ":"),
+    "chi-squared": (r"$\chi^2$", 2, COLOURS["green"], "-"),
+    "KL": ("KL", 2, COLOURS["blue"], "--"),
+    "Hellinger": ("Hellinger", 1, COLOURS["orange"], "-."),
+    "total variation": ("TV", 1, COLOURS["purple"], (0, (6, 1, 1, 1, 1, 1))),
+    "W2": ("$W_2$", 1, COLOURS["vermilion"], ":"),
 }
 
 

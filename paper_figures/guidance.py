@@ -48,7 +48,7 @@ _ARMS: dict[str, Role] = {
     "ddim/lml": replace(ROLES["LML"], label="LML on DDIM"),
     "dpm-solver-3m": replace(ROLES["dpm-solver-3m"], label="DPM-Solver-3m", variant=False),
     "dpm-solver-3m/lml": replace(ROLES["LML"], label="LML on DPM-Solver-3m", variant=True),
-    "unipc": ROLES["unipc"],
+    "unipc-3": ROLES["unipc"],
 }
 
 # What LML is compared with: base, and LML on it.

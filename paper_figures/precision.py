@@ -13,16 +13,16 @@ from torch import Tensor
 from lml import kernel
 from paper_figures.figure import Data, PaperFigure
 from paper_figures.layout import label_panels, panels
-from paper_figures.style import LIMIT, ROLES
+from paper_figures.style import COLOURS, LIMIT
 from theory_checks.ledger.claim import Settings
 from theory_checks.ledger.progress import track
 from theory_checks.numerics.rounding_noise import predicted_deviation
 
 _DTYPES = {
-    "float64": (torch.float64, ROLES["LML"].colour, "o"),
-    "float32": (torch.float32, ROLES["ddim"].colour, "s"),
-    "bfloat16": (torch.bfloat16, ROLES["dpm-solver-3"].colour, "^"),
-    "float16": (torch.float16, ROLES["random turn"].colour, "D"),
+    "float64": (torch.float64, COLOURS["blue"], "o"),
+    "float32": (torch.float32, COLOURS["vermilion"], "s"),
+    "bfloat16": (torch.bfloat16, COLOURS["green"], "^"),
+    "float16": (torch.float16, COLOURS["purple"], "D"),
 }
 _DIMS = (64, 1024, 3072, 16384, 65536)
 _DAMPINGS = (1e-3, 1.0, 1e3)

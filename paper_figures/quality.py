@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from image_exps.samplers.arms import TABLE_BASES
+from image_exps.samplers.table import TABLE_BASES
 from image_exps.search.frozen import TUNED
 from lml.tuned import TUNED_EVALUATIONS
 from paper_figures import sweeps

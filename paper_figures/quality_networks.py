@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from image_exps.samplers.arms import TABLE_BASES
+from image_exps.samplers.table import TABLE_BASES
 from paper_figures import sweeps
 from paper_figures.figure import Data, PaperFigure
 from paper_figures.layout import label_panels, panels

@@ -27,8 +27,8 @@ _ROWS = {
     "LML on DDIM": "ddim/lml",
     "extrapolation only": "ddim/extrapolation",
     "tuned": TUNED,
-    "DPM-Solver++": "dpm-solver++",
-    "LML on DPM-Solver++": "dpm-solver++/lml",
+    "DPM-Solver++": "dpm-solver++-3m",
+    "LML on DPM-Solver++": "dpm-solver++-3m/lml",
 }
 
 #: A column of strips: target, model and evaluations.

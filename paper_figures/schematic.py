@@ -25,7 +25,9 @@ from theory_checks.ledger.statistics import Interval
 
 _TARGET = "cross-2d"
 _STEPS = 5
-_BASELINES = {"ddim": DDIM, "dpm-solver++": SAMPLERS["dpm-solver++-2m"], "unipc": SAMPLERS["unipc-2"]}
+# The baselines of higher order.
+_HIGHER = ("dpm-solver++-2m", "unipc-2")
+_BASELINES = {name: SAMPLERS[name] for name in ("ddim", *_HIGHER)}
 _COUNTS = (3, 4, 5, 6, 8, 10, 15, 20, 30)
 _FINE = 160  # points of the exact paths
 _QUANTILES = (0.5, 0.75, 0.9)
@@ -121,7 +123,7 @@ def draw(data: Data) -> Figure:
     left.set(xlim=(middle[0] - half, middle[0] + half), ylim=(middle[1] - half, middle[1] + half))
     left.set_title(f"{int(data['steps'])} steps from noise (circle) to data")
     left.legend(loc="best")
-    for name in ("random turn", "ddim", "LML", "extrapolation", "dpm-solver++", "unipc"):
+    for name in ("random turn", "ddim", "LML", "extrapolation", *_HIGHER):
         value, low, high, _ = data[f"error: {name}"].T
         look = role(name)
         hollow = {"ms": 7, "mfc": "none", "ls": "none"} if name == "random turn" else {}  # it lies on DDIM
@@ -138,7 +140,7 @@ def draw(data: Data) -> Figure:
 def facts(data: Data) -> Mapping[str, str]:
     """Return what the caption says in numbers."""
     at = list(data["counts"]).index(int(data["steps"]))
-    of = {name: data[f"error: {name}"][at] for name in ("ddim", "LML", "dpm-solver++", "unipc")}
+    of = {name: data[f"error: {name}"][at] for name in ("ddim", "LML", *_HIGHER)}
     said = {name: f"{value:.3f} [{least:.3f}, {most:.3f}]" for name, (value, least, most, _) in of.items()}
     low, middle, high = (f"{q:.0%}" for q in data["quantiles"])
     return {
@@ -152,8 +154,8 @@ def facts(data: Data) -> Mapping[str, str]:
         "farthest": f"{data['error: ddim'][at, 3]:.2g}",
         "ddim": said["ddim"],
         "lml": said["LML"],
-        "pp": said["dpm-solver++"],
-        "unipc": said["unipc"],
+        "pp": said[_HIGHER[0]],
+        "unipc": said[_HIGHER[1]],
     }
 
 
@@ -168,7 +170,8 @@ FIGURE = PaperFigure(
     noises; dotted: what each misses; grey: density of the data. The noises are those from which DDIM's error is at the
     {low}, {middle} and {high} quantiles. (b) Median distance between a sampler's end and the flow's, n = {n} noises,
     the same for each arm; bars: {level} intervals by order statistics. In {steps} steps: DDIM {ddim}, LML {lml},
-    DPM-Solver++ {pp}, UniPC {unipc}. Controls: a turn by LML's angle in a random direction, and extrapolation without
-    the restored norm, whose farthest end in {steps} steps lies {worst} from the flow's (DDIM's: {farthest}).""",
+    DPM-Solver++ 2M {pp}, UniPC-2 {unipc}. Controls: a turn by LML's angle in a random direction, and extrapolation
+    without the restored norm, whose farthest end in {steps} steps lies {worst} from the flow's (DDIM's:
+    {farthest}).""",
     small={"count": 24},
 )

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from paper_figures.figure import Data, PaperFigure
 from paper_figures.layout import label_panels, panels
-from paper_figures.style import LIMIT, READINGS, ROLES
+from paper_figures.style import COLOURS, LIMIT, READINGS
 from theory_checks.convergence.gaussian_gap import gaussian_gap
 from theory_checks.ledger.claim import Settings
 from theory_checks.ledger.progress import track
@@ -24,10 +24,10 @@ _CEILING = 0.25  # claim C4
 _RESOLVED = 0.5
 
 _LOOKS = {
-    "gauss-1d": ("N(0, 1)", ROLES["LML"].colour, "o"),
-    "bimodal-1d": ("bimodal, line", ROLES["ddim"].colour, "s"),
-    "skewed-1d": ("skewed, line", ROLES["random turn"].colour, "^"),
-    "ring-2d@0": ("ring, plane", ROLES["pndm"].colour, "D"),
+    "gauss-1d": ("N(0, 1)", COLOURS["blue"], "o"),
+    "bimodal-1d": ("bimodal, line", COLOURS["vermilion"], "s"),
+    "skewed-1d": ("skewed, line", COLOURS["purple"], "^"),
+    "ring-2d@0": ("ring, plane", COLOURS["orange"], "D"),
 }
 
 

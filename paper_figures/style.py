@@ -20,6 +20,7 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 __all__ = [
+    "COLOURS",
     "LIMIT",
     "READINGS",
     "ROLES",
@@ -30,6 +31,23 @@ __all__ = [
     "style",
     "tint",
 ]
+
+#: The colours by their own names.
+COLOURS: dict[str, str] = {
+    "black": "#333333",
+    "blue": "#0072b2",
+    "vermilion": "#d55e00",
+    "orange": "#e69f00",
+    "green": "#009e73",
+    "pink": "#cc79a7",
+    "sky": "#56b4e9",
+    "violet": "#962dff",
+    "sand": "#c3b469",
+    "purple": "#4b005a",
+    "brown": "#692d00",
+    "indigo": "#3c2da5",
+    "red": "#e1003c",
+}
 
 #: Lines that nothing crosses, and what is only there to guide the eye.
 LIMIT = "#8c8c8c"
@@ -53,38 +71,39 @@ class Role:
         return {"color": self.colour, "marker": self.marker, "label": self.label, **look, **options}
 
 
-#: Samplers, corrections and controls by name.
+#: Samplers, corrections and controls by name; families of samplers, of whatever order, by what their names begin with.
 ROLES: dict[str, Role] = {
-    "exact": Role("#333333", "x", "exact flow"),
-    "LML": Role("#0072b2", "o", "LML"),
-    "ddim": Role("#d55e00", "s", "DDIM"),
-    "pndm": Role("#e69f00", "D", "PNDM"),
-    "dpm-solver-3": Role("#009e73", "^", "DPM-Solver-3"),
-    "dpm-solver++": Role("#cc79a7", "v", "DPM-Solver++"),
-    "unipc": Role("#56b4e9", "P", "UniPC"),
-    "extrapolation": Role("#962dff", "<", "extrapolation only"),
-    "norm only": Role("#c3b469", "h", "norm only"),
-    "random turn": Role("#4b005a", ">", "random turn"),
-    "element noise": Role("#692d00", "*", "element noise"),
-    "released": Role("#3c2da5", "X", "released code, float32"),
-    "tuned": Role("#e1003c", "p", "tuned"),
+    "exact": Role(COLOURS["black"], "x", "exact flow"),
+    "LML": Role(COLOURS["blue"], "o", "LML"),
+    "ddim": Role(COLOURS["vermilion"], "s", "DDIM"),
+    "pndm": Role(COLOURS["orange"], "D", "PNDM"),
+    "dpm-solver-3s": Role(COLOURS["green"], "^", "DPM-Solver-3"),
+    "dpm-solver++": Role(COLOURS["pink"], "v", "DPM-Solver++"),
+    "unipc": Role(COLOURS["sky"], "P", "UniPC"),
+    "extrapolation": Role(COLOURS["violet"], "<", "extrapolation only"),
+    "norm only": Role(COLOURS["sand"], "h", "norm only"),
+    "random turn": Role(COLOURS["purple"], ">", "random turn"),
+    "element noise": Role(COLOURS["brown"], "*", "element noise"),
+    "released": Role(COLOURS["indigo"], "X", "released code, float32"),
+    "tuned": Role(COLOURS["red"], "p", "tuned"),
 }
 ROLES |= {
-    "dpm-solver-3m": replace(ROLES["dpm-solver-3"], label="DPM-Solver-3 multistep", variant=True),
+    "ipndm": replace(ROLES["pndm"], label="iPNDM", variant=True),
+    "dpm-solver-3m": replace(ROLES["dpm-solver-3s"], label="DPM-Solver-3 multistep", variant=True),
     "tuned noise": replace(ROLES["tuned"], label="noise of the tuned size", variant=True),
 }
 
 #: The readings of the paper's dynamics, and yardsticks; two of them never share a panel with a sampler of their colour.
 READINGS: dict[str, str] = {
-    "target": ROLES["exact"].colour,
-    "literal": ROLES["ddim"].colour,
-    "corrected": ROLES["dpm-solver-3"].colour,
-    "langevin": ROLES["unipc"].colour,
-    "outer": ROLES["LML"].colour,
-    "zero": ROLES["pndm"].colour,
-    "best multiple": ROLES["random turn"].colour,
-    "best with identity": ROLES["dpm-solver-3"].colour,
-    "bound": ROLES["exact"].colour,
+    "target": COLOURS["black"],
+    "literal": COLOURS["vermilion"],
+    "corrected": COLOURS["green"],
+    "langevin": COLOURS["sky"],
+    "outer": COLOURS["blue"],
+    "zero": COLOURS["orange"],
+    "best multiple": COLOURS["purple"],
+    "best with identity": COLOURS["green"],
+    "bound": COLOURS["black"],
 }
 
 # Type 42 embeds the letters used of the TrueType font itself. A text of 7 points stays above the least size of print.

@@ -25,7 +25,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from image_exps.samplers.schedulers import Sampler, make_scheduler
+from image_exps.samplers.pipeline_sampler import pipeline_sampler
+from image_exps.samplers.schedulers import make_scheduler
 from image_exps.timing.networks import on_meta, predictor
 from image_exps.timing.shapes import FullSize, full_size
 from image_exps.timing.timing import HostClock, interleaved, spread
@@ -128,7 +129,7 @@ class _Steps:
 
         self._outputs = outputs
         own: Any = DDIMScheduler
-        self._scheduler = make_scheduler(Sampler(name, len(outputs)), own(), latent=True)
+        self._scheduler = make_scheduler(pipeline_sampler(name, len(outputs)), own(), latent=True)
         self._start()
 
     def _start(self) -> None:
@@ -151,7 +152,7 @@ def check_cost(settings: Settings, *, repetitions: int | None = None) -> Finding
     network, clock = _network(), HostClock()
     turned, _ = _CORRECTION.correct(e, Memory((p,)))
     angle = float(Evaluation(e, turned).angle)
-    base, lml = _Steps("ddim", noises), _Steps("lml-ddim", noises)
+    base, lml = _Steps("ddim", noises), _Steps("ddim/lml", noises)
     with single_thread(), torch.inference_mode():
         small = interleaved(
             {"base": base, "lml": lml, "alone": lambda: _CORRECTION.correct(e, Memory((p,)))},

@@ -28,6 +28,7 @@ from image_exps.problems.endpoints import (
     rms,
 )
 from lml.correction import LML, Correction, NoCorrection
+from lml.strength import default_mixing
 from theory_checks.ledger.claim import Finding, Measured, Settings, Verdict, agreement
 from theory_checks.ledger.comparisons import LEVEL, compare, largest_p, power, share
 from theory_checks.ledger.plotting import COLOURS, panels
@@ -50,7 +51,7 @@ _ACTS = 0.1
 # Mean error of the reference, as a share of the least gain, up to which it may be taken for exact.
 _NEGLIGIBLE = 0.05
 
-_FIRST_ORDER, _HIGHER_ORDER = LML(), LML(mixing=1e-4)  # the schedulers' defaults: eta0 = 1/2 and 1/10
+_FIRST_ORDER, _HIGHER_ORDER = LML(mixing=default_mixing(1)), LML(mixing=default_mixing(2))  # eta0 = 1/2 and 1/10
 
 
 def check_gain(settings: Settings, *, count: int | None = None, pictures: bool = True) -> Finding:

@@ -14,7 +14,13 @@ import click
 from image_exps.commands._options import device_or_best
 from image_exps.pipelines.loading import DTYPES
 from image_exps.pipelines.models import Model, model
-from image_exps.samplers.schedulers import LML_OPTIONS, TIMESTEP_SPACINGS, Sampler, paper_options
+from image_exps.samplers.pipeline_sampler import (
+    LML_OPTIONS,
+    TIMESTEP_SPACINGS,
+    PipelineSampler,
+    paper_options,
+    pipeline_sampler,
+)
 
 if TYPE_CHECKING:
     from image_exps.pipelines.session import Request
@@ -165,7 +171,7 @@ class SamplingOptions:
     spacing: str | None
     lml: Mapping[str, Any]
 
-    def sampler(self, name: str) -> Sampler:
+    def sampler(self, name: str) -> PipelineSampler:
         """Return the sampler of a name with the options of LML, those that were not given left to its defaults.
 
         Raises:
@@ -174,9 +180,9 @@ class SamplingOptions:
         given = dict(self.lml)
         if given.get("damping") == "paper":
             given |= paper_options(self.model, self.evaluations, given.get("mixing"))
-        return Sampler(name, self.evaluations, given, self.spacing)
+        return pipeline_sampler(name, self.evaluations, given, self.spacing)
 
-    def request(self, sampler: Sampler, count: int, to_device: Callable[[str], str] = str) -> Request:
+    def request(self, sampler: PipelineSampler, count: int, to_device: Callable[[str], str] = str) -> Request:
         """Return the request for pictures.
 
         Args:

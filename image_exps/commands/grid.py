@@ -12,7 +12,8 @@ from image_exps.commands import _sampling_options as options
 from image_exps.commands._options import plain_errors
 from image_exps.commands._sampling_options import SamplingOptions
 from image_exps.images.files import check_png, write_png
-from image_exps.samplers.schedulers import SAMPLERS, Sampler, scheduler_base
+from image_exps.samplers.names import parse_name, split_names
+from image_exps.samplers.pipeline_sampler import PipelineSampler
 
 # Columns without prompts, and at most.
 _COLUMNS, _MOST = 8, 64
@@ -22,17 +23,19 @@ _COLUMNS, _MOST = 8, 64
     name="grid",
     epilog="""\b
 Examples:
-  python -m image_exps grid -m fashion-mnist --samplers ddim,lml-ddim,unipc,lml-unipc -n 10 --count 8 --out out/grid.png
-  python -m image_exps grid -m fashion-mnist --samplers lml-ddim:5,tuned:5,tuned:8,lml-ddim:20 --out out/budgets.png
+  python -m image_exps grid -m fashion-mnist --samplers ddim,ddim/lml,unipc-2,unipc-2/lml -n 10 --count 8 \\
+      --out out/grid.png
+  python -m image_exps grid -m fashion-mnist --out out/budgets.png \\
+      --samplers ddim/lml:5,ddim@tuned/tuned:5,ddim@tuned/tuned:8,ddim/lml:20
   python -m image_exps grid -m sd15 --model-dir models/sd15 -p "a red fox" -p "a blue bird" \\
-      --samplers ddim,pndm,dpm-solver-3m,dpm-solver++,unipc,lml-dpm-solver++ --out out/figure4.png
+      --samplers ddim,dpm-solver-3m,dpm-solver++-3m,unipc-2,dpm-solver++-3m/lml --out out/figure4.png
 """,
 )
 @options.load_options
 @click.option(
     "--samplers",
     "-s",
-    default="ddim,lml-ddim",
+    default="ddim,ddim/lml",
     show_default=True,
     metavar="NAMES",
     help="A row each, with commas; NAME:N for a budget of its own.",
@@ -55,14 +58,14 @@ def command(asked: SamplingOptions, samplers: str, count: int | None, out: Path)
     The options of LML hold for the rows that have it.
 
     Where timesteps lie is left to the model's config, as in diffusers. With leading, which the shipped models have,
-    rows begin at different noise levels (in 5 evaluations ddim at 800 of 1000, pndm at 750, unipc at 830), and a part
-    of what tells them apart is that. --spacing linspace lets all begin at 999, as dpm-solver-3 and tuned always do.
+    rows begin at different noise levels (in 5 evaluations ddim at 800 of 1000, unipc-2 at 830), and a part of what
+    tells them apart is that. --spacing linspace lets all begin at 999, as dpm-solver-3s and tuned always do.
     """
     check_png(out)
     if count is None and len(asked.prompts) > _MOST:
         raise ValueError(f"prompts must be at most {_MOST}, a column each, or --count given, got {len(asked.prompts)}")
-    chosen = [_sampler(asked, text) for text in samplers.split(",")]
-    if asked.lml and not any(sampler.lml for sampler in chosen):
+    chosen = [_sampler(asked, text) for text in split_names(samplers)]
+    if asked.lml and not any(sampler.correction == "lml" for sampler in chosen):
         raise ValueError(f"{', '.join(asked.lml)}: only of LML, and no row has it, got samplers {samplers!r}")
 
     import numpy as np
@@ -102,18 +105,17 @@ def command(asked: SamplingOptions, samplers: str, count: int | None, out: Path)
         click.echo(f"not finite, and crossed out: {'; '.join(bad)}", err=True)
 
 
-def _sampler(asked: SamplingOptions, text: str) -> Sampler:
+def _sampler(asked: SamplingOptions, text: str) -> PipelineSampler:
     """Return the sampler of a row, ``NAME`` or ``NAME:N``; one without LML leaves LML's options to the others."""
-    name, colon, budget = text.strip().partition(":")
-    if name not in SAMPLERS:
-        raise ValueError(f"samplers must be among {', '.join(SAMPLERS)}, got {name!r}")
+    name, colon, budget = text.partition(":")
+    parts = parse_name(name)
     if colon:
         try:
             asked = replace(asked, evaluations=int(budget))
         except ValueError:
             raise ValueError(f"samplers: the budget of {name} must be a whole number, got {budget!r}") from None
-    if not name.startswith("lml-"):
+    if parts.correction != "lml":
         asked = replace(asked, lml={})
-    if not scheduler_base(name).spaced:
+    if parts.spacing is not None or not replace(asked, spacing=None).sampler(name).scheduler.spaced:
         asked = replace(asked, spacing=None)
     return asked.sampler(name)

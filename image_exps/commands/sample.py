@@ -10,31 +10,36 @@ import click
 from image_exps.commands import _sampling_options as options
 from image_exps.commands._options import plain_errors
 from image_exps.commands._sampling_options import SamplingOptions
-from image_exps.samplers.schedulers import SAMPLERS, SCHEDULER_BASES, TUNED
+from image_exps.samplers.pipeline_sampler import PIPELINE_BASES, TUNED
+from image_exps.samplers.table import ALGORITHMS
 
-_BASES = "\n".join(
-    f"  {name:<14} {base.about}; {base.budget}" for name, base in [*SCHEDULER_BASES.items(), ("tuned", TUNED)]
-)
+_ABOUT = {name: (ALGORITHMS[name].about, form.budget) for name, form in PIPELINE_BASES.items()}
+_ABOUT["ddim@tuned/tuned"] = ("learned levels and weights, for linear betas", TUNED.budget)
+_SAMPLERS = "\n".join(f"  {name:<17} {about}; {budget}" for name, (about, budget) in _ABOUT.items())
 
 
 @click.command(
     name="sample",
     epilog=f"""\b
-Samplers, and the numbers of evaluations that each can spend; lml-NAME is LML on that base, but for tuned:
-{_BASES}
+Samplers, and the numbers of evaluations that each can spend:
+{_SAMPLERS}
+
+\b
+A name is base@spacing/lml(option=value, ...), all but the base optional: ddim, ddim/lml, unipc-2@trailing/lml(rank=2).
+The spacings and options are those of --spacing and of LML below.
 
 \b
 Examples:
-  python -m image_exps sample -m fashion-mnist --sampler lml-ddim -n 10 --count 64 --batch 16 --out out/shirts
+  python -m image_exps sample -m fashion-mnist --sampler ddim/lml -n 10 --count 64 --batch 16 --out out/shirts
   python -m image_exps sample -m emoji -p "Animals & Nature" --count 16 --out out/animals
-  python -m image_exps sample -m sd15 --model-dir models/sd15 --prompts captions.txt --sampler lml-dpm-solver++ \\
+  python -m image_exps sample -m sd15 --model-dir models/sd15 --prompts captions.txt --sampler dpm-solver++-3m/lml \\
       --dtype float16 --batch 8 --out out/captions
   accelerate launch --multi_gpu --num_processes 8 -m image_exps sample -m ddpm-ema-cifar10 --model-dir models/cifar \\
-      --sampler lml-dpm-solver-3m --damping paper --mixing 1e-7 --count 50000 --batch 500 --out out/cifar
+      --sampler dpm-solver-3m/lml --damping paper --mixing 1e-7 --count 50000 --batch 500 --out out/cifar
 """,
 )
 @options.load_options
-@click.option("--sampler", "-s", type=click.Choice(SAMPLERS), default="lml-ddim", show_default=True, metavar="NAME")
+@click.option("--sampler", "-s", default="ddim/lml", show_default=True, metavar="NAME")
 @options.run_options
 @click.option("--count", type=int, help="How many pictures.", show_default="as many as there are prompts, or 1")
 @options.prompt_options

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -34,33 +35,13 @@ def command(
     standings: bool,
 ) -> None:
     """Write the tables of RESULTS, a Parquet file or the folder of a sweep, finished or not, to standard output."""
-    from image_exps.sweeps.standings import standings_table
+    from image_exps.sweeps.pages import text_of_tables
     from image_exps.sweeps.store import read_results
-    from image_exps.sweeps.tables import ablation, quality_table
 
-    rows = read_results(results)
-    found = rows[["target", "model", "distance"]].drop_duplicates()
-    asked = {"target": target, "model": model, "distance": distance}
-    for column, name in asked.items():
-        if name is not None and name not in set(rows[column]):
-            known = ", ".join(sorted(set(rows[column])))
-            raise ValueError(f"{column} must be one of {known} in these results, got {name!r}")
-        if name is not None:
-            found = found[found[column] == name]
-    if standings:
-        if target is not None or parameter is not None or style != "markdown":
-            raise ValueError("standings are of all targets, in Markdown, without --target, --ablation and --format")
-        over_targets = rows[~rows["higher_is_better"]].groupby(["model", "distance"])["target"].nunique()
-        for which in found[["model", "distance"]].drop_duplicates().itertuples(index=False):
-            if over_targets.get((which.model, which.distance), 0) < 2:
-                continue  # one target has no standings: its own table says more
-            click.echo(f"{which.distance}, {which.model} model\n")
-            click.echo(standings_table(rows, distance=which.distance, model=which.model) + "\n")
-        return
-    for which in found.itertuples(index=False):
-        names = {"target": which.target, "model": which.model, "distance": which.distance}
-        made = ablation(rows, parameter, base=base, **names) if parameter else quality_table(rows, **names)  # type: ignore[arg-type]
-        click.echo(made.to_markdown() if style == "markdown" else made.to_latex())
+    names: dict[str, Any] = {"target": target, "model": model, "distance": distance}
+    options: dict[str, Any] = {"style": style, "parameter": parameter, "base": base, "standings": standings}
+    for text in text_of_tables(read_results(results), **names, **options):
+        click.echo(text)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import click
 from image_exps.commands import _options as shared
 from image_exps.pipelines.loading import DTYPES
 from image_exps.pipelines.models import Model, find_models, model
-from image_exps.samplers.schedulers import SCHEDULER_BASES
+from image_exps.samplers.pipeline_sampler import PIPELINE_BASES
 from image_exps.timing.shapes import FULL_SIZE
 
 _EVALUATIONS = "5,10,15,20,30,50,100"
@@ -36,7 +36,7 @@ Examples:
     type=click.Choice(list(FULL_SIZE)),
     help="Instead: a network of full size with random weights; time does not depend on the weights.",
 )
-@click.option("--base", type=click.Choice(list(SCHEDULER_BASES)), default="ddim", show_default=True, metavar="NAME")
+@click.option("--base", type=click.Choice(list(PIPELINE_BASES)), default="ddim", show_default=True, metavar="NAME")
 @click.option("--evaluations", "-n", default=_EVALUATIONS, show_default=True, help="Budgets, separated by commas.")
 @click.option("--repetitions", "-r", type=click.IntRange(min=1), default=200, show_default=True)
 @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Pictures at a time.")

@@ -73,8 +73,9 @@ def draw_pareto(points: Sequence[Point], score: str, distance: str) -> Figure:
     with style():
         for sampler in sorted({p.sampler for p in points}):
             curve = sorted((p for p in points if p.sampler == sampler), key=lambda p: p.guidance)
-            colour = COLOURS["lml"] if sampler.startswith("lml-") else colours[base % len(colours)]
-            base += not sampler.startswith("lml-")
+            plain = not sampler.partition("/")[2].startswith("lml")
+            colour = colours[base % len(colours)] if plain else COLOURS["lml"]
+            base += plain
             axis.plot([p.score for p in curve], [p.distance for p in curve], "o-", ms=4, color=colour, label=sampler)
             for p in {curve[0], curve[-1]}:
                 axis.annotate(f"{p.guidance:g}", (p.score, p.distance), textcoords="offset points", xytext=(4, 4))

@@ -19,7 +19,7 @@ class Result:
 
     Attributes:
         model: of `image_exps.pipelines.models`, or any name.
-        sampler: of `image_exps.samplers.schedulers`; empty if it is not known.
+        sampler: of `image_exps.samplers.pipeline_sampler`; empty if it is not known.
         evaluations: of the network a picture; 0 if it is not known.
         metric: e.g. ``FID``, ``FD-EffNetLite0``, ``CLIP``, ``T2I-CB color``, ``seconds``.
         value: the figure.

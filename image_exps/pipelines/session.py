@@ -19,7 +19,8 @@ from image_exps.pipelines.devices import check_device
 from image_exps.pipelines.loading import load_pipeline
 from image_exps.pipelines.models import Model
 from image_exps.pipelines.rendering import Renderer
-from image_exps.samplers.schedulers import Sampler, make_scheduler
+from image_exps.samplers.pipeline_sampler import PipelineSampler
+from image_exps.samplers.schedulers import make_scheduler
 
 __all__ = ["Request", "Session", "open_session"]
 
@@ -54,7 +55,7 @@ class Request:
     """
 
     model: Model
-    sampler: Sampler
+    sampler: PipelineSampler
     count: int = 1
     seed: int = 0
     prompts: tuple[str, ...] = ()
@@ -121,7 +122,7 @@ class Session:
     classes: tuple[str, ...] = ()
     revision: str = ""
 
-    def renderer(self, sampler: Sampler) -> Renderer:
+    def renderer(self, sampler: PipelineSampler) -> Renderer:
         """Put a sampler into the pipeline and return what draws with it.
 
         Raises:
@@ -142,7 +143,7 @@ class Session:
         controls = [self.controls[i % len(self.controls)] for i in indices] if self.controls else []
         return renderer.render([asked.seed + i for i in indices], prompts, controls)
 
-    def settings(self, sampler: Sampler) -> dict[str, Any]:
+    def settings(self, sampler: PipelineSampler) -> dict[str, Any]:
         """Return everything that decides the pictures, as plain JSON: names and digests, no paths."""
         asked = self.request
         plain = ("count", "seed", "batch", "negative_prompt", "size", "dtype")

@@ -16,7 +16,7 @@ import torch
 from image_exps.networks import NETWORKS, network_model
 from image_exps.problems.score_errors import Imperfect, Kind
 from image_exps.problems.targets import TARGETS, Target, target
-from image_exps.samplers.arms import parse_call
+from image_exps.samplers.names import parse_call
 from lml.samplers import NoiseModel
 from toy import Pictures, dataset
 from toy.fashion_mnist import fashion_mnist

@@ -1,1 +1,1 @@
-"""Samplers by name: base, spacing, correction; as pure samplers and as schedulers of diffusers."""
+"""Samplers by name: one table of algorithms, one grammar of names; as pure samplers and as schedulers of diffusers."""

@@ -20,17 +20,24 @@ from torch import Tensor
 from image_exps.problems.endpoints import reference, rms
 from image_exps.problems.seeds import starting_noise
 from image_exps.problems.targets import level_of, levels
-from image_exps.samplers.arms import BASES, arm
+from image_exps.samplers.arms import arm, pure_sampler
+from image_exps.samplers.baselines import BASELINE_ARMS
 from image_exps.search.differentiable import LevelNoise, level_noise, run
 from lml.profile import Profile, multistep_weights
 from lml.samplers import Level, sample
 from toy import ExactTarget
 from toy.levels import Spacing
 
-__all__ = ["BASELINES", "Case", "Learned", "Variant", "arm_error", "baseline_error", "case", "fit", "score"]
-
-#: The five baselines in all their variants that spend one budget: the best of these in the better spacing is to beat.
-BASELINES = ("ddim", "pndm", "dpm-solver-3", "dpm-solver-3m", "dpm-solver++-2m", "dpm-solver++", "unipc-2", "unipc")
+__all__ = [
+    "Case",
+    "Learned",
+    "Variant",
+    "arm_error",
+    "baseline_error",
+    "case",
+    "fit",
+    "score",
+]
 
 _POWER = 4
 
@@ -75,9 +82,8 @@ def arm_error(at: Case, name: str, evaluations: int) -> float:
 
 
 def baseline_error(at: Case, evaluations: int) -> dict[str, float]:
-    """Return the mean error of every baseline in both spacings, by the name of its arm."""
-    names = [f"{base}@{spacing}" for base in BASELINES for spacing in ("log-snr", "time")]
-    return {name: arm_error(at, name, evaluations) for name in names}
+    """Return the mean error of every baseline at every published spacing, by `BASELINE_ARMS`."""
+    return {name: arm_error(at, name, evaluations) for name in BASELINE_ARMS}
 
 
 @dataclass(frozen=True)
@@ -127,7 +133,7 @@ def _start(variant: Variant, steps: int, share: float) -> tuple[Tensor, Tensor]:
     made = [level_of(value) for value in grid.tolist()]
     weights = torch.zeros((steps, steps), dtype=torch.float64)
     if variant.base != "ddim":
-        for i, row in enumerate(multistep_weights(BASES[variant.base].sampler(steps)[0], made)):
+        for i, row in enumerate(multistep_weights(pure_sampler(variant.base, steps)[0], made)):
             weights[i, :i] = torch.tensor(row, dtype=torch.float64).flip(0)
     return grid, weights
 

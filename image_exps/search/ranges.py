@@ -3,14 +3,16 @@ r"""Where the learned setting stops: its error by the best baseline's on the noi
 A table of training timesteps is for an exact score the range of ``log(alpha/sigma)`` that it covers, and where a
 baseline's equal steps of time lie. ``python -m image_exps.search.ranges`` measures the setting as
 `lml.schedulers.LMLTunedDDIMScheduler` runs it, on the nearest timesteps, and writes ``ranges.csv``: the mean over
-samples of the root mean square distance to where the flow ends over the table, and that of the best baseline in the
-better of two spacings, chosen on the very noises that it is judged by. With ``--room`` it writes ``room.csv`` instead:
-the linear table with either end, or both, moved by the distances of `MOVED`, which is what the scheduler's room is read
-from.
+samples of the root mean square distance to where the flow ends over the table, and that of the best baseline at the
+best spacing, chosen on the very noises that it is judged by. With ``--room`` it writes ``room.csv`` instead: the linear
+table with either end, or both, moved by the distances of `MOVED`, which is what the scheduler's room is read from.
+
+Both files were made with the baselines of `RECORDED`, without iPNDM and the levels of Karras et al.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -25,16 +27,17 @@ import toy
 from image_exps.problems.endpoints import rms
 from image_exps.problems.seeds import starting_noise
 from image_exps.problems.targets import target
-from image_exps.samplers.arms import BASES
+from image_exps.samplers.arms import pure_sampler
+from image_exps.samplers.baselines import BASELINE_ARMS
+from image_exps.samplers.names import parse_name
 from image_exps.search.differentiable import grid_levels
-from image_exps.search.learning import BASELINES
 from image_exps.search.trials import EVALUATIONS, RESULTS
 from lml.samplers import SAMPLERS, Level, sample
 from lml.tuned import tuned_fractions, tuned_profile
 from toy.atomic import atomic
 from toy.schedule import VPScaledLinear
 
-__all__ = ["MOVED", "TABLES", "measure"]
+__all__ = ["MOVED", "RECORDED", "TABLES", "measure"]
 
 #: Tables by the models that have them: linear betas, those of Stable Diffusion and latent diffusion, cosine.
 TABLES: dict[str, toy.NoiseSchedule] = {
@@ -51,8 +54,16 @@ MOVED = (0.25, 0.5, 1.0)
 TARGETS = ("digits", "digits-low-rank", "random-16d", "ring-2d")
 
 _REFERENCE, _REFERENCE_STEPS = "dpm-solver++-3m", 160
-# The singlestep solver has its inner levels from the linear schedule.
-_BASELINES = tuple(base for base in BASELINES if base != "dpm-solver-3")
+
+# The singlestep solver finds the levels inside of its steps on a schedule; here is a table.
+_BASELINES = tuple(name for name in BASELINE_ARMS if parse_name(name).base != "dpm-solver-3s")
+
+#: The baselines that the files were made with.
+RECORDED: tuple[str, ...] = tuple(
+    f"{base}@{spacing}"
+    for base in ("ddim", "pndm", "dpm-solver-3m", "dpm-solver++-2m", "dpm-solver++-3m", "unipc-2", "unipc-3")
+    for spacing in ("log-snr", "time")
+)
 
 
 def _levels(half_log_snr: np.ndarray) -> list[Level]:
@@ -68,13 +79,22 @@ def _spaced(table: np.ndarray, steps: int, spacing: str) -> list[Level]:
         return _levels(np.interp(places, np.arange(len(table)), table))
     if spacing == "log-snr":
         return _levels(np.linspace(table[-1], table[0], steps + 1))
+    if spacing == "karras":
+        first, last = np.exp(-table[[-1, 0]] / 7)  # seventh roots of sigma/alpha
+        return _levels(-7 * np.log(np.linspace(first, last, steps + 1)))
     wanted = table[-1] + np.array(tuned_fractions(steps)) * (table[0] - table[-1])
     return _levels(table[np.abs(table - wanted[:, None]).argmin(1)])
 
 
 @torch.inference_mode()
 def measure(
-    on: str, name: str, *, count: int, seed: int = 0, moved: tuple[float, float] = (0.0, 0.0)
+    on: str,
+    name: str,
+    *,
+    count: int,
+    seed: int = 0,
+    moved: tuple[float, float] = (0.0, 0.0),
+    baselines: Sequence[str] = _BASELINES,
 ) -> list[dict[str, Any]]:
     """Return a row for each number of evaluations, of one table of `TABLES` and one target.
 
@@ -84,6 +104,7 @@ def measure(
         count: noises.
         seed: of the noises.
         moved: is added to the first and to the last ``log(alpha/sigma)``; those between move in proportion.
+        baselines: by names with a spacing; all but the singlestep solver, if not given.
     """
     table = (TABLES[on].discrete(1000).log_snr / 2).numpy()
     table = table + np.interp(table, (table[-1], table[0]), moved)
@@ -97,9 +118,11 @@ def measure(
     rows = []
     for n in EVALUATIONS:
         errors = {}
-        for base, spacing in product(_BASELINES, ("log-snr", "time")):
-            sampler, steps = BASES[base].sampler(n)
-            errors[f"{base}@{spacing}"] = error(sample(sampler, model, x, _spaced(table, steps, spacing)))
+        for baseline in baselines:
+            base, spacing = parse_name(baseline)[:2]
+            assert spacing is not None
+            sampler, steps = pure_sampler(base, n)
+            errors[baseline] = error(sample(sampler, model, x, _spaced(table, steps, spacing)))
         best = min(errors, key=errors.__getitem__)
         tuned = error(sample(SAMPLERS["ddim"], model, x, _spaced(table, n, "tuned"), tuned_profile(n)))
         rows.append(

@@ -8,15 +8,19 @@ import click
 import numpy as np
 import pandas as pd
 
+from image_exps.samplers.baselines import BASELINE_SPACINGS, baselines_text
 from image_exps.search.frozen import CONTROLS, TUNED
 from image_exps.search.trials import FROZEN, RESULTS, TUNING
 from image_exps.search.verdict import EXACT
 from image_exps.utils.markup import markdown_table
 
-__all__ = ["tried", "verdict"]
+__all__ = ["page", "tried", "verdict"]
 
 _TWICE = " in twice the evaluations"
 _RESTORED, _NOISE = CONTROLS[0], CONTROLS[2]
+
+# Ends of the names of baselines.
+_PUBLISHED = "|".join(BASELINE_SPACINGS)
 
 
 def _read(folder: Path) -> pd.DataFrame:
@@ -54,14 +58,14 @@ def verdict(folder: Path) -> str:
     for (name, n), group in _read(folder / "verdict").groupby(["target", "evaluations"]):
         means = group.groupby("arm")[["rmse", "frechet"]].mean()
         ours = group[group["arm"] == TUNED]
-        base, least = _best(means, "rmse", "log-snr|time")
+        base, least = _best(means, "rmse", _PUBLISHED)
         values = [
             means.loc[TUNED, "rmse"], means.loc[_RESTORED, "rmse"], means.loc[_NOISE, "rmse"], least,
-            _best(means, "rmse", "tuned")[1], _best(means, "rmse", f"(?:log-snr|time){_TWICE}")[1],
+            _best(means, "rmse", "tuned")[1], _best(means, "rmse", f"(?:{_PUBLISHED}){_TWICE}")[1],
         ]  # fmt: skip
         frechet = [
-            means.loc[TUNED, "frechet"], means.loc[_NOISE, "frechet"], _best(means, "frechet", "log-snr|time")[1],
-            _best(means, "frechet", f"(?:log-snr|time){_TWICE}")[1],
+            means.loc[TUNED, "frechet"], means.loc[_NOISE, "frechet"], _best(means, "frechet", _PUBLISHED)[1],
+            _best(means, "frechet", f"(?:{_PUBLISHED}){_TWICE}")[1],
             means.loc[EXACT, "frechet"] if EXACT in means.index else np.nan,
         ]  # fmt: skip
         rows.append([
@@ -84,12 +88,11 @@ NAME` measures it on a reported target.
 ## Verdict
 
 Distances are means over samples of the root mean square distance to the endpoint of the exact flow from the same noise,
-and Frechet distances (FD). The best baseline is the best of {baselines} in the better of the
-spacings `log-snr` and `time`, chosen target by target on the very noises it is judged by; "on our levels" is the best
-of them on the learned levels. The gain is paired, as a share of the best baseline's error, with the least lower end of
-the 95 % intervals of all seeds; these intervals are of one row each, not corrected for the number of rows. FD has no
-intervals here (the sweeps have them). The last column is the FD of the exact flow from the same noises: differences
-near it are chance.
+and Frechet distances (FD). The best baseline is chosen target by target, on the very noises it is judged by.
+{baselines} "On our levels" is the best of them on the learned levels. The gain is paired, as a share of the best
+baseline's error, with the least lower end of the 95 % intervals of all seeds; these intervals are of one row each, not
+corrected for the number of rows. FD has no intervals here (the sweeps have them). The last column is the FD of the
+exact flow from the same noises: differences near it are chance.
 
 {verdict}
 
@@ -117,7 +120,7 @@ levels gain less than the whole.
 ## Method
 
 DDIM with `lml.profile.Profile`: weights of all past noises, at every step; levels as fractions of the range of
-log(alpha/sigma). All baselines but PNDM's and the singlestep solver's inner evaluations are such weights
+log(alpha/sigma). All baselines that evaluate once a step are such weights
 (`lml.profile.multistep_weights`), so that the family holds them, and their controls: weights with the norm restored,
 free, or a learned share. Adam on 48 noises of each tuning target; loss: the power mean (exponent 4) over targets of the
 error by the best baseline's. Judged on 192 other noises: the ratios below. Photographs are thinned to 2000 patches.
@@ -146,14 +149,18 @@ The ratio of the error to the best baseline's at the same number of evaluations;
 """
 
 
+def page(folder: Path) -> str:
+    """Return the page of a record."""
+    arms = _read(folder / "verdict")["arm"].unique()
+    baselines = baselines_text([name for name in arms if name != EXACT and not name.endswith(_TWICE)])
+    return _PAGE.format(verdict=verdict(folder), tried=tried(folder), baselines=baselines)
+
+
 @click.command()
 @click.option("--folder", default=RESULTS, type=click.Path(path_type=Path), show_default=True)
 def main(folder: Path) -> None:
     """Write README.md from the record."""
-    from image_exps.search.learning import BASELINES
-
-    page = _PAGE.format(verdict=verdict(folder), tried=tried(folder), baselines=", ".join(f"`{b}`" for b in BASELINES))
-    (folder / "README.md").write_text(page)
+    (folder / "README.md").write_text(page(folder), encoding="utf-8")
 
 
 if __name__ == "__main__":

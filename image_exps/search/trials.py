@@ -87,7 +87,7 @@ class Bench:
     validation: dict[str, Case]
 
     def best(self, evaluations: int, *, validation: bool) -> dict[str, float]:
-        """Return the error of the best baseline in its better spacing, target by target."""
+        """Return the error of the best baseline in its best spacing, target by target."""
         cases = self.validation if validation else self.training
         return {name: min(baseline_error(c, evaluations).values()) for name, c in cases.items()}
 

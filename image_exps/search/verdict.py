@@ -22,8 +22,8 @@ from image_exps.problems.endpoints import reference, rms
 from image_exps.problems.seeds import starting_noise
 from image_exps.problems.targets import Target, target
 from image_exps.samplers.arms import arm
+from image_exps.samplers.baselines import BASELINE_ARMS, BASELINES
 from image_exps.search.frozen import CONTROLS, TUNED
-from image_exps.search.learning import BASELINES
 from image_exps.search.trials import EVALUATIONS, RESULTS
 from lml.samplers import sample
 from theory_checks.ledger.statistics import mean_interval
@@ -56,20 +56,19 @@ def measure(at: Target, *, count: int, seed: int, twice: bool = True) -> list[di
     exact = reference(at.model(), x)
     which = "frechet" if at.dim <= count // 2 else "frechet-pca"
     frechet = distances(at, which=(which,))[which] if at.dim < 64 or count > 64 else None
-    baselines = [f"{base}@{spacing}" for base in BASELINES for spacing in ("log-snr", "time")]
     others = [*(f"{base}@tuned" for base in BASELINES), TUNED, *CONTROLS, *_PLAIN]
     rows: list[dict[str, Any]] = []
     for n in EVALUATIONS:
         errors: dict[str, np.ndarray] = {}
         fits: dict[str, float] = {}
-        budgets = [(name, n) for name in (*baselines, *others)] + [(name, 2 * n) for name in baselines if twice]
+        budgets = [(name, n) for name in (*BASELINE_ARMS, *others)] + [(name, 2 * n) for name in BASELINE_ARMS if twice]
         for name, spent in budgets:
             ends = _ends(at, x, name, spent, seed)
             key = name if spent == n else f"{name} in twice the evaluations"
             errors[key] = rms((ends - exact).double()).numpy()
             fits[key] = frechet(ends) if frechet is not None else float("nan")
         errors[EXACT], fits[EXACT] = np.zeros(count), frechet(exact) if frechet is not None else float("nan")
-        best = min(baselines, key=lambda name: float(errors[name].mean()))
+        best = min(BASELINE_ARMS, key=lambda name: float(errors[name].mean()))
         for name in errors:
             gain = mean_interval((errors[best] - errors[name]) / errors[best].mean(), level=0.95, comparisons=1)
             rows.append(

@@ -19,7 +19,7 @@ from image_exps.problems.endpoints import Endpoints
 from image_exps.problems.seeds import starting_noise
 from image_exps.problems.specification import sampling_problem
 from image_exps.samplers.arms import Plan, arm
-from image_exps.sweeps.grid import Cell, load_plugins
+from image_exps.sweeps.grid import Cell
 from lml.samplers import Level, NoiseModel, sample
 from toy.threads import single_thread
 
@@ -50,7 +50,6 @@ def run_cell(cell: Cell, folder: Path) -> list[dict[str, Any]]:
     Raises:
         ValueError: for parameters that do not fit together.
     """
-    load_plugins(cell.plugins)
     with single_thread(), torch.inference_mode():
         made = sampling_problem(*cell.problem)
         started = time.perf_counter()
@@ -60,7 +59,7 @@ def run_cell(cell: Cell, folder: Path) -> list[dict[str, Any]]:
         used = arm(cell.arm)
         lml = getattr(plan.correction, "lml", plan.correction)
         shared = {
-            **{k: v for k, v in asdict(cell).items() if k not in ("distances", "plugins")},
+            **{k: v for k, v in asdict(cell).items() if k != "distances"},
             "base": used.base,
             "spacing": used.spacing,
             "correction": used.correction,

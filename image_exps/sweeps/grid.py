@@ -13,14 +13,14 @@
     count = 512
     distances = ["frechet", "endpoint-rmse"]
 
-In a name of an arm ``table`` stands for each of `image_exps.samplers.arms.TABLE_BASES`, and ``|`` separates values of a
-parameter. ``plugins`` lists modules to import first: they may add arms, targets and distances.
+In a name of an arm ``table`` stands for each of `image_exps.samplers.table.TABLE_BASES`, ``baselines`` for each of
+`image_exps.samplers.baselines.BASELINES`, and ``|`` separates spacings, or values of a parameter:
+``baselines@time|log-snr|karras``.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib
 import itertools
 import json
 import re
@@ -33,14 +33,19 @@ from typing import Any
 from image_exps.distances import DISTANCES
 from image_exps.distances.endpoint import ENDPOINT_DISTANCES
 from image_exps.problems.specification import check_problem
-from image_exps.samplers.arms import TABLE_BASES, arm
+from image_exps.samplers.arms import arm
+from image_exps.samplers.baselines import BASELINES
+from image_exps.samplers.table import TABLE_BASES
 
-__all__ = ["Cell", "Grid", "expand", "find_grid", "load_grid", "load_plugins", "parse_grid"]
+__all__ = ["Cell", "Grid", "expand", "find_grid", "load_grid", "parse_grid"]
 
 _HERE = Path(__file__).parent / "grids"
 _LISTS = ("targets", "models", "arms", "evaluations", "seeds", "distances")
 _KEYS = (*_LISTS, "count", "repeats")
 _DEFAULTS: dict[str, Any] = {"models": ["exact"], "seeds": [0], "repeats": 200}
+
+# What stands for several bases in the name of an arm.
+_SEVERAL = {"table": TABLE_BASES, "baselines": BASELINES}
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,6 @@ class Cell:
         seed, count: samples ``0 .. count - 1`` of the seed.
         distances: by name.
         repeats: resamples behind an interval.
-        plugins: modules that are imported first.
     """
 
     target: str
@@ -64,7 +68,6 @@ class Cell:
     count: int
     distances: tuple[str, ...]
     repeats: int
-    plugins: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -94,15 +97,20 @@ class Grid:
 
 
 def expand(name: str) -> list[str]:
-    """Return the arms that a name of a grid stands for: of every baseline for ``table``, of every value between ``|``.
+    """Return the arms that a name of a grid stands for: of every base for ``table``, of every choice between ``|``.
 
     Raises:
         ValueError: for a name that means no arm.
     """
     if not isinstance(name, str):
         raise ValueError(f"arms must be names, got {name!r}")
-    if re.match(r"table\b", name):
-        return [made for base in TABLE_BASES for made in expand(base + name[len("table") :])]
+    base, rest = re.fullmatch(r"([^@/(]*)(.*)", name, re.S).groups()  # type: ignore[union-attr]
+    if base in _SEVERAL:
+        return [made for each in _SEVERAL[base] for made in expand(each + rest)]
+    place, slash, correction = name.partition("/")
+    base, _, spacings = place.partition("@")
+    if "|" in spacings:
+        return [made for spacing in spacings.split("|") for made in expand(f"{base}@{spacing}{slash}{correction}")]
     head, bracket, inside = name.partition("(")
     if not bracket:
         return [arm(name).name]
@@ -114,19 +122,6 @@ def expand(name: str) -> list[str]:
     return [arm(f"{head}({', '.join(chosen)}{end}").name for chosen in itertools.product(*choices)]
 
 
-def load_plugins(names: Iterable[str]) -> None:
-    """Import modules that add to the registries.
-
-    Raises:
-        ValueError: for a module that cannot be imported.
-    """
-    for name in names:
-        try:
-            importlib.import_module(name)
-        except ImportError as error:
-            raise ValueError(f"plugins must be modules that can be imported, {name!r} cannot: {error}") from error
-
-
 def parse_grid(content: Mapping[str, Any]) -> Grid:
     """Return the grid that a table declares.
 
@@ -134,24 +129,21 @@ def parse_grid(content: Mapping[str, Any]) -> Grid:
         ValueError: for a key, name or value that is not known or not of its kind, saying what is.
     """
     shared = dict(content)
-    name, plugins, parts = shared.pop("name", None), shared.pop("plugins", []), shared.pop("part", None)
+    name, parts = shared.pop("name", None), shared.pop("part", None)
     if not isinstance(name, str) or not name:
         raise ValueError(f"name must be a word that names the grid, got {name!r}")
     if not isinstance(parts, list) or not parts:
         raise ValueError("part must be a list of one or more tables, [[part]], got none")
-    if not isinstance(plugins, list) or not all(isinstance(p, str) for p in plugins):
-        raise ValueError(f"plugins must be a list of names of modules, got {plugins!r}")
-    load_plugins(plugins)
     cells: dict[Cell, None] = {}  # an ordered set: parts may overlap
     for number, part in enumerate(parts, 1):
         try:
-            cells.update(dict.fromkeys(_cells({**_DEFAULTS, **shared, **part}, tuple(plugins))))
+            cells.update(dict.fromkeys(_cells({**_DEFAULTS, **shared, **part})))
         except ValueError as error:
             raise ValueError(f"part {number} of grid {name!r}: {error}") from error
     return Grid(name, tuple(cells))
 
 
-def _cells(part: Mapping[str, Any], plugins: tuple[str, ...]) -> list[Cell]:
+def _cells(part: Mapping[str, Any]) -> list[Cell]:
     _known("key", part, _KEYS)
     for key in _KEYS:
         if key not in part:
@@ -171,7 +163,7 @@ def _cells(part: Mapping[str, Any], plugins: tuple[str, ...]) -> list[Cell]:
         arm(name).build(evaluations, 2, seed=0, count=1)  # what it cannot spend, it refuses now
     axes = itertools.product(part["targets"], part["models"], part["seeds"], part["evaluations"], arms)
     return [
-        Cell(target, model, name, n, seed, part["count"], tuple(part["distances"]), part["repeats"], plugins)
+        Cell(target, model, name, n, seed, part["count"], tuple(part["distances"]), part["repeats"])
         for target, model, seed, n, name in axes
     ]
 

@@ -21,7 +21,7 @@ from rich.console import Console
 
 from image_exps.distances import ENDPOINT_DISTANCES
 from image_exps.sweeps.cell import blocks_of, prepare, run_cell
-from image_exps.sweeps.grid import Cell, Grid, load_plugins
+from image_exps.sweeps.grid import Cell, Grid
 from image_exps.sweeps.store import Store, source, versions
 from theory_checks.ledger.terminal import bar
 
@@ -107,7 +107,7 @@ def _compute(
 ) -> dict[Cell, str]:
     failed: dict[Cell, str] = {}
     references = {
-        (*cell.problem, cell.seed, block, cell.plugins): None
+        (*cell.problem, cell.seed, block): None
         for cell in cells
         if set(cell.distances) & set(ENDPOINT_DISTANCES)
         for block in blocks_of(cell.count)
@@ -130,12 +130,10 @@ def _compute(
     return failed
 
 
-def _prepare(reference: tuple[str, str, int, int, tuple[str, ...]], *, folder: Path) -> None:
+def _prepare(reference: tuple[str, str, int, int], *, folder: Path) -> None:
     """Compute endpoints; what goes wrong, the cells that need them will say."""
-    target, model, seed, block, plugins = reference
     with suppress(Exception):
-        load_plugins(plugins)
-        prepare(target, model, seed, block, folder)
+        prepare(*reference, folder)
 
 
 def _work(cell: Cell, *, folder: Path, stamp: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:

@@ -1,8 +1,9 @@
 r"""Which sampler, over all targets at once: how each stands to the best that there is without a correction.
 
-On every target the distance of an arm is divided by that of the best baseline, the least of all samplers that carry no
-correction and have the same kind of levels, and figures on every target. Below one it beats every one of them there.
-Over the targets an entry has::
+On every target the distance of an arm is divided by that of the best baseline: the least of all samplers without a
+correction, at levels as they were published (`image_exps.samplers.baselines`), that have figures on every target. Below
+one it beats every one of them there; `baselines_of` says which they were, and which were not measured. Over the targets
+an entry has::
 
     geometric mean of the ratios (least to largest)
 
@@ -18,12 +19,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from image_exps.samplers.baselines import baselines_text, is_baseline
 from image_exps.utils.markup import markdown_table
 
-__all__ = ["Standing", "standing", "standings_table"]
-
-# Spacings of levels of a baseline.
-_PUBLISHED = ("time", "log-snr")
+__all__ = ["Standing", "baselines_of", "standing", "standings_table"]
 
 
 class Standing(NamedTuple):
@@ -95,6 +94,14 @@ def standings_table(
     return markdown_table(["evaluations", *map(str, columns)], [[a, *(text(a, n) for n in columns)] for a in asked])
 
 
+def baselines_of(results: pd.DataFrame, *, distance: str, model: str = "exact") -> str:
+    """Say among which samplers the best baseline was sought, and which published ones were not measured.
+
+    Arguments and errors are those of `standing`.
+    """
+    return baselines_text(_choose(results, distance, model)["arm"].unique())
+
+
 def _standings(rows: pd.DataFrame, evaluations: int) -> dict[str, Standing]:
     """Return the standing of each arm that has one at so many evaluations, from the rows of one distance and model."""
     targets = set(rows["target"])
@@ -102,8 +109,7 @@ def _standings(rows: pd.DataFrame, evaluations: int) -> dict[str, Standing]:
     value = rows.groupby(["arm", "target"])["value"].mean().unstack("target")
     if not targets <= set(value.columns):
         return {}
-    # Levels that were learned make it another sampler than the baselines that are compared.
-    plain = rows.loc[(rows["correction"] == "none") & rows["spacing"].isin(_PUBLISHED), "arm"].unique()
+    plain = np.array([name for name in rows["arm"].unique() if is_baseline(name)], dtype=object)
     # The same ones on every target, also while a sweep is unfinished; one that is not finite there was measured.
     measured = rows.groupby(["arm", "target"]).size().unstack("target").loc[plain].notna().all(axis=1)
     plain = plain[measured.to_numpy()]

@@ -23,7 +23,7 @@ from toy.atomic import atomic
 __all__ = ["FORMAT", "Store", "read_results", "source", "versions"]
 
 #: Of the columns and their meaning.
-FORMAT = 1
+FORMAT = 2
 
 _RESULTS = "results.parquet"
 
@@ -116,7 +116,8 @@ def read_results(path: Path) -> pd.DataFrame:
         raise ValueError(f"results must be a Parquet file or a folder of a sweep, {path} does not exist")
     found = sorted(set(frame["format"])) if "format" in frame else []
     if found != [FORMAT]:
-        raise ValueError(f"results must be of format {FORMAT}, {path} has {found or 'none'}: run the sweep again")
+        advice = f"python -m image_exps.results.rename {path}" if found == [1] else "run the sweep again"
+        raise ValueError(f"results must be of format {FORMAT}, {path} has {found or 'none'}: {advice}")
     return frame
 
 

@@ -15,7 +15,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from image_exps.samplers.arms import BASES, CORRECTIONS
+from image_exps.samplers.corrections import CORRECTIONS
+from image_exps.samplers.names import parse_name
+from image_exps.samplers.table import ALGORITHMS
 from image_exps.utils.markup import escaped, latex_table, markdown_table
 
 __all__ = ["Entry", "Layout", "ablation", "quality_table"]
@@ -104,7 +106,8 @@ def quality_table(results: pd.DataFrame, *, target: str, distance: str, model: s
     chosen = _choose(results, target=target, model=model, distance=distance)
     columns = sorted(set(chosen["evaluations"]))
     arms = list(dict.fromkeys(chosen["arm"]))
-    rows = tuple((name, tuple(_entry(chosen, arm=name, evaluations=n) for n in columns)) for name in _sorted(arms))
+    found = _entries(chosen, "arm", "evaluations")
+    rows = tuple((name, tuple(found.get((name, n)) for n in columns)) for name in _sorted(arms))
     head = ("evaluations", *map(str, columns))
     return Layout(_caption(chosen), head, rows, bool(chosen["higher_is_better"].iloc[0]))
 
@@ -149,11 +152,14 @@ def ablation(
     varied = varied[varied[other] == common]
     columns = sorted(set(varied["evaluations"]))
     plain = chosen[chosen["correction"] == "none"]
-    rows = [(base, tuple(_entry(plain, evaluations=n) for n in columns))] if len(plain) else []
+    of_base = _entries(plain, "evaluations")
+    rows = [(base, tuple(of_base.get((n,)) for n in columns))] if len(plain) else []
     symbol = {"damping": "λ", "mixing": "κ"}
-    for value in sorted(set(varied[parameter])):
-        entries = tuple(_entry(varied, evaluations=n, **{parameter: value}) for n in columns)
-        rows.append((f"{symbol[parameter]} = {value:g}", entries))
+    found = _entries(varied, parameter, "evaluations")
+    rows += [
+        (f"{symbol[parameter]} = {value:g}", tuple(found.get((value, n)) for n in columns))
+        for value in sorted(set(varied[parameter]))
+    ]
     caption = f"{_caption(varied)} {base}/{correction}, {symbol[other]} = {common:g}."
     return Layout(caption, ("evaluations", *map(str, columns)), tuple(rows), bool(chosen["higher_is_better"].iloc[0]))
 
@@ -171,28 +177,28 @@ def _choose(results: pd.DataFrame, **names: str) -> pd.DataFrame:
     return chosen
 
 
-def _entry(rows: pd.DataFrame, **at: object) -> Entry | None:
-    for column, value in at.items():
-        rows = rows[rows[column] == value]
-    if rows.empty:
-        return None
-    if rows["seed"].duplicated().any():
-        raise ValueError(f"results must have one row a seed at {at}, got seeds {sorted(rows['seed'])}")
-    value, count = rows["value"].mean(), len(rows)
-    below, above = (np.sqrt(np.square(rows["value"] - rows[end]).sum()) / count for end in ("low", "high"))
-    return Entry(float(value), float(value - below), float(value + above))
+def _entries(rows: pd.DataFrame, *by: str) -> dict[tuple[object, ...], Entry]:
+    """Return the entries by the values of these columns, each of the rows of all seeds."""
+    found = {}
+    for at, group in rows.groupby(list(by)):
+        if group["seed"].duplicated().any():
+            where = dict(zip(by, at, strict=True))
+            raise ValueError(f"results must have one row a seed at {where}, got seeds {sorted(group['seed'])}")
+        value, count = group["value"].mean(), len(group)
+        below, above = (np.sqrt(np.square(group["value"] - group[end]).sum()) / count for end in ("low", "high"))
+        found[at] = Entry(float(value), float(value - below), float(value + above))
+    return found
 
 
 def _sorted(arms: Sequence[str]) -> list[str]:
-    """Return the arms by base, each base before its corrections, in the order of the registries."""
-    bases, corrections = list(BASES), list(CORRECTIONS)
+    """Return the arms by base, each base before its corrections, in the order of the table of samplers."""
+    bases, corrections = list(ALGORITHMS), list(CORRECTIONS)
 
     def place(name: str) -> tuple[int, int, str]:
-        base, _, correction = name.partition("/")
-        kind = (correction or "none").partition("(")[0]
-        # A correction of a plug-in that is not loaded comes last.
-        known = corrections.index(kind) if kind in corrections else len(corrections)
-        return bases.index(base.partition("@")[0]), known, name
+        parts = parse_name(name)
+        # A correction of another package comes last.
+        known = corrections.index(parts.correction) if parts.correction in corrections else len(corrections)
+        return bases.index(parts.base), known, name
 
     return sorted(arms, key=place)
 

@@ -18,7 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from image_exps.samplers.schedulers import SCHEDULER_BASES, Sampler, make_scheduler
+from image_exps.samplers.names import check_known
+from image_exps.samplers.pipeline_sampler import PIPELINE_BASES, pipeline_sampler
+from image_exps.samplers.schedulers import make_scheduler
 
 __all__ = [
     "Clock",
@@ -203,7 +205,7 @@ def time_samplers(
         network: of the model, without gradients.
         x: the starting noise, on the device and in the dtype of the network.
         own: the model's scheduler, whose config is kept.
-        base: one of `image_exps.samplers.schedulers.SCHEDULER_BASES`.
+        base: one of `image_exps.samplers.pipeline_sampler.PIPELINE_BASES`.
         evaluations: the budgets; two arms each.
         repetitions: of every arm.
         warm_up: repetitions before them that are not counted.
@@ -212,12 +214,11 @@ def time_samplers(
     Raises:
         ValueError: for an unknown base, a budget that it cannot spend, no budget, or too few repetitions.
     """
-    if base not in SCHEDULER_BASES:
-        raise ValueError(f"base must be one of {', '.join(SCHEDULER_BASES)}, got {base!r}")
+    check_known("base", base, PIPELINE_BASES)
     if not evaluations:
         raise ValueError("evaluations must name at least one budget, got none")
     clock = clock_of(x.device)
-    samplers = [[Sampler(name, n) for name in (base, f"lml-{base}")] for n in evaluations]
+    samplers = [[pipeline_sampler(name, n) for name in (base, f"{base}/lml")] for n in evaluations]
     made = [[make_scheduler(s, own, latent=True) for s in pair] for pair in samplers]
     found: list[Timing] = []
     for i, (pair, schedulers) in enumerate(zip(samplers, made, strict=True)):

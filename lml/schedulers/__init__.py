@@ -3,10 +3,7 @@
 ``pipe.scheduler = LMLDPMSolverMultistepScheduler.from_config(pipe.scheduler.config)``
 
 The options are those of `LMLSchedulerMixin`. The default strength ``eta0 = mixing/damping`` is the class's, whatever
-its ``solver_order``: one half for bases of first order, which it makes second order up to the norm
-(`lml.correction.LML`), and one tenth for bases that extrapolate by themselves or evaluate twice a step. To those a
-fixed strength adds an error of first order (claim A3): in 5 to 20 steps one half made DPM-Solver++ and UniPC worse, one
-tenth did not.
+its ``solver_order``: that of `lml.strength.default_mixing`.
 
 `LMLTunedDDIMScheduler` is another thing: DDIM in 5, 6, 8 or 10 evaluations with learned levels and weights, for models
 with linear betas. It has none of these options, and is no entry of `SCHEDULERS`.
@@ -45,6 +42,7 @@ from lml.schedulers.coefficients import exploding, flow, preserving, table
 from lml.schedulers.mechanism import LMLSchedulerMixin
 from lml.schedulers.tuned import LMLTunedDDIMScheduler
 from lml.schedulers.update import ddim_direction, dpm_increment
+from lml.strength import default_mixing
 
 __all__ = [
     "SCHEDULERS",
@@ -66,8 +64,7 @@ __all__ = [
 ]
 
 
-# The default mixing of bases of higher order: a tenth of the default damping.
-_HIGHER_ORDER = 1e-4
+_HIGHER_ORDER = default_mixing(2)
 
 
 class LMLDDIMScheduler(LMLSchedulerMixin, DDIMScheduler, noise=table, update=ddim_direction):

@@ -63,7 +63,7 @@ def _predicted(scheduler: Any, level: Callable[[], tuple[Tensor, Tensor]]) -> Af
 
 
 def table(scheduler: Any, at: Evaluation) -> Affine | None:
-    """Variance preserving, looked up by timestep: DDIM and PNDM."""
+    """Variance preserving, looked up by timestep, for schedulers that step along it."""
 
     def level() -> tuple[Tensor, Tensor]:
         squared = scheduler.alphas_cumprod[at.timestep]
@@ -78,7 +78,7 @@ def preserving(scheduler: Any, at: Evaluation) -> Affine | None:
 
 
 def exploding(scheduler: Any, at: Evaluation) -> Affine | None:
-    """``x = x0 + s eps``: the Euler family, Heun and LMS."""
+    """``x = x0 + s eps``: the schedulers in the variables of EDM."""
     s = scheduler.sigmas[at.place]
     alpha = (1 + s * s) ** -0.5
     found = _predicted(scheduler, lambda: (alpha, s * alpha))

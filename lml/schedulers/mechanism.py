@@ -3,9 +3,9 @@ r"""One mechanism that puts LML before any diffusers scheduler.
 ``step(m, t, x)`` of a scheduler receives the output ``m`` of the network at the sample ``x``. Whatever the prediction
 type, the noise in it is affine, ``eps = a x + b m`` (`lml.schedulers.coefficients`). LML turns it, ``eps'``, and the
 base's own step is handed ``m' = m + (eps' - eps)/b``. So every evaluation of the network is corrected against the ones
-before it, also the inner ones of Heun, of the single-step DPM-Solvers and of PNDM's start; and whatever the base does
-with an output (thresholding, clipping, multistep terms, drawing noise) it does with the corrected one. In a stochastic
-base LML turns the noise *prediction*, hence the drift; what is drawn stays as it is.
+before it, also the inner ones of a step that has several; and whatever the base does with an output (thresholding,
+clipping, multistep terms, drawing noise) it does with the corrected one. In a stochastic base LML turns the noise
+*prediction*, hence the drift; what is drawn stays as it is.
 
 Nothing is changed, bit for bit, where there is nothing to correct: at ``mixing = 0``, at the first evaluation, outside
 of ``[start, stop)``, and where ``b = 0`` (the output says nothing of the noise). A number that is not finite is passed

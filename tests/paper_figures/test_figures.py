@@ -16,6 +16,7 @@ from matplotlib.container import ErrorbarContainer
 from matplotlib.lines import Line2D
 from PIL import Image
 
+from image_exps.sweeps.store import FORMAT
 from paper_figures import cache, code_version, sweeps
 from paper_figures.__main__ import main
 from paper_figures.figure import NAMES, PaperFigure, find, typed_numbers
@@ -273,10 +274,10 @@ def test_a_figure_that_fails_does_not_take_the_others_with_it(tmp_path, monkeypa
 
 
 def test_networks_are_drawn_from_the_rows_of_their_sweep(tmp_path, monkeypatch):
-    part = {"targets": ["ring-2d"], "arms": ["ddim", "ddim/lml", "ddim/noise", "unipc"], "evaluations": [5, 6],
+    part = {"targets": ["ring-2d"], "arms": ["ddim", "ddim/lml", "ddim/noise", "unipc-3"], "evaluations": [5, 6],
             "count": 20, "distances": ["frechet"]}  # fmt: skip
     rows = sweeps.table(sweeps.rows_of({"name": "t", "repeats": 5, "part": [part]}, use_shipped=False))
-    rows = rows.assign(format=1, model="network", distance="FD-EffNetLite0")
+    rows = rows.assign(format=FORMAT, model="network", distance="FD-EffNetLite0")
     path = tmp_path / "results.parquet"
     figure = find("quality_networks")
     monkeypatch.setattr(sweeps, "shipped", lambda: ())
@@ -318,7 +319,7 @@ def test_shipped_rows_serve_where_they_are_complete(tmp_path, monkeypatch):
     }
     own = sweeps.rows_of(grid, use_shipped=False)
     frame = sweeps.table(own)
-    frame["format"] = 1
+    frame["format"] = FORMAT
     frame["value"] = 7.0
     path = tmp_path / "results.parquet"
     frame.to_parquet(path)

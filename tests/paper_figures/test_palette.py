@@ -70,6 +70,7 @@ def test_readings_are_distinct_where_they_share_a_panel():
 def test_role_of_a_variant_is_that_of_its_family():
     assert role("dpm-solver++-2m") is ROLES["dpm-solver++"]
     assert role("dpm-solver-3m") is ROLES["dpm-solver-3m"]
+    assert role("ipndm-4") is ROLES["ipndm"]
     assert role("lml") is ROLES["LML"]
     assert role("element noise 20%") is ROLES["element noise"]
     with pytest.raises(ValueError, match=r"name must begin with one of exact, LML, .*, got 'euler'"):

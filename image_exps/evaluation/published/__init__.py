@@ -11,16 +11,16 @@ from typing import NamedTuple
 
 __all__ = ["METHODS", "PublishedModel", "Table", "TableColumn", "published_tables", "table"]
 
-#: The paper's methods and the samplers of `image_exps.samplers.schedulers` that are the same algorithm.
-#: Its DPM-Solver is of third order, which its published code runs as a multistep method; its LML stands on DPM-Solver
-#: (Sec. 3.4).
+#: The paper's methods and the samplers of `image_exps.samplers.pipeline_sampler` that are the same algorithm.
+#: Its DPM-Solvers are of third order (Supp. B.1), which its published code runs as multistep methods; of UniPC it does
+#: not say the order; its LML stands on DPM-Solver (Sec. 3.4).
 METHODS: dict[str, tuple[str, ...]] = {
     "DDIM": ("ddim",),
     "PNDM": ("pndm",),
-    "DPM-Solver": ("dpm-solver-3", "dpm-solver-3m"),
-    "DPM-Solver++": ("dpm-solver++",),
-    "UniPC": ("unipc",),
-    "LML": ("lml-dpm-solver-3", "lml-dpm-solver-3m"),
+    "DPM-Solver": ("dpm-solver-3s", "dpm-solver-3m"),
+    "DPM-Solver++": ("dpm-solver++-3m",),
+    "UniPC": ("unipc-2", "unipc-3"),
+    "LML": ("dpm-solver-3s/lml", "dpm-solver-3m/lml"),
 }
 
 

@@ -67,7 +67,7 @@ def test_models_are_listed_with_what_the_paper_set():
 def test_sample_writes_pictures_and_their_records(folders, tmp_path):
     out = tmp_path / "out"
     arguments = ("sample", "-m", "sd15", "--model-dir", folders["StableDiffusionPipeline"], "--device", "cpu")
-    arguments += ("-p", "a red fox", "-p", "../../etc/passwd", "-s", "lml-unipc", "-n", "3", "--out", out)
+    arguments += ("-p", "a red fox", "-p", "../../etc/passwd", "-s", "unipc-2/lml", "-n", "3", "--out", out)
     result = call(*arguments)
     assert result.exit_code == 0, result.output
     assert "2 pictures in" in result.stderr
@@ -103,8 +103,8 @@ def test_a_picture_that_is_not_finite_makes_the_exit_status_1(folders, tmp_path,
     [
         (("-m", "sd16"), "model must be one of"),
         (("-m", "sd15", "-p", "x"), "hf download stable-diffusion-v1-5"),
-        (("-m", "sd15", "-s", "ddim", "--mixing", "0.1", "-p", "x"), "only of LML; use lml-ddim"),
-        (("-m", "sd15", "-s", "lml-pndm", "-n", "2", "-p", "x"), "evaluations must be 3 or more"),
+        (("-m", "sd15", "-s", "ddim", "--mixing", "0.1", "-p", "x"), "only of LML; use ddim/lml"),
+        (("-m", "sd15", "-s", "pndm/lml", "-n", "2", "-p", "x"), "evaluations must be 3 or more"),
         (("-m", "sd15", "--damping", "strong", "-p", "x"), "must be a number or 'paper'"),
         (("-m", "sd15", "--damping", "paper", "-p", "x"), "needs mixing"),
         (("-m", "sd15", "-p", "x", "--prompt-tag", "color"), "got several"),
@@ -143,10 +143,10 @@ def test_prompts_come_from_lines_or_from_json(tmp_path):
 
 def test_grid_shows_the_pictures_of_sample_side_by_side(folders, tmp_path):
     where = ("-m", "ddpm-ema-cifar10", "--model-dir", folders["DDPMPipeline"], "--device", "cpu", "--seed", "3")
-    grid = call("grid", *where, "-s", "ddim:2,lml-ddim", "-n", "4", "--count", "3", "--mixing", "0.001",
+    grid = call("grid", *where, "-s", "ddim:2,ddim/lml", "-n", "4", "--count", "3", "--mixing", "0.001",
                 "--out", tmp_path / "grid.png")  # fmt: skip
     assert grid.exit_code == 0, grid.output
-    sample = call("sample", *where, "-s", "lml-ddim", "-n", "4", "--count", "3", "--mixing", "0.001",
+    sample = call("sample", *where, "-s", "ddim/lml", "-n", "4", "--count", "3", "--mixing", "0.001",
                   "--out", tmp_path / "out")  # fmt: skip
     assert sample.exit_code == 0, sample.output
     with Image.open(tmp_path / "grid.png") as opened:
@@ -160,7 +160,7 @@ def test_grid_shows_the_pictures_of_sample_side_by_side(folders, tmp_path):
 
 @pytest.mark.parametrize(
     ("samplers", "message"),
-    [("ddim,dimm", "samplers must be among"), ("ddim:few", "must be a whole number"), ("heun:4", "odd numbers")],
+    [("ddim,dimm", "base must be one of ddim"), ("ddim:few", "must be a whole number"), ("heun:4", "odd numbers")],
 )
 def test_a_bad_row_of_a_grid_is_told(tmp_path, samplers, message):
     result = call("grid", "-m", "fashion-mnist", "-s", samplers, "--out", tmp_path / "grid.png")

@@ -202,11 +202,11 @@ def sweep(sampler, shift):
 
 
 def test_the_sweep_of_figure_8_is_gathered_and_its_front_found():
-    points = sweep_points([*sweep("ddim", 1), *sweep("lml-ddim", 0)], "CLIP x", "FID")
+    points = sweep_points([*sweep("ddim", 1), *sweep("ddim/lml", 0)], "CLIP x", "FID")
     assert len(points) == 2 * len(SCALES) == 16
     front = pareto_front(points)
     # At equal scores LML is nearer by one; below the best scale of 6 a point loses both ways.
-    assert [(p.sampler, p.guidance) for p in front] == [("lml-ddim", g) for g in SCALES if g >= 6]
+    assert [(p.sampler, p.guidance) for p in front] == [("ddim/lml", g) for g in SCALES if g >= 6]
     svg = to_svg(draw_pareto(points, "CLIP x", "FID"))
     assert len(svg) > 1000
 

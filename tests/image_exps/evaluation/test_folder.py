@@ -177,7 +177,7 @@ def test_the_interval_of_a_mean_is_that_of_the_central_limit_theorem():
 
 def test_results_come_back_from_parquet_as_they_were(tmp_path):
     made = [
-        Result("sd15", "lml-ddim", 10, "FID", 17.0, 16.0, 18.0, 30_000, guidance=7.0, remark="ö | x", source="run"),
+        Result("sd15", "ddim/lml", 10, "FID", 17.0, 16.0, 18.0, 30_000, guidance=7.0, remark="ö | x", source="run"),
         Result("emoji", "", 0, "colourfulness", 40.5),
     ]
     write_results(made, tmp_path / "a" / "results.parquet")

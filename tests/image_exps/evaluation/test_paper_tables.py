@@ -11,7 +11,7 @@ from image_exps.evaluation.paper_tables import render_table, table_rows
 from image_exps.evaluation.published import METHODS, published_tables, table
 from image_exps.evaluation.report import contact_sheet, tables_of, write_report
 from image_exps.pipelines.models import find_models
-from image_exps.samplers.schedulers import SAMPLERS
+from image_exps.samplers.pipeline_sampler import pipeline_sampler
 
 
 def cell(number, model, method, metric, evaluations):
@@ -61,13 +61,14 @@ def test_every_table_is_complete():
 
 def test_tables_speak_of_models_and_samplers_that_there_are():
     assert {name for t in published_tables() for m in t.models for name in m.names} <= set(find_models())
-    assert {s for samplers in METHODS.values() for s in samplers} <= set(SAMPLERS)
+    names = [s for samplers in METHODS.values() for s in samplers]
+    assert [pipeline_sampler(name, 10).name for name in names] == names
 
 
 OURS = [
     Result("ddpm-ema-cifar10", "ddim", 10, "FID", 17.512, 17.2, 17.8, 50_000),
-    Result("ddpm-ema-cifar10", "lml-dpm-solver-3m", 10, "FID", 7.0),
-    Result("ddpm-ema-cifar10", "lml-ddim", 10, "FID", 9.25),
+    Result("ddpm-ema-cifar10", "dpm-solver-3m/lml", 10, "FID", 7.0),
+    Result("ddpm-ema-cifar10", "ddim/lml", 10, "FID", 9.25),
     Result("ddpm-ema-cifar10", "ddim", 20, "FD-EffNetLite0", 99.0),
     Result("emoji", "ddim", 10, "FID", 88.0),
 ]
@@ -79,9 +80,9 @@ def test_ours_stand_beside_the_papers_and_what_was_not_run_is_blank():
     assert rows["DDIM", "paper"][place] == "17.45"
     assert rows["DDIM", "ddim"][place] == "17.51 [17.20, 17.80]"
     assert [i for i, text in enumerate(rows["DDIM", "ddim"]) if text] == [place]
-    assert rows["LML", "lml-dpm-solver-3m"][place] == "7.00"
-    assert rows["lml-ddim", "lml-ddim"][place] == "9.25"
-    assert set(rows["UniPC", "unipc"]) == {""}
+    assert rows["LML", "dpm-solver-3m/lml"][place] == "7.00"
+    assert rows["ddim/lml", "ddim/lml"][place] == "9.25"
+    assert set(rows["UniPC", "unipc-2"]) == {""}
     # Neither another metric nor another model gets in.
     assert not any("99" in text or "88" in text for r in rows.values() for text in r)
 
@@ -130,7 +131,7 @@ def folder(tmp_path):
     write_results(OURS, tmp_path / "all" / "a<b>" / "results.parquet")
     sweep = [
         Result("sd15", s, 10, metric, value + (s == "ddim"), guidance=g)
-        for s in ("ddim", "lml-ddim")
+        for s in ("ddim", "ddim/lml")
         for g in (5.0, 7.0)
         for metric, value in (("CLIP x", g), ("FID", 20 - g))
     ]

@@ -21,7 +21,7 @@ from image_exps.pipelines.generation import generate
 from image_exps.pipelines.models import model
 from image_exps.pipelines.picture_folder import read_records, read_settings
 from image_exps.pipelines.session import Request, Session
-from image_exps.samplers.schedulers import Sampler
+from image_exps.samplers.pipeline_sampler import pipeline_sampler
 from image_exps.utils.processes import Process
 
 pytestmark = pytest.mark.filterwarnings(*NUMPY_2)
@@ -38,7 +38,7 @@ def weights(tmp_path_factory):
 def ask(weights):
     def request(**options):
         settings = {"count": 7, "batch": 3, "threads": 1, "seed": 5, **options}
-        return Request(model("ddpm-ema-cifar10"), Sampler("lml-ddim", 3), model_dir=weights, **settings)
+        return Request(model("ddpm-ema-cifar10"), pipeline_sampler("ddim/lml", 3), model_dir=weights, **settings)
 
     return request
 
@@ -175,7 +175,7 @@ def test_a_launcher_that_says_nonsense_is_told():
         Process.from_environment({"RANK": "2", "WORLD_SIZE": "2"})
 
 
-COMMON = ["--model", "ddpm-ema-cifar10", "--sampler", "lml-ddim", "-n", "3"]
+COMMON = ["--model", "ddpm-ema-cifar10", "--sampler", "ddim/lml", "-n", "3"]
 COMMON += ["--batch", "3", "--threads", "1", "--seed", "5", "--device", "cpu"]
 
 

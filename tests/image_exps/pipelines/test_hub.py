@@ -23,7 +23,7 @@ from image_exps.pipelines.loading import find_source, load_pipeline
 from image_exps.pipelines.models import model
 from image_exps.pipelines.picture_folder import read_settings
 from image_exps.pipelines.session import Request
-from image_exps.samplers.schedulers import Sampler
+from image_exps.samplers.pipeline_sampler import pipeline_sampler
 
 pytestmark = pytest.mark.filterwarnings(*NUMPY_2)
 
@@ -94,7 +94,7 @@ def hub(repositories, tmp_path, monkeypatch):
 
 
 def request(**options):
-    return Request(model("sd15"), Sampler("ddim", 2), prompts=("a red fox",), hub=True, **options)
+    return Request(model("sd15"), pipeline_sampler("ddim", 2), prompts=("a red fox",), hub=True, **options)
 
 
 def test_what_is_fetched_is_safe_and_used_and_no_more(hub, tmp_path):
@@ -117,7 +117,7 @@ def test_what_is_fetched_is_safe_and_used_and_no_more(hub, tmp_path):
 def test_sample_fetches_draws_and_records_the_commit(hub, tmp_path):
     """The command in a process of its own, with the hub where HF_ENDPOINT says."""
     out = tmp_path / "out"
-    told = [sys.executable, "-m", "image_exps", "sample", "-m", "sd15", "--hub", "-p", "a red fox", "-s", "lml-ddim",
+    told = [sys.executable, "-m", "image_exps", "sample", "-m", "sd15", "--hub", "-p", "a red fox", "-s", "ddim/lml",
             "-n", "2", "--device", "cpu", "--out", str(out)]  # fmt: skip
     environment = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1"}
     environment.pop("HF_HUB_CACHE", None)

@@ -17,7 +17,7 @@ from image_exps.pipelines.loading import find_source, inspect_folder, load_pipel
 from image_exps.pipelines.models import model
 from image_exps.pipelines.rendering import to_bytes
 from image_exps.pipelines.session import Request, open_session
-from image_exps.samplers.schedulers import Sampler
+from image_exps.samplers.pipeline_sampler import pipeline_sampler
 
 pytestmark = pytest.mark.filterwarnings(*NUMPY_2)
 
@@ -61,7 +61,9 @@ def request_for(name, folder, tmp_path, sampler=None, **options):
         controls = (tmp_path / "edges.png",)
     return Request(
         known,
-        Sampler(sampler or ("lml-euler" if known.flow else "lml-unipc"), 3, {"mixing": 0.01, "damping": 0.1}),
+        pipeline_sampler(
+            sampler or ("euler-flow/lml" if known.flow else "unipc-2/lml"), 3, {"mixing": 0.01, "damping": 0.1}
+        ),
         prompts=() if known.guidance is None else ("a red fox",),
         model_dir=folder,
         size=ONE_OF_EACH[name],

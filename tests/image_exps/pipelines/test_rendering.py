@@ -10,7 +10,8 @@ from diffusers_warnings import NUMPY_2
 from small_pipelines import pixel_pipeline
 
 from image_exps.pipelines.rendering import Renderer, to_bytes
-from image_exps.samplers.schedulers import Sampler, make_scheduler
+from image_exps.samplers.pipeline_sampler import pipeline_sampler
+from image_exps.samplers.schedulers import make_scheduler
 
 pytestmark = pytest.mark.filterwarnings(*NUMPY_2)
 
@@ -36,10 +37,10 @@ def test_the_loop_is_that_of_the_stock_pipeline():
     assert np.array_equal(Renderer(pipe, "DDPMPipeline", 3).render([3, 4]), stock)
 
 
-@pytest.mark.parametrize("name", ["pndm", "lml-unipc", "lml-heun", "euler"])
+@pytest.mark.parametrize("name", ["pndm", "unipc-2/lml", "heun/lml", "euler"])
 def test_schedulers_that_the_stock_pipeline_cannot_drive_are_driven(name):
     pipe = pipe_with()
-    sampler = Sampler(name, 5)
+    sampler = pipeline_sampler(name, 5)
     pipe.scheduler = make_scheduler(sampler, diffusers.DDPMScheduler(), latent=False)
     assert np.isfinite(Renderer(pipe, "DDPMPipeline", sampler.steps).render([0])).all()
 

@@ -2,13 +2,19 @@
 
 import itertools
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 import toy
 from image_exps.problems.seeds import sample_generators, starting_noise
-from image_exps.samplers.arms import BASES, CONTROLS, CORRECTIONS, TABLE_BASES, Arm, arm
+from image_exps.problems.targets import TIMES
+from image_exps.samplers import corrections
+from image_exps.samplers.arms import BASES, Arm, arm
+from image_exps.samplers.baselines import BASELINE_ARMS
+from image_exps.samplers.corrections import CONTROLS
+from image_exps.samplers.table import ALGORITHMS, TABLE_BASES
 from lml.controls import Extrapolation, MatchedNoise
 from lml.correction import LML, ReleasedLML
 from lml.samplers import Level, dpm_solver, sample
@@ -36,8 +42,8 @@ def run(name, evaluations, *, seed=0, first=0, count=3):
     return sample(plan.sampler, counting, x, plan.levels, plan.correction), counting.levels
 
 
-@pytest.mark.parametrize("name", [*TABLE_BASES, *OF_THE_TABLE, "dpm-solver++-2m", "unipc-2"])
-def test_an_arm_of_the_table_spends_exactly_the_evaluations_that_it_is_asked_for(name):
+@pytest.mark.parametrize("name", [*BASELINE_ARMS, *OF_THE_TABLE])
+def test_a_baseline_and_an_arm_of_the_table_spends_exactly_the_evaluations_that_it_is_asked_for(name):
     for evaluations in EVALUATIONS:
         ends, levels = run(name, evaluations, count=1)
         assert len(levels) == evaluations
@@ -66,7 +72,7 @@ def test_the_published_budget_of_the_singlestep_solver():
 
 
 def test_levels_inside_a_step_are_at_the_published_shares_and_on_the_schedule():
-    levels = run("dpm-solver-3", 6)[1]
+    levels = run("dpm-solver-3s", 6)[1]
     place = [level.half_log_snr for level in levels]
     h = place[3] - place[0]
     assert place[1] - place[0] == pytest.approx(h / 3, rel=1e-9)
@@ -113,8 +119,9 @@ def test_lml_has_the_defaults_of_the_schedulers_and_controls_shadow_the_same_lml
 
     assert correction("ddim/lml") == LML(1e-3, 5e-4)
     assert all(correction(f"{base}/lml") == LML(1e-3, 1e-4) for base in TABLE_BASES[1:])
+    assert correction("ddim/lml") == LML()
     assert correction("ddim/extrapolation(damping=0.01)") == Extrapolation(LML(0.01, 5e-4))
-    noise = correction("unipc/noise(mixing=2e-4)")
+    noise = correction("unipc-3/noise(mixing=2e-4)")
     assert isinstance(noise, MatchedNoise)
     assert noise.lml == LML(1e-3, 2e-4)
     # Table 6 of the paper; kappa is one number for all budgets.
@@ -127,11 +134,23 @@ def test_lml_has_the_defaults_of_the_schedulers_and_controls_shadow_the_same_lml
 
 
 @pytest.mark.parametrize(
-    "name", ["ddim", "ddim@log-snr", "pndm/lml", "unipc@time/lml(damping=0.01, damping_mode=adaptive, rank=2)"]
+    "name", ["ddim", "ddim@log-snr", "pndm/lml", "unipc-3@time/lml(damping=0.01, damping_mode=adaptive, rank=2)"]
 )
 def test_a_name_and_its_arm_are_the_same(name):
     assert arm(name).name == name
     assert arm(arm(name).name) == arm(name)
+
+
+def test_an_arm_has_the_levels_and_the_inner_levels_of_the_schedule_that_it_is_given():
+    cosine = toy.noise_schedule("cosine")
+    for name in ("ddim@karras", "dpm-solver-3s"):
+        plan = arm(name).build(6, 2, seed=0, count=1, schedule=cosine, times=(0.9, 0.1))
+        assert (plan.levels[0].time, plan.levels[-1].time) == (0.9, 0.1)
+        asked = Counting(toy.noise_model(TARGET))
+        sample(plan.sampler, asked, torch.zeros((1, 2), dtype=torch.float64), plan.levels)
+        for level in asked.levels:
+            assert float(cosine.alpha(level.time)) == pytest.approx(level.alpha, rel=1e-9)
+    assert arm("ddim").build(6, 2, seed=0, count=1).levels[0].time == TIMES[0]
 
 
 @pytest.mark.parametrize("name", ["ddim/noise", "ddim/random-turn", "pndm/element-noise(size=0.1)"])
@@ -152,15 +171,47 @@ def test_streams_of_a_sample_are_independent_and_fixed():
     assert torch.equal(starting_noise(0, 2, 2, (5,)), starting_noise(0, 0, 4, (5,))[2:])
 
 
-def test_other_modules_can_add_corrections(monkeypatch):
-    monkeypatch.setitem(CORRECTIONS, "half", lambda setting, strength=0.5: LML(1e-3, 1e-3 * strength))
+def half(setting, strength=0.5):
+    return LML(1e-3, 1e-3 * strength)
+
+
+@pytest.fixture
+def other_package(monkeypatch):
+    """Install the corrections of another package, by name and object."""
+
+    def install(**objects):
+        points = [SimpleNamespace(name=n, value=f"other:{n}", load=lambda o=o: o) for n, o in objects.items()]
+        monkeypatch.setattr(corrections, "entry_points", lambda group: points)
+        corrections.find_corrections.cache_clear()
+
+    yield install
+    corrections.find_corrections.cache_clear()
+
+
+def test_other_packages_can_add_corrections(other_package):
+    with pytest.raises(ValueError, match="correction must be one of none, lml"):
+        arm("ddim/half")
+    other_package(half=half)
     assert arm("ddim/half(strength=0.25)").build(5, 2, seed=0, count=1).correction == LML(1e-3, 2.5e-4)
+    with pytest.raises(ValueError, match="parameter of half must be one of strength, got 'size'"):
+        arm("ddim/half(size=1)")
+
+
+def test_corrections_of_other_packages_that_cannot_be_are_refused(other_package):
+    other_package(lml=half)
+    with pytest.raises(ValueError, match="correction 'lml' is defined twice, the second time by other:lml"):
+        arm("ddim")
+    other_package(half=1)
+    with pytest.raises(ValueError, match="the plug-in 'half' must be a function, got int"):
+        arm("ddim")
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("dddim", "base must be one of ddim, pndm, dpm-solver-3, .* got 'dddim'"),
+        ("dddim", "base must be one of ddim, pndm, .* got 'dddim'"),
+        ("dpm-solver-3", "base must be one of .* dpm-solver-3s, .* dpm-solver-3m, .* got 'dpm-solver-3'"),
+        ("heun-flow", "base must be one of"),
         ("ddim@even", "spacing must be one of time, log-snr, karras.* got 'even'"),
         ("ddim/lmm", "correction must be one of none, lml, .* got 'lmm'"),
         ("ddim/lml(lambda=1)", "parameter of lml must be one of damping, mixing, .* got 'lambda'"),
@@ -182,8 +233,8 @@ def test_parameters_out_of_range_are_refused_by_the_correction():
     with pytest.raises(ValueError, match="damping must be a finite positive number"):
         arm("ddim/lml(damping=-1)").build(5, 2, seed=0, count=1)
     with pytest.raises(ValueError, match="evaluations must be"):
-        arm("dpm-solver-3").build(0, 2, seed=0, count=1)
+        arm("dpm-solver-3s").build(0, 2, seed=0, count=1)
     with pytest.raises(ValueError, match="orders must be"):
         dpm_solver_singlestep((4,), _inner)
     assert isinstance(Arm("ddim", "time"), Arm)
-    assert set(TABLE_BASES) <= set(BASES)
+    assert set(TABLE_BASES) <= set(BASES) < set(ALGORITHMS)

@@ -1,4 +1,4 @@
-"""Samplers by name: the budget is in evaluations of the network, counted, and what cannot be is refused."""
+"""Samplers of pipelines: the budget is in evaluations of the network, counted, and what cannot be is refused."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from diffusers_warnings import NUMPY_2
 
 import lml.schedulers
 from image_exps.pipelines.models import model
-from image_exps.samplers.schedulers import SAMPLERS, SCHEDULER_BASES, TUNED, Sampler, make_scheduler, paper_options
+from image_exps.samplers.pipeline_sampler import PIPELINE_BASES, TUNED, PipelineSampler, paper_options, pipeline_sampler
+from image_exps.samplers.schedulers import make_scheduler
+from image_exps.samplers.table import ALGORITHMS
 from lml.tuned import TUNED_EVALUATIONS
 
 pytestmark = pytest.mark.filterwarnings(*NUMPY_2)
@@ -20,6 +22,9 @@ STABLE = diffusers.PNDMScheduler(
 )
 FLOW = diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0)
 BUDGETS = (5, 6, 7, 8, 9, 10, 12, 15, 20, 30, 50, 100)
+BASES = [name for name in PIPELINE_BASES if not ALGORITHMS[name].flow]
+FLOWS = [name for name in PIPELINE_BASES if ALGORITHMS[name].flow]
+TUNED_NAME = "ddim@tuned/tuned"
 
 
 def evaluations_of(scheduler, steps):
@@ -35,23 +40,23 @@ def evaluations_of(scheduler, steps):
     return count
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", [*BASES, *(f"{name}/lml" for name in BASES), TUNED_NAME])
 def test_the_network_is_asked_exactly_as_often_as_was_said(name):
     for budget in BUDGETS:
         if "heun" in name and budget % 2 == 0:
             with pytest.raises(ValueError, match="odd numbers"):
-                Sampler(name, budget)
+                pipeline_sampler(name, budget)
             continue
-        if name == "tuned" and budget not in TUNED_EVALUATIONS:
-            with pytest.raises(ValueError, match=f"evaluations must be 5, 6, 8 or 10 with tuned, got {budget}"):
-                Sampler(name, budget)
+        if name == TUNED_NAME and budget not in TUNED_EVALUATIONS:
+            with pytest.raises(ValueError, match=f"evaluations must be 5, 6, 8 or 10 with {name}, got {budget}"):
+                pipeline_sampler(name, budget)
             continue
-        sampler = Sampler(name, budget)
+        sampler = pipeline_sampler(name, budget)
         assert evaluations_of(make_scheduler(sampler, DDPM, latent=False), sampler.steps) == budget
 
 
 def first_timestep(name, own, spacing=None):
-    sampler = Sampler(name, 5, {}, spacing)
+    sampler = pipeline_sampler(name, 5, {}, spacing)
     scheduler = make_scheduler(sampler, own, latent=False)
     scheduler.set_timesteps(sampler.steps)
     return round(float(scheduler.timesteps[0]))
@@ -59,18 +64,18 @@ def first_timestep(name, own, spacing=None):
 
 def test_samplers_begin_where_the_help_of_spacing_says():
     own = diffusers.DDPMScheduler(timestep_spacing="leading")
-    names = ("ddim", "pndm", "unipc", "dpm-solver-3", "tuned")
+    names = ("ddim", "pndm", "unipc-2", "dpm-solver-3s", TUNED_NAME)
     assert [first_timestep(name, own) for name in names] == [800, 750, 830, 999, 999]
     assert {first_timestep(name, own, s) for name in names[:3] for s in ("linspace", "trailing")} == {999}
 
 
 @pytest.mark.filterwarnings("ignore:.*algorithm_types.*is deprecated:FutureWarning")
 @pytest.mark.parametrize("own", [STABLE, diffusers.PNDMScheduler(steps_offset=1, timestep_spacing="trailing")])
-@pytest.mark.parametrize("name", [n for n in SCHEDULER_BASES if n != "dpm-solver-3"])
+@pytest.mark.parametrize("name", [name for name in BASES if name != "dpm-solver-3s"])
 def test_timesteps_lie_where_from_config_of_diffusers_lays_them(own, name):
-    base = SCHEDULER_BASES[name]
-    stock = getattr(diffusers, base.scheduler).from_config(own.config, **base.config)
-    for sampler in (Sampler(name, 5), Sampler(f"lml-{name}", 5)):
+    form = PIPELINE_BASES[name]
+    stock = getattr(diffusers, form.name).from_config(own.config, **form.options)
+    for sampler in (pipeline_sampler(name, 5), pipeline_sampler(f"{name}/lml", 5)):
         ours = make_scheduler(sampler, own, latent=True)
         for scheduler in (stock, ours):
             scheduler.set_timesteps(sampler.steps)
@@ -79,79 +84,119 @@ def test_timesteps_lie_where_from_config_of_diffusers_lays_them(own, name):
 
 def test_tuned_has_the_learned_numbers_of_evaluations_and_its_own_class():
     assert tuple(filter(TUNED.spends, range(1001))) == TUNED_EVALUATIONS
-    scheduler = make_scheduler(Sampler("tuned", 8), DDPM, latent=False)
+    scheduler = make_scheduler(pipeline_sampler(TUNED_NAME, 8), DDPM, latent=False)
     assert type(scheduler) is lml.schedulers.LMLTunedDDIMScheduler
     assert DDPM.config.clip_sample is True
     assert scheduler.config.clip_sample is False
 
 
 def test_tuned_refuses_a_model_of_another_range_and_says_what_to_use():
-    said = "sampler tuned is not for this model, lml-dpm-solver-3m is: .* got -2.68 to 3.53 .*'scaled_linear'"
+    said = (
+        "sampler ddim@tuned/tuned is not for this model, dpm-solver-3m/lml is: .* got -2.68 to 3.53 .*'scaled_linear'"
+    )
     with pytest.raises(ValueError, match=said):
-        make_scheduler(Sampler("tuned", 8), STABLE, latent=True)
+        make_scheduler(pipeline_sampler(TUNED_NAME, 8), STABLE, latent=True)
 
 
-@pytest.mark.parametrize("name", [name for name in SAMPLERS if name != "tuned"])
+@pytest.mark.parametrize("name", PIPELINE_BASES)
 def test_a_name_with_lml_is_the_class_of_its_base_with_lml(name):
-    scheduler = make_scheduler(Sampler(name, 9), STABLE, latent=True)
-    base = SCHEDULER_BASES[name.removeprefix("lml-")].scheduler
-    expected = lml.schedulers.SCHEDULERS[base] if name.startswith("lml-") else getattr(diffusers, base)
-    assert type(scheduler) is expected
-    assert scheduler.config.beta_schedule == "scaled_linear"
+    own = FLOW if name in FLOWS else STABLE
+    cls = PIPELINE_BASES[name].name
+    plain, with_lml = (make_scheduler(pipeline_sampler(each, 9), own, latent=True) for each in (name, f"{name}/lml"))
+    assert type(plain) is getattr(diffusers, cls)
+    assert type(with_lml) is lml.schedulers.SCHEDULERS[cls]
+    for scheduler in (plain, with_lml):
+        assert scheduler.config.get("shift" if name in FLOWS else "beta_schedule") == (
+            3.0 if name in FLOWS else "scaled_linear"
+        )
+
+
+@pytest.mark.filterwarnings("ignore:.*algorithm_types.*is deprecated:FutureWarning")
+@pytest.mark.parametrize("name", ["dpm-solver-2m", "dpm-solver-3m", "dpm-solver++-2m", "dpm-solver++-3m", "unipc-2",
+                                  "unipc-3", "unipc-2-noise", "unipc-3-noise"])  # fmt: skip
+def test_a_name_says_order_and_prediction_whatever_the_model_s_own_scheduler_has(name):
+    own = diffusers.UniPCMultistepScheduler(solver_order=1, predict_x0="noise" not in name)
+    made = make_scheduler(pipeline_sampler(name, 9), own, latent=True)
+    assert f"-{made.config.solver_order}" in name
+    if name.startswith("unipc"):
+        assert made.config.predict_x0 is not name.endswith("-noise")
+    else:
+        assert made.config.algorithm_type == ("dpmsolver++" if "++" in name else "dpmsolver")
+
+
+def test_spacing_and_options_in_a_name_are_those_beside_it():
+    options = {"damping": 0.02, "rank": 2}
+    inside = pipeline_sampler("unipc-2@trailing/lml(damping=0.02, rank=2)", 9)
+    assert inside == pipeline_sampler("unipc-2/lml", 9, options, "trailing")
+    assert inside == pipeline_sampler("unipc-2@trailing/lml(rank=2)", 9, {"damping": 0.02})
+    assert inside == PipelineSampler("unipc-2", 9, "lml", options, "trailing")
+    assert inside.name == "unipc-2/lml"
+    assert pipeline_sampler(TUNED_NAME, 5).name == TUNED_NAME
 
 
 def test_latents_are_not_clipped_where_the_config_of_the_model_says_nothing_of_it():
-    assert make_scheduler(Sampler("ddim", 5), STABLE, latent=True).config.clip_sample is False
-    assert make_scheduler(Sampler("ddim", 5), DDPM, latent=False).config.clip_sample is True
+    assert make_scheduler(pipeline_sampler("ddim", 5), STABLE, latent=True).config.clip_sample is False
+    assert make_scheduler(pipeline_sampler("ddim", 5), DDPM, latent=False).config.clip_sample is True
 
 
 def test_options_of_lml_reach_the_scheduler():
     options = {"damping": 0.02, "mixing": 0.01, "damping_mode": "absolute", "rank": 2, "start": 0.1, "stop": 0.9}
-    config = make_scheduler(Sampler("lml-unipc", 9, options), STABLE, latent=True).config
+    config = make_scheduler(pipeline_sampler("unipc-2/lml", 9, options), STABLE, latent=True).config
     assert {name: config[name] for name in options} == options
 
 
 @pytest.mark.parametrize(
     ("name", "budget", "options", "spacing", "message"),
     [
-        ("dimm", 5, {}, None, "sampler must be one of ddim, pndm"),
+        ("dimm", 5, {}, None, "base must be one of ddim, pndm"),
+        ("ipndm-2", 5, {}, None, "base must be one of ddim, pndm"),
         ("pndm", 2, {}, None, "evaluations must be 3 or more with pndm, got 2"),
-        ("dpm-solver-3", 2, {}, None, "evaluations must be 3 or more"),
-        ("lml-heun", 10, {}, None, "evaluations must be odd numbers with lml-heun, got 10"),
+        ("dpm-solver-3s", 2, {}, None, "evaluations must be 3 or more"),
+        ("heun/lml", 10, {}, None, "evaluations must be odd numbers with heun/lml, got 10"),
         ("ddim", 0, {}, None, "evaluations must be any number"),
-        ("ddim", 5, {"mixing": 0.1}, None, "mixing: only of LML; use lml-ddim"),
-        ("lml-ddim", 5, {"kappa": 0.1}, None, "options must be among damping"),
+        ("ddim", 1001, {}, None, "evaluations must be at most 1000, got 1001"),
+        ("ddim", 5, {"mixing": 0.1}, None, "mixing: only of LML; use ddim/lml"),
+        ("ddim/lml", 5, {"kappa": 0.1}, None, "option of lml must be one of damping"),
+        ("ddim/lml(kappa=1)", 5, {}, None, "option of lml must be one of damping"),
+        ("ddim/lml(mixing=1)", 5, {"mixing": 0.1}, None, "mixing must be given once, got one beside that of"),
+        ("ddim@trailing", 5, {}, "leading", "spacing must be given once, got one beside that of 'ddim@trailing'"),
+        ("ddim/noise", 5, {}, None, "correction must be one of none, lml, tuned, got 'noise'"),
         ("ddim", 5, {}, "even", "spacing must be one of leading"),
-        ("dpm-solver-3", 5, {}, "leading", "spacing cannot be chosen with dpm-solver-3"),
-        ("tuned", 5, {}, "leading", "spacing cannot be chosen with tuned"),
-        ("tuned", 5, {"mixing": 0.1}, None, "mixing: only of LML; use lml-ddim"),
-        ("lml-tuned", 5, {}, None, "sampler must be one of ddim, pndm"),
+        ("ddim@karras", 5, {}, None, "spacing must be one of leading"),
+        ("dpm-solver-3s", 5, {}, "leading", "spacing cannot be chosen with dpm-solver-3s"),
+        (TUNED_NAME, 5, {}, "leading", "spacing must be given once"),
+        (TUNED_NAME, 5, {"mixing": 0.1}, None, "mixing: only of LML; use ddim/lml"),
+        ("ddim/tuned", 5, {}, None, "sampler must be ddim@tuned/tuned, got 'ddim/tuned'"),
+        ("ddim@tuned", 5, {}, None, "sampler must be ddim@tuned/tuned, got 'ddim@tuned'"),
+        ("euler@tuned/tuned", 5, {}, None, "base must be ddim with tuned, got 'euler'"),
+        ("ddim/lml(", 5, {}, None, "a name must have the form"),
     ],
 )
 def test_a_setting_that_cannot_be_is_refused_in_words(name, budget, options, spacing, message):
     with pytest.raises(ValueError, match=message):
-        Sampler(name, budget, options, spacing)
+        pipeline_sampler(name, budget, options, spacing)
 
 
-@pytest.mark.parametrize("name", ["ddim", "lml-unipc", "dpm-solver-3", "tuned"])
+@pytest.mark.parametrize("name", ["ddim", "unipc-2/lml", "dpm-solver-3s", "heun", TUNED_NAME])
 def test_a_model_that_predicts_a_flow_refuses_what_is_not_for_flows(name):
-    with pytest.raises(ValueError, match="one of euler, heun, lml-euler, lml-heun for a model that predicts a flow"):
-        make_scheduler(Sampler(name, 5), FLOW, latent=True)
+    with pytest.raises(ValueError, match="base must be one of euler-flow, heun-flow for a model that predicts a flow"):
+        make_scheduler(pipeline_sampler(name, 5), FLOW, latent=True)
 
 
-def test_a_flow_gets_the_flow_class_of_the_name():
-    assert (
-        type(make_scheduler(Sampler("lml-heun", 5), FLOW, latent=True)).__name__ == "LMLFlowMatchHeunDiscreteScheduler"
-    )
-    with pytest.raises(ValueError, match="euler or lml-euler: FluxPipeline sets noise levels"):
-        make_scheduler(Sampler("heun", 5), FLOW, latent=True, pipeline="FluxPipeline")
+def test_flow_matching_is_for_models_that_predict_a_flow():
+    with pytest.raises(ValueError, match=r"base must be one of ddim, .* heun for a model that predicts no flow"):
+        make_scheduler(pipeline_sampler("heun-flow/lml", 5), STABLE, latent=True)
+    with pytest.raises(ValueError, match="base must be euler-flow: FluxPipeline sets noise levels"):
+        make_scheduler(pipeline_sampler("heun-flow", 5), FLOW, latent=True, pipeline="FluxPipeline")
+    with pytest.raises(ValueError, match="spacing cannot be chosen for a model that predicts a flow"):
+        make_scheduler(pipeline_sampler("euler-flow@leading", 5), FLOW, latent=True)
 
 
 def test_what_lml_itself_refuses_is_told_in_its_words():
     with pytest.raises(ValueError, match="variant must be 'algorithm1' for LMLPNDMScheduler"):
-        make_scheduler(Sampler("lml-pndm", 5, {"variant": "released"}), DDPM, latent=False)
+        make_scheduler(pipeline_sampler("pndm/lml", 5, {"variant": "released"}), DDPM, latent=False)
     with pytest.raises(ValueError, match="damping must be a finite positive number"):
-        make_scheduler(Sampler("lml-ddim", 5, {"damping": -1.0}), DDPM, latent=False)
+        make_scheduler(pipeline_sampler("ddim/lml", 5, {"damping": -1.0}), DDPM, latent=False)
 
 
 def test_the_paper_s_lambda_is_absolute_and_needs_a_kappa():

@@ -6,7 +6,7 @@ import pytest
 import torch
 from diffusers_warnings import NUMPY_2
 
-from image_exps.search.ranges import MOVED, TABLES, measure
+from image_exps.search.ranges import MOVED, RECORDED, TABLES, measure
 from image_exps.search.trials import RESULTS
 from lml.schedulers import LMLTunedDDIMScheduler
 from lml.schedulers.tuned import ROOM
@@ -51,7 +51,7 @@ def test_within_the_room_of_the_scheduler_it_wins_where_it_does_at_the_learned_r
 
 def test_moved_ends_are_those_that_are_asked_for_and_what_is_recorded():
     room = pd.read_csv(RESULTS / "ranges" / "room.csv")
-    rows = measure("linear", "ring-2d", count=256, moved=(-0.5, -0.5))
+    rows = measure("linear", "ring-2d", count=256, moved=(-0.5, -0.5), baselines=RECORDED)
     linear = TABLES["linear"].discrete(1000).log_snr / 2
     assert rows[0]["first"] == pytest.approx(float(linear[-1]) - 0.5)
     assert rows[0]["last"] == pytest.approx(float(linear[0]) - 0.5)

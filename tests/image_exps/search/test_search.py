@@ -83,8 +83,8 @@ def test_the_frozen_arms_spend_what_is_asked(name, evaluations):
 
 
 def test_the_frozen_arm_is_for_ddim_and_for_its_own_budgets():
-    with pytest.raises(ValueError, match="base must be ddim"):
-        arm("unipc@tuned/tuned").build(5, 2, seed=0, count=1)
+    with pytest.raises(ValueError, match="base must be ddim with tuned, got unipc-3"):
+        arm("unipc-3@tuned/tuned").build(5, 2, seed=0, count=1)
     with pytest.raises(ValueError, match="evaluations must be one of"):
         arm(frozen.TUNED).build(7, 2, seed=0, count=1)
 

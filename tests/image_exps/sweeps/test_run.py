@@ -16,6 +16,8 @@ from image_exps.commands.sweep import command
 from image_exps.commands.table import command as table_command
 from image_exps.problems.endpoint_cache import cached_endpoints
 from image_exps.problems.specification import sampling_problem
+from image_exps.samplers.arms import arm
+from image_exps.samplers.baselines import BASELINE_ARMS
 from image_exps.sweeps import run as sweep
 from image_exps.sweeps import store as sweep_store
 from image_exps.sweeps.cell import generate, run_cell
@@ -24,9 +26,10 @@ from image_exps.sweeps.run import in_order, run_sweep
 from image_exps.sweeps.store import read_results
 
 ROOT = Path(__file__).parents[3]
+RESULTS = ROOT / "image_exps" / "results"
 PART = {
     "targets": ["ring-2d"],
-    "arms": ["ddim", "ddim/noise", "unipc/lml"],
+    "arms": ["ddim", "ddim/noise", "unipc-3/lml"],
     "evaluations": [5, 6],
     "count": 300,
     "distances": ["frechet", "endpoint-rmse"],
@@ -142,7 +145,10 @@ def test_a_folder_of_another_grid_or_version_is_refused_and_left_alone(whole, tm
 def test_results_of_another_format_are_refused(whole, tmp_path):
     file = tmp_path / "old.parquet"
     read_results(whole).assign(format=0).to_parquet(file)
-    with pytest.raises(ValueError, match=r"results must be of format 1, .* has \[0\]"):
+    with pytest.raises(ValueError, match=r"results must be of format 2, .* has \[0\]: run the sweep again"):
+        read_results(file)
+    read_results(whole).assign(format=1).to_parquet(file)
+    with pytest.raises(ValueError, match=r"has \[1\]: python -m image_exps.results.rename .*old.parquet"):
         read_results(file)
     for bad, message in ((tmp_path / "none", "does not exist"), (tmp_path, "has none"), (Path(__file__), "is not")):
         with pytest.raises(ValueError, match=message):
@@ -187,12 +193,30 @@ def test_cells_of_a_target_are_together_and_the_costly_ones_first():
 def test_names_of_arms_stand_for_several():
     assert expand("table/lml(damping=1e-3|0.1)")[:2] == ["ddim/lml(damping=0.001)", "ddim/lml(damping=0.1)"]
     assert len(expand("table/lml(damping=1e-3|0.1, rank=1|2)")) == 6 * 4
-    assert expand("unipc") == ["unipc"]
+    assert expand("unipc-3") == ["unipc-3"]
+    assert expand("unipc-3@time|log-snr|karras/lml(rank=1|2)") == [
+        "unipc-3@time/lml(rank=1)",
+        "unipc-3@time/lml(rank=2)",
+        "unipc-3/lml(rank=1)",
+        "unipc-3/lml(rank=2)",
+        "unipc-3@karras/lml(rank=1)",
+        "unipc-3@karras/lml(rank=2)",
+    ]
+    assert set(map(arm, expand("baselines@time|log-snr|karras"))) == set(map(arm, BASELINE_ARMS))
 
 
-def test_the_grids_that_come_with_the_package_are_valid():
-    for name in ("ablations", "networks", "quick", "table1"):
-        assert len(load_grid(find_grid(name)).cells) > 50
+GRIDS = sorted(path.stem for path in find_grid("quick").parent.glob("*.toml"))
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_the_grids_that_come_with_the_package_are_valid(name):
+    assert len(load_grid(find_grid(name)).cells) > 50
+
+
+@pytest.mark.parametrize("name", [name for name in GRIDS if (RESULTS / name).is_dir()])
+def test_the_results_that_come_with_the_package_are_the_cells_of_their_grid(name):
+    rows = read_results(RESULTS / name / "results.parquet")
+    assert set(rows["key"]) == {cell.key for cell in load_grid(find_grid(name)).cells}
 
 
 def test_a_cell_s_key_depends_on_every_parameter_and_on_no_order():
@@ -210,7 +234,7 @@ def test_a_cell_s_key_depends_on_every_parameter_and_on_no_order():
     [
         ({"part": [PART]}, "name must be a word"),
         ({"name": "x"}, "part must be a list of one or more tables"),
-        ({"name": "x", "plugins": ["no.such.module"], "part": [PART]}, "plugins must be modules .* 'no.such.module'"),
+        ({"name": "x", "plugins": ["a.module"], "part": [PART]}, "key must be of .* got 'plugins'"),
         ({"name": "x", "part": [PART | {"arm": ["ddim"]}]}, "part 1 of grid 'x': key must be of targets, .* got 'arm'"),
         ({"name": "x", "part": [{k: v for k, v in PART.items() if k != "count"}]}, "count must be given"),
         ({"name": "x", "part": [PART | {"targets": ["digit"]}]}, "targets must be of digits, mnist, .* got 'digit'"),

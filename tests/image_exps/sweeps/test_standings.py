@@ -5,7 +5,7 @@ import math
 import pandas as pd
 import pytest
 
-from image_exps.sweeps.standings import standing, standings_table
+from image_exps.sweeps.standings import baselines_of, standing, standings_table
 
 
 def row(target, arm, value, evaluations=5, **others):
@@ -20,11 +20,11 @@ def row(target, arm, value, evaluations=5, **others):
 
 ROWS = [
     row("digits", "ddim", 4.0),
-    row("digits", "unipc", 2.0),
+    row("digits", "unipc-3", 2.0),
     row("digits", "ddim/lml", 1.0),
     row("digits", "ddim@tuned", 0.5),
     row("ring", "ddim", 3.0),
-    row("ring", "unipc", 6.0),
+    row("ring", "unipc-3", 6.0),
     row("ring", "ddim/lml", 24.0),
     row("ring", "ddim@tuned", 3.0),
 ]
@@ -43,18 +43,25 @@ def test_an_arm_is_divided_by_the_best_baseline_of_each_target():
 
 def test_neither_a_corrected_arm_nor_one_with_levels_of_its_own_is_a_baseline():
     better = [{**r, "value": 1e-3} if r["arm"] in ("ddim/lml", "ddim@tuned") else r for r in ROWS]
-    assert at(better, "unipc") == at(ROWS, "unipc")
-    assert at(ROWS, "unipc").least == 1.0
+    assert at(better, "unipc-3") == at(ROWS, "unipc-3")
+    assert at(ROWS, "unipc-3").least == 1.0
 
 
 def test_the_baselines_are_the_same_on_every_target_as_far_as_a_sweep_has_come():
-    assert at([*ROWS, row("digits", "pndm", 1e-3)], "unipc") == at(ROWS, "unipc")
+    assert at([*ROWS, row("digits", "pndm", 1e-3)], "unipc-3") == at(ROWS, "unipc-3")
     everywhere = [*ROWS, row("digits", "pndm", 1e-3), row("ring", "pndm", math.nan)]  # it broke there
-    assert at(everywhere, "unipc").largest == pytest.approx(2000)
+    assert at(everywhere, "unipc-3").largest == pytest.approx(2000)
 
 
-def test_a_baseline_counts_at_every_spacing_that_was_not_learned():
-    assert at([*ROWS, row("digits", "unipc@time", 0.25), row("ring", "unipc@time", 3.0)], "ddim/lml").least == 4.0
+@pytest.mark.parametrize("name", ["unipc-3@time", "unipc-3@karras", "ipndm-4", "ipndm-4@karras"])
+def test_a_baseline_counts_at_every_spacing_that_was_not_learned(name):
+    assert at([*ROWS, row("digits", name, 0.25), row("ring", name, 3.0)], "ddim/lml").least == 4.0
+
+
+def test_the_text_says_which_baselines_the_results_have_and_which_they_lack():
+    text = baselines_of(pd.DataFrame([*ROWS, row("digits", "ipndm-4@karras", 1.0)]), distance="endpoint-rmse")
+    assert text.startswith("Baselines: `ddim` at time; `ipndm-4` at karras; `unipc-3` at log-snr. Not measured: ")
+    assert "`ddim` at log-snr, karras" in text.partition("Not measured")[2]
 
 
 def test_there_is_none_unless_every_target_has_a_figure():
@@ -70,8 +77,8 @@ def test_there_is_none_where_a_figure_is_not_above_zero(value):
     """An estimate without bias can be: that of the energy distance, of samples that are as good as exact ones."""
     arm = [{**r, "value": value} if r["arm"] == "ddim/lml" and r["target"] == "ring" else r for r in ROWS]
     assert at(arm, "ddim/lml") is None
-    assert at(arm, "unipc") == at(ROWS, "unipc")
-    best = [{**r, "value": value} if r["arm"] == "unipc" and r["target"] == "digits" else r for r in ROWS]
+    assert at(arm, "unipc-3") == at(ROWS, "unipc-3")
+    best = [{**r, "value": value} if r["arm"] == "unipc-3" and r["target"] == "digits" else r for r in ROWS]
     assert at(best, "ddim/lml") is None
 
 
@@ -81,12 +88,12 @@ def test_the_table_has_the_best_mean_bold_and_leaves_out_what_has_no_entry():
         "| evaluations | 5 |",
         "| --- | ---: |",
         "| ddim | 1.41 (1.00 to 2.00) |",
-        "| unipc | 1.41 (1.00 to 2.00) |",
+        "| unipc-3 | 1.41 (1.00 to 2.00) |",
         "| ddim/lml | 2.00 (0.50 to 8.00) |",
         "| ddim@tuned | **0.50 (0.25 to 1.00)** |",
     ]
-    chosen = standings_table(rows, distance="endpoint-rmse", arms=["unipc", "pndm"], evaluations=[5, 10])
-    assert chosen.splitlines()[2:] == ["| unipc | **1.41 (1.00 to 2.00)** |  |", "| pndm |  |  |"]
+    chosen = standings_table(rows, distance="endpoint-rmse", arms=["unipc-3", "pndm"], evaluations=[5, 10])
+    assert chosen.splitlines()[2:] == ["| unipc-3 | **1.41 (1.00 to 2.00)** |  |", "| pndm |  |  |"]
 
 
 def test_a_distance_of_which_the_largest_is_the_best_is_refused():

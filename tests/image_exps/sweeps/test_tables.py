@@ -24,7 +24,7 @@ ROWS = pd.DataFrame(
         row("ddim", 10, 0.5, 0.0123),
         row("ddim", 5, 2.0),
         row("ddim/lml", 10, math.nan, remark="3 of 512 samples are not finite"),
-        row("unipc", 5, 1.0),
+        row("unipc-3", 5, 1.0),
     ]
 )
 
@@ -40,7 +40,7 @@ def test_the_layout_is_that_of_table_1_with_the_best_bold_and_ties_marked():
         "| --- | ---: | ---: |",
         "| ddim | 2.00 ± 0.10 | **0.500 ± 0.012** |",
         "| ddim/lml | 1.15 ± 0.10° | not finite |",
-        "| unipc | **1.00 ± 0.10** |  |",
+        "| unipc-3 | **1.00 ± 0.10** |  |",
     ]
     assert "floor 0.25 (0.2 to 0.31)" in lines[0]
     assert "512 samples" in lines[0]
@@ -87,7 +87,10 @@ ABLATION = pd.DataFrame(
         for lam in (0.01, 0.001, 0.1)
         for n in (5, 10)
     ]
-    + [row("ddim/lml(mixing=0.01)", 5, 9.0, damping=0.001, mixing=0.01), row("unipc/lml", 5, 0.1, damping=1, mixing=0)]
+    + [
+        row("ddim/lml(mixing=0.01)", 5, 9.0, damping=0.001, mixing=0.01),
+        row("unipc-3/lml", 5, 0.1, damping=1, mixing=0),
+    ]
 )
 
 
@@ -109,7 +112,7 @@ def test_an_ablation_varies_one_parameter_at_one_value_of_the_other():
         (lambda: table(pd.concat([ROWS, ROWS])), "one row a seed"),
         (lambda: table(pd.concat([ROWS, ROWS.assign(count=9)])), r"count must be one number.*\[9, 512\]"),
         (lambda: ablation(ROWS, "rank", target="digits", distance="frechet", base="ddim"), "damping or mixing"),
-        (lambda: ablation(ROWS, "damping", target="digits", distance="frechet", base="unipc"), "must vary"),
+        (lambda: ablation(ROWS, "damping", target="digits", distance="frechet", base="unipc-3"), "must vary"),
     ],
 )
 def test_tables_that_cannot_be_made_are_refused(make, message):

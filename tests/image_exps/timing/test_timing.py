@@ -83,7 +83,7 @@ def test_a_base_and_lml_evaluate_the_network_equally_often_and_its_time_is_apart
 
     x = torch.randn((1, 2, 8, 8), generator=torch.Generator().manual_seed(0))
     found = time_samplers(network, x, DDIMScheduler(), evaluations=(3, 4), repetitions=2)
-    assert [(t.arm, t.evaluations) for t in found] == [("ddim", 3), ("lml-ddim", 3), ("ddim", 4), ("lml-ddim", 4)]
+    assert [(t.arm, t.evaluations) for t in found] == [("ddim", 3), ("ddim/lml", 3), ("ddim", 4), ("ddim/lml", 4)]
     # One warm-up and two repetitions of two arms.
     assert len(calls) == 3 * 2 * (3 + 4)
     for t in found:
@@ -173,10 +173,10 @@ def test_the_command_prints_and_keeps_times_of_a_full_size_network(monkeypatch, 
     out = tmp_path / "results.parquet"
     result = call("time", "--full-size", "sd15", "-n", "2,3", "-r", "2", "--device", "cpu", "--out", str(out))
     assert result.exit_code == 0, result.output
-    assert "lml-ddim" in result.output
+    assert "ddim/lml" in result.output
     kept = read_results([out])
     seconds = {(r.sampler, r.evaluations): r for r in kept if r.metric == "seconds"}
-    assert set(seconds) == {(s, n) for s in ("ddim", "lml-ddim") for n in (2, 3)}
+    assert set(seconds) == {(s, n) for s in ("ddim", "ddim/lml") for n in (2, 3)}
     assert all(r.low <= r.value <= r.high and r.model == "sd15" for r in seconds.values())
     shares = [r.value for r in kept if r.metric == "network share"]
     assert len(shares) == 4

@@ -19,7 +19,7 @@ def test_at_80_columns_the_line_shows_everything(monkeypatch):
     shown = io.StringIO()
     console = Console(file=shown, width=80, force_terminal=True, legacy_windows=False)
     monkeypatch.setattr(progress_bar, "Console", lambda **options: console)
-    with Bar("fashion-mnist lml-dpm-solver++", Process()) as bar:
+    with Bar("fashion-mnist dpm-solver++-3m/lml", Process()) as bar:
         bar(2000, 50_000)
     assert "2000 of 50000 pictures" in shown.getvalue()
     assert " left" in shown.getvalue()
