@@ -29,7 +29,7 @@ EVALUATIONS = (5, 8, 10)
 
 _DAMPING = 1e-3
 # DPM-Solver++ of second order, equal in log-SNR; half as many steps bound its error.
-_REFERENCE, _REFERENCE_STEPS = "dpm-solver++-2m", 48
+_REFERENCE, _REFERENCE_STEPS = "dpm-solver++-2m", 80
 
 
 def lml_on(base: str) -> LML:
