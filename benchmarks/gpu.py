@@ -168,12 +168,11 @@ def generation() -> list[dict[str, Any]]:
 
     from image_exps.pipelines.models import model
     from image_exps.pipelines.session import Request, open_session
-    from image_exps.samplers.schedulers import SAMPLERS, Sampler
+    from image_exps.samplers.pipeline_sampler import pipeline_sampler
 
-    lml_ddim = next(name for name in SAMPLERS if "lml" in name and "ddim" in name)
     rows = []
-    for name in ("ddim", lml_ddim):
-        sampler = Sampler(name, 10)
+    for name in ("ddim", "ddim/lml"):
+        sampler = pipeline_sampler(name, 10)
         session = open_session(Request(model("fashion-mnist"), sampler, count=64, batch=64, device="cuda"))
         renderer = session.renderer(sampler)
         session.draw(renderer, range(64))

@@ -25,7 +25,7 @@ from theory_checks.ledger.progress import track
 
 __all__ = ["check_distribution"]
 
-_COMPONENTS = 32
+_COMPONENTS = 16
 _DIRECTIONS, _RESAMPLES = 64, 1999
 
 

@@ -15,6 +15,7 @@ from image_exps.problems.endpoints import rms
 from image_exps.problems.seeds import starting_noise
 from lml.correction import LML, Correction, NoCorrection
 from lml.samplers import SAMPLERS, sample
+from lml.strength import default_mixing
 from toy.levels import Spacing
 
 __all__ = ["BASES", "EVALUATIONS", "NETWORKS", "SPACINGS", "Flow", "flow_of", "lml_on"]
@@ -22,19 +23,18 @@ __all__ = ["BASES", "EVALUATIONS", "NETWORKS", "SPACINGS", "Flow", "flow_of", "l
 #: The networks of the quick profile, and those of the full one.
 NETWORKS = (("galaxy-hsc-32", "galaxy-ztf-32"), ("galaxy-hsc-32", "galaxy-ztf-32", "galaxy-hsc-64", "galaxy-ztf-64"))
 
-#: The bases with the mixing of LML's schedulers on them: 5e-4 where the base is of first order, 1e-4 elsewhere.
-BASES = {"ddim": 5e-4, "dpm-solver-3": 1e-4}
+#: The bases; LML has the mixing of its schedulers on them.
+BASES = ("ddim", "dpm-solver-3m")
 SPACINGS: tuple[Spacing, ...] = ("log-snr", "karras")
 EVALUATIONS = (5, 8, 10)
 
-_DAMPING = 1e-3
 # DPM-Solver++ of second order, equal in log-SNR; half as many steps bound its error.
 _REFERENCE, _REFERENCE_STEPS = "dpm-solver++-2m", 80
 
 
 def lml_on(base: str) -> LML:
     """Return LML with its schedulers' defaults on a base."""
-    return LML(_DAMPING, BASES[base])
+    return LML(mixing=default_mixing(SAMPLERS[base].order))
 
 
 @dataclass(frozen=True)
