@@ -7,11 +7,12 @@ not even fetched.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
+
+from image_exps.utils.text_files import read_json
 
 __all__ = ["PICKLES", "UNUSED", "Fetched", "fetch", "in_half_precision", "wanted_files"]
 
@@ -107,7 +108,7 @@ def fetch(repository: str, revision: str | None = None, *, pipeline: bool = True
 
 
 def _components(index: Path) -> list[str]:
-    found = json.loads(index.read_text(encoding="utf-8"))
+    found = read_json(index)
     if not isinstance(found, dict):
         raise ValueError(f"{index} must hold a JSON object, got {type(found).__name__}")
     return [name for name, source in found.items() if isinstance(source, list) and source[:1] != [None]]

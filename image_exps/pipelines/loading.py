@@ -1,27 +1,26 @@
 """A model from a local folder: safetensors only, no pickle, no code from the folder, no network unless asked.
 
-Everything that can be refused is refused from the folder's file names and JSON files, before a weight is read.
+Everything that can be refused is refused from the folder's file names and JSON files, before a weight is read. Each
+component is then loaded by its own class, and must have all of its weights.
 """
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from image_exps.pipelines.hub import PICKLES, UNUSED, fetch, in_half_precision
+from image_exps.pipelines.component_files import check_component, check_links, read_object
+from image_exps.pipelines.components import LIBRARIES, assemble, component_class, load_component
+from image_exps.pipelines.hub import UNUSED, fetch
 from image_exps.pipelines.models import Model
 
-__all__ = ["DTYPES", "Loaded", "Source", "find_source", "inspect_component", "inspect_folder", "load_pipeline"]
+__all__ = ["DTYPES", "Loaded", "Source", "find_source", "inspect_folder", "load_pipeline"]
 
 #: What the network may compute in.
 DTYPES: tuple[str, ...] = ("float32", "float16", "bfloat16")
-
-# Where the classes of a component may come from: installed packages, none of which is the folder itself.
-_LIBRARIES = frozenset({"diffusers", "transformers", "lml.schedulers"})
 
 
 class Source(NamedTuple):
@@ -77,7 +76,7 @@ def find_source(
     elif known.shipped:
         from image_exps.networks import network_folder
 
-        folder = network_folder(known.name)
+        return Source(network_folder(known.name))  # every file of it has been compared with its checksum
     elif hub and known.hub is not None:
         folder, commit = fetch(known.hub, revision)
         commits.append(commit)
@@ -91,7 +90,7 @@ def find_source(
         commits.append(commit)
     if controlnet_dir is None:
         raise ValueError(f"{folder} holds no ControlNet: give its folder with --controlnet-dir. {_advice(known)}")
-    inspect_component(controlnet_dir)
+    check_component(controlnet_dir, controlnet_dir)
     return Source(folder, controlnet_dir, " ".join(commits))
 
 
@@ -127,68 +126,35 @@ def inspect_folder(folder: Path, known: Model) -> str:
     Raises:
         ValueError: if it is not a diffusers folder of this model, brings code, or has weights only as pickles.
     """
-    index = _json(folder / "model_index.json", f"{folder} is no diffusers folder: model_index.json is missing")
+    if not (folder / "model_index.json").exists():
+        raise ValueError(f"{folder} is no diffusers folder: model_index.json is missing")
+    check_links(folder, ["model_index.json"], folder)
+    index = read_object(folder / "model_index.json")
     pipeline = index.get("_class_name")
     wanted = {known.pipeline}
     if known.controlnet is not None:
         wanted.add("StableDiffusionPipeline")  # the ControlNet comes from a folder of its own
     if not isinstance(pipeline, str) or pipeline not in wanted:
         raise ValueError(f"{folder} holds {pipeline!r}, but {known.name} is {known.pipeline}")
+    for name in _components(folder, index):
+        check_component(folder / name, folder)
+    return pipeline
+
+
+def _components(folder: Path, index: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    """Return the library and class of each component that an index names and that is used."""
+    found = {}
     for name, source in index.items():
         if name.startswith("_") or not isinstance(source, list) or source[:1] == [None] or name in UNUSED:
             continue
-        if source[0] not in _LIBRARIES:
-            raise ValueError(f"{folder} takes {name} from {source[0]!r}: only {', '.join(sorted(_LIBRARIES))} may be")
-        if "/" in name or "\\" in name or name in ("", ".", ".."):
+        if not name.isidentifier():
             raise ValueError(f"{folder} names a component {name!r}, which is no name of a folder")
-        inspect_component(folder / name)
-    return str(pipeline)
-
-
-def inspect_component(folder: Path) -> None:
-    """Refuse the folder of a component that brings code, or whose weights are pickles.
-
-    Raises:
-        ValueError: naming the folder and what is wrong with it.
-    """
-    if not folder.is_dir():
-        raise ValueError(f"{folder} is {'a file' if folder.exists() else 'missing'}, not the folder of a component")
-    # A script at the top, as some publishers leave one, is named by nothing; here it could be found by a loader.
-    code = sorted(path.name for path in folder.glob("*.py"))
-    if code:
-        raise ValueError(f"{folder} brings code ({', '.join(code[:3])}), which is never run: remove it to go on")
-    config = folder / "config.json"
-    if not config.exists():
-        return  # a tokenizer or a scheduler: no weights
-    if "auto_map" in _json(config, ""):
-        raise ValueError(f"{config} asks for code of its own (auto_map), which is never run")
-    names = [path.name for path in folder.iterdir()]
-    if not any(name.endswith(".safetensors") for name in names):
-        pickles = sorted(name for name in names if Path(name).suffix in PICKLES)
-        if not pickles:
-            raise ValueError(f"{folder} has no weights: they must be .safetensors")
-        raise ValueError(
-            f"{folder} has only {', '.join(pickles)}: pickles can run code and are refused, weights must be "
-            f".safetensors. Convert them: python -m image_exps convert {folder.parent}"
-        )
-
-
-def _json(path: Path, absent: str) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ValueError(absent) from None
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
-    if not isinstance(found, dict):
-        raise ValueError(f"{path} must hold a JSON object, got {type(found).__name__}")
+        if len(source) != 2 or not all(isinstance(part, str) for part in source):
+            raise ValueError(f"{folder} must name library and class of {name}, got {source!r}")
+        if source[0] not in LIBRARIES:
+            raise ValueError(f"{folder} takes {name} from {source[0]!r}: only {', '.join(LIBRARIES)} may be")
+        found[name] = (source[0], source[1])
     return found
-
-
-def _variant(folder: Path) -> str | None:
-    """Return ``fp16`` where the weights are there under that name alone."""
-    weights = [path.name for path in folder.glob("*/*.safetensors")]
-    return "fp16" if weights and all(map(in_half_precision, weights)) else None
 
 
 def load_pipeline(
@@ -219,36 +185,40 @@ def load_pipeline(
         raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
     source = find_source(known, model_dir, controlnet_dir=controlnet_dir, hub=hub, revision=revision)
     # Whatever had to be fetched is there by now.
-    options: dict[str, Any] = {"use_safetensors": True, "local_files_only": True}
-
-    import diffusers
     import torch
 
     with _quiet():
-        options["torch_dtype"] = getattr(torch, dtype)
-        if source.controlnet is not None:
-            controlnet: Any = diffusers.ControlNetModel
-            options["controlnet"] = controlnet.from_pretrained(str(source.controlnet), **options)
-        named = _json(source.folder / "model_index.json", "")
-        options |= {name: None for name in UNUSED if name in named}
-        if "safety_checker" in named:
-            options["requires_safety_checker"] = False
-        if known.pipeline == "StableDiffusionXLPipeline":
-            options["add_watermarker"] = False
-        options["variant"] = _variant(source.folder)
-        pipe = _class(known).from_pretrained(str(source.folder), **options)
+        number = getattr(torch, dtype)
+        pipe = _shipped(known, source.folder, number) if known.shipped else _pipeline(known, source, number)
         pipe.set_progress_bar_config(disable=True)
-        return Loaded(pipe.to(device), source.revision)
+        try:
+            return Loaded(pipe.to(device), source.revision)
+        except RuntimeError as error:
+            said = str(error).partition("\n")[0]
+            raise ValueError(f"{known.name} cannot be put on device {device!r} in {dtype}: {said}") from error
 
 
-def _class(known: Model) -> Any:
-    if known.shipped:
-        from image_exps.networks import pipeline_class
+def _shipped(known: Model, folder: Path, dtype: Any) -> Any:
+    from image_exps.networks import pipeline_class
 
-        return pipeline_class(known.name)
+    options = {"use_safetensors": True, "local_files_only": True, "torch_dtype": dtype}
+    return pipeline_class(known.name).from_pretrained(str(folder), **options)
+
+
+def _pipeline(known: Model, source: Source, dtype: Any) -> Any:
     import diffusers
 
-    return getattr(diffusers, known.pipeline)
+    folder, index = source.folder, read_object(source.folder / "model_index.json")
+    named = _components(folder, index)
+    where = {name: folder / name for name in named}
+    if source.controlnet is not None:
+        named["controlnet"] = ("diffusers", "ControlNetModel")
+        where["controlnet"] = source.controlnet
+    # All classes are found before the first weights take their time.
+    classes = {name: component_class(library, cls, name) for name, (library, cls) in named.items()}
+    parts = {name: None for name, value in index.items() if isinstance(value, list) and value[:1] == [None]}
+    parts |= {name: load_component(where[name], cls, dtype) for name, cls in classes.items()}
+    return assemble(getattr(diffusers, known.pipeline), parts, index)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,8 @@ from torch import Tensor
 
 from image_exps.networks import NETWORKS, network_model
 from image_exps.networks import galaxies as galaxy
+from image_exps.pipelines.component_files import check_component, read_object
+from image_exps.pipelines.components import load_component
 from lml.samplers import Level, NoiseModel
 from toy.levels import Spacing, noise_levels
 from toy.schedule import NoiseSchedule, noise_schedule
@@ -103,7 +104,7 @@ _PREDICTIONS = ("epsilon", "v_prediction", "sample")
 
 
 def _of_folder(folder: Path) -> Network:
-    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+    index = read_object(folder / "model_index.json")
     kind = index.get("_class_name")
     if kind not in _UNCONDITIONAL:
         raise ValueError(
@@ -112,11 +113,9 @@ def _of_folder(folder: Path) -> Network:
         )
     from diffusers import UNet2DModel
 
-    from image_exps.pipelines.loading import inspect_component
-
-    unet: Any = UNet2DModel
-    inspect_component(folder / "unet")
-    net = unet.from_pretrained(folder / "unet", use_safetensors=True, local_files_only=True).eval()
+    check_component(folder / "unet", folder)
+    check_component(folder / "scheduler", folder)
+    net = load_component(folder / "unet", UNet2DModel, torch.float32).eval()
     schedule, prediction = _schedule_of(folder / "scheduler" / "scheduler_config.json")
     size = net.config.sample_size
     height, width = (size, size) if isinstance(size, int) else size
@@ -130,7 +129,7 @@ def _schedule_of(path: Path) -> tuple[Tabulated, str]:
     from diffusers import DDPMScheduler
 
     scheduler: Any = DDPMScheduler
-    config = json.loads(path.read_text(encoding="utf-8"))
+    config = read_object(path)
     prediction = config.get("prediction_type", "epsilon")
     if prediction not in _PREDICTIONS:
         raise ValueError(f"{path}: prediction_type must be one of {', '.join(_PREDICTIONS)}, got {prediction!r}")
