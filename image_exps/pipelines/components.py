@@ -42,10 +42,10 @@ def component_class(library: str, name: str, slot: str) -> Any:
     if not isinstance(found, type) or not issubclass(found, kinds):
         wanted = " or ".join(kind.__name__ for kind in kinds)
         raise ValueError(f"{slot} must be a {wanted} of {library}, which {name!r} is not in the installed version")
-    for kind in kinds:
-        if kind.__module__.startswith("transformers") and issubclass(found, kind):
-            if getattr_static(found, "from_pretrained") is not getattr_static(kind, "from_pretrained"):
-                raise ValueError(f"{slot} must be loaded as {kind.__name__} is, {name} of {library} is not")
+    loaders = (transformers.PreTrainedTokenizerBase, transformers.PreTrainedModel)
+    kind = next((kind for kind in loaders if issubclass(found, kind)), found)
+    if getattr_static(found, "from_pretrained") is not getattr_static(kind, "from_pretrained"):
+        raise ValueError(f"{slot} must be loaded as {kind.__name__} is, {name} of {library} is not")
     return found
 
 

@@ -18,7 +18,7 @@ def plain_name(name: object, suffix: str = "") -> bool:
     """
     if not isinstance(name, str) or not name.isprintable() or not name.endswith(suffix):
         return False
-    return bool(name.removesuffix(suffix)) and not name.startswith(".") and not set(name) & set('/\\:')
+    return bool(name.removesuffix(suffix)) and not name.startswith(".") and not set(name) & set("/\\:")
 
 
 def read_text(path: Path) -> str:

@@ -118,7 +118,7 @@ def test_the_file_is_read_without_running_what_is_in_it(tmp_path):
     ("content", "message"),
     [
         ([torch.zeros(1)], "must hold a dictionary of tensors, got list"),
-        ({"fc.weight": 3}, "must hold a dictionary of tensors"),
+        ({"fc.weight": 3}, "must hold dense tensors by name"),
         ({"conv.weight": torch.zeros(1)}, "weights of another network"),
     ],
 )
