@@ -11,13 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
+
+from toy.picture_files import find_pictures, read_picture
 
 __all__ = ["DATASETS", "Pictures", "dataset", "digits", "emoji", "image_folder", "mnist", "photo_patches"]
 
 _DATA = Path(__file__).parent / "data"
-_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,13 @@ class Pictures:
         images: shape (N, channels, height, width), float32 in [-1, 1].
         labels: one word or phrase a picture.
         name: what the data are called in figures and tables.
+        left_out: what else lay in their folder, in words; empty if nothing did.
     """
 
     images: Tensor
     labels: tuple[str, ...]
     name: str
+    left_out: str = ""
 
 
 @cache
@@ -117,7 +120,7 @@ def image_folder(folder: str | Path, size: int | None = None, *, grey: bool = Fa
             all must have the same size.
         grey: convert to one channel instead of three.
 
-    Transparent pictures are laid on white.
+    Which files count, and how they are read, is said at `toy.picture_files`.
 
     Raises:
         ValueError: if the folder does not exist, holds no picture, a file cannot be read, sizes differ, or ``size`` is
@@ -126,18 +129,10 @@ def image_folder(folder: str | Path, size: int | None = None, *, grey: bool = Fa
     if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
         raise ValueError(f"size must be a positive integer or None, got {size!r}")
     folder = Path(folder)
-    if not folder.is_dir():
-        raise ValueError(f"folder must be an existing directory, got {str(folder)!r}")
-    files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in _SUFFIXES)
-    if not files:
-        raise ValueError(f"folder must hold pictures ({', '.join(sorted(_SUFFIXES))}), {str(folder)!r} holds none")
+    files, left_out = find_pictures(folder)
     arrays: list[np.ndarray] = []
     for file in files:
-        try:
-            with Image.open(file) as opened:
-                picture = _on_white(opened).convert("L" if grey else "RGB")
-        except (UnidentifiedImageError, OSError) as error:
-            raise ValueError(f"folder must hold readable pictures, {str(file)!r} is not one: {error}") from error
+        picture = read_picture(file, "L" if grey else "RGB")
         if size is not None:
             side = min(picture.size)
             left, top = (picture.width - side) // 2, (picture.height - side) // 2
@@ -149,15 +144,7 @@ def image_folder(folder: str | Path, size: int | None = None, *, grey: bool = Fa
                 f"{_size(arrays[-1])}: give size to crop and resize them"
             )
     images = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).contiguous() / 127.5 - 1
-    return Pictures(images, tuple(f.parent.name for f in files), folder.name)
-
-
-def _on_white(picture: Image.Image) -> Image.Image:
-    """Return a picture without transparency: what shows through is white, not the colour that transparency hid."""
-    if not picture.has_transparency_data:
-        return picture
-    with_alpha = picture.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), with_alpha)
+    return Pictures(images, tuple(f.parent.name for f in files), folder.resolve().name, left_out)
 
 
 def _size(array: np.ndarray) -> str:

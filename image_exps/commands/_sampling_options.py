@@ -264,17 +264,16 @@ def _prompts_of(file: Path) -> tuple[str, ...]:
 
 
 def _pictures_in(paths: Sequence[Path]) -> tuple[Path, ...]:
-    """Return the files among ``paths``, and those in the folders among them, in order of name; no hidden ones.
+    """Return the files among ``paths``, and the pictures in the folders among them.
 
     Raises:
         ValueError: for a folder without any.
     """
-    found: list[Path] = []
-    for path in paths:
-        held = [path]
-        if path.is_dir():
-            held = sorted(entry for entry in path.iterdir() if entry.is_file() and not entry.name.startswith("."))
-            if not held:
-                raise ValueError(f"controls: {path} holds no picture")
-        found += held
-    return tuple(found)
+    if not any(path.is_dir() for path in paths):
+        return tuple(paths)
+    from toy.picture_files import find_pictures
+
+    try:
+        return tuple(file for path in paths for file in (find_pictures(path).files if path.is_dir() else [path]))
+    except ValueError as error:
+        raise ValueError(f"controls: {error}") from error

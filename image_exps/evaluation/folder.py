@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from image_exps.evaluation.results import Result
-from image_exps.images.files import read_picture
 from image_exps.pipelines.picture_folder import picture_name, read_records, read_settings
+from toy.picture_files import find_pictures, read_picture
 
 __all__ = ["Generated", "Progress", "load_pictures", "open_generated"]
 
 #: Told after each batch: how many pictures are done, and how many there are.
 Progress = Callable[[int, int], None]
-
-_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
 
 
 @dataclass(frozen=True)
@@ -35,6 +32,7 @@ class Generated:
         prompts: one a picture, ``None`` where there was none.
         settings: what they were made with; empty for a folder that ``sample`` did not make.
         lost: seeds of pictures that were not finite, which have no file.
+        left_out: what else lies in a folder that ``sample`` did not make, in words; empty if nothing does.
     """
 
     folder: Path
@@ -42,6 +40,7 @@ class Generated:
     prompts: tuple[str | None, ...]
     settings: dict[str, Any] = field(default_factory=dict)
     lost: tuple[int, ...] = ()
+    left_out: str = ""
 
     def __len__(self) -> int:
         return len(self.files)
@@ -49,7 +48,7 @@ class Generated:
     @property
     def model(self) -> str:
         """Name of the model, or of the folder."""
-        return str(self.settings.get("model", {}).get("name", self.folder.name))
+        return str(self.settings.get("model", {}).get("name", self.folder.resolve().name))
 
     @property
     def sampler(self) -> str:
@@ -93,7 +92,7 @@ class Generated:
             higher_is_better,
             math.nan if self.guidance is None else self.guidance,
             "; ".join(filter(None, (remark, self.remark))),
-            self.folder.name,
+            self.folder.resolve().name,
         )
 
     def batches(self, size: int = 32, progress: Progress | None = None) -> Iterator[tuple[Tensor, list[str | None]]]:
@@ -119,17 +118,13 @@ class Generated:
                 progress(start, len(self.files))
 
 
-def load_pictures(files: tuple[Path, ...]) -> Tensor:
-    """Return pictures of one size as (n, 3, height, width) in [-1, 1], float32; transparency lies on white.
+def load_pictures(files: Sequence[Path]) -> Tensor:
+    """Return pictures of one size as (n, 3, height, width) in [-1, 1], float32, read by `toy.picture_files`.
 
     Raises:
         ValueError: for a file that is no picture.
     """
-    arrays = []
-    for file in files:
-        rgba = read_picture(file, "RGBA")
-        white = Image.new("RGBA", rgba.size, "white")
-        arrays.append(np.asarray(Image.alpha_composite(white, rgba).convert("RGB")))
+    arrays = [np.asarray(read_picture(file)) for file in files]
     return torch.from_numpy(np.stack(arrays)).movedim(-1, 1).to(torch.float32) / 127.5 - 1
 
 
@@ -137,21 +132,18 @@ def open_generated(folder: Path) -> Generated:
     """Return the pictures of a folder.
 
     A folder that ``sample`` made is read by its records, so that half-written files and other things in it do not
-    count; of any other folder every picture file below it.
+    count; of any other folder every picture below it, as `toy.picture_files` finds them.
 
     Raises:
         ValueError: if there is no folder, no picture, or a recorded picture is missing.
     """
-    if not folder.is_dir():
-        raise ValueError(
-            f"folder must be a folder of pictures, {folder} is {'a file' if folder.exists() else 'not there'}"
-        )
     if not (folder / "settings.json").exists():
-        files = tuple(sorted(p for p in folder.rglob("*") if p.suffix.lower() in _SUFFIXES and p.is_file()))
-        if not files:
-            raise ValueError(f"folder must hold pictures, {folder} has none ({', '.join(sorted(_SUFFIXES))})")
-        return Generated(folder, files, (None,) * len(files))
+        files, left_out = find_pictures(folder)
+        return Generated(folder, files, (None,) * len(files), left_out=left_out)
     settings = read_settings(folder)
+    kinds = {"count": int, "model": dict, "sampler": dict}
+    if not all(isinstance(settings.get(key), kind) for key, kind in kinds.items()):
+        raise ValueError(f"{folder / 'settings.json'} is none of sample: take it out of a folder of other pictures")
     records = read_records(folder)
     kept = [record for record in records if record["file"] is not None]
     if not kept:

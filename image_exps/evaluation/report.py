@@ -16,10 +16,11 @@ from image_exps.evaluation.guidance_sweep import draw_pareto, sweep_points
 from image_exps.evaluation.paper_tables import render_table, table_rows
 from image_exps.evaluation.published import Table, published_tables, table
 from image_exps.evaluation.results import Result, read_results
-from image_exps.images.files import read_picture, write_png
+from image_exps.images.files import write_png
 from image_exps.utils.markup import markdown_table
 from theory_checks.ledger.plotting import to_svg
 from toy.atomic import atomic
+from toy.picture_files import read_picture
 
 __all__ = ["contact_sheet", "tables_of", "write_report"]
 

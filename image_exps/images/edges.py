@@ -10,12 +10,10 @@ from __future__ import annotations
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from PIL import Image
-
-from image_exps.images.files import read_picture
+if TYPE_CHECKING:
+    from PIL import Image
 
 __all__ = ["HIGH", "LOW", "edges_of"]
 
@@ -31,8 +29,14 @@ def edges_of(picture: Path, low: float = LOW, high: float = HIGH) -> Image.Image
     """
     if not 0 <= low <= high:
         raise ValueError(f"low and high must be rising numbers of at least 0, got {low} and {high}")
-    pixels = np.asarray(read_picture(picture, upright=True))
     if find_spec("cv2") is None:
         raise ValueError("edges need OpenCV, which is not installed: pip install opencv-python-headless")
+    # Help of the command shows the thresholds, and needs none of these.
+    import numpy as np
+    from PIL import Image
+
+    from toy.picture_files import read_picture
+
+    pixels = np.asarray(read_picture(picture))
     cv2: Any = import_module("cv2")
     return Image.fromarray(cv2.Canny(pixels, low, high)).convert("RGB")

@@ -1,31 +1,12 @@
-"""Pictures as files: of anywhere, read whole or refused in one message; ours, written as PNG whole or not at all."""
+"""Pictures of ours as files: PNG, written whole or not at all. Those of users are read by `toy.picture_files`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
-__all__ = ["check_png", "read_picture", "write_png"]
-
-
-def read_picture(path: Path, mode: str = "RGB", *, upright: bool = False) -> Image.Image:
-    """Return the picture of a file.
-
-    Args:
-        path: of the file.
-        mode: of the picture, as Pillow names it.
-        upright: whether it is turned as the camera's note says, as OpenCV and the pipelines of diffusers turn what they
-            are given. The usual codes for FID do not.
-
-    Raises:
-        ValueError: for a file that is no picture, or one so large that it may be an attack.
-    """
-    try:
-        with Image.open(path) as opened:
-            return (ImageOps.exif_transpose(opened) if upright else opened).convert(mode)
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} cannot be read as a picture: {error}") from error
+__all__ = ["check_png", "write_png"]
 
 
 def check_png(out: Path) -> None:

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from image_exps.images.files import read_picture
 from image_exps.pipelines.devices import check_device
 from image_exps.pipelines.loading import load_pipeline
 from image_exps.pipelines.models import Model
 from image_exps.pipelines.rendering import Renderer
 from image_exps.samplers.pipeline_sampler import PipelineSampler
 from image_exps.samplers.schedulers import make_scheduler
+from toy.picture_files import read_picture
 
 __all__ = ["Request", "Session", "open_session"]
 
@@ -184,7 +184,7 @@ def open_session(request: Request) -> Session:
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
-    controls = tuple(read_picture(path, upright=True) for path in request.controls)
+    controls = tuple(read_picture(path) for path in request.controls)
     pipe, revision = load_pipeline(
         request.model,
         request.model_dir,

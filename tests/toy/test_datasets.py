@@ -142,9 +142,12 @@ def test_pictures_are_cropped_at_the_centre_and_resized(tmp_path: Path) -> None:
 
 
 def test_files_are_closed(tmp_path: Path) -> None:
-    frames = [Image.new("P", (4, 4), k) for k in range(3)]
-    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
+    Image.new("P", (4, 4), 1).save(tmp_path / "still.gif")
     assert image_folder(tmp_path).images.shape == (1, 3, 4, 4)
+    frames = [Image.new("RGB", (4, 4), (90 * k, 0, 0)) for k in range(3)]
+    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
+    with pytest.raises(ValueError, match="it has 3 frames"):
+        image_folder(tmp_path)
     gc.collect()  # an open file would warn, and warnings are errors
 
 
@@ -172,34 +175,22 @@ def test_half_transparent_is_half_white(tmp_path: Path) -> None:
     assert images.tolist() == pytest.approx([1, 0.6, 0.6], abs=1 / 127)
 
 
-@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".gif", ".tif", ".bmp"])
-@pytest.mark.parametrize("kept", [0.5, 0.95])
-def test_file_that_is_cut_off_is_refused_by_name(suffix: str, kept: float, tmp_path: Path) -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
-    file = tmp_path / f"cut{suffix}"
-    Image.fromarray(pixels).save(file)
-    assert image_folder(tmp_path).images.shape == (1, 3, 40, 40)
-    file.write_bytes(file.read_bytes()[: int(kept * file.stat().st_size)])
-    with pytest.raises(ValueError, match=rf"folder must hold readable pictures, '.*cut{suffix}' is not one: \S"):
-        image_folder(tmp_path)
-
-
 def test_bad_folders_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="folder must be an existing directory, got"):
+    with pytest.raises(ValueError, match=r"folder must be a folder of pictures, .*absent is not there"):
         image_folder(tmp_path / "absent")
     file = tmp_path / "file.png"
     _picture(file, (4, 4))
-    with pytest.raises(ValueError, match="folder must be an existing directory, got"):
+    with pytest.raises(ValueError, match=r"folder must be a folder of pictures, .*file\.png is a file"):
         image_folder(file)
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(ValueError, match="folder must hold pictures"):
         image_folder(empty)
     (empty / "broken.png").write_bytes(b"not a picture")
-    with pytest.raises(ValueError, match=r"folder must hold readable pictures, '.*broken.png' is not one"):
+    with pytest.raises(ValueError, match=r"broken\.png cannot be read as a picture"):
         image_folder(empty)
     (empty / "broken.png").write_bytes(file.read_bytes()[:40])
-    with pytest.raises(ValueError, match="folder must hold readable pictures"):
+    with pytest.raises(ValueError, match=r"broken\.png cannot be read as a picture"):
         image_folder(empty)
 
 

@@ -182,8 +182,8 @@ def test_a_folder_of_controls_gives_its_pictures_and_no_hidden_files(tmp_path):
     alone.touch()
     empty.mkdir()
     found = _sampling_options._pictures_in([alone, tmp_path])
-    assert [path.name for path in found] == ["c.png", "a.png", "b.png"]
-    with pytest.raises(ValueError, match=r"controls: .*empty holds no picture"):
+    assert [str(path.relative_to(tmp_path)) for path in found] == ["deep/c.png", "a.png", "b.png", "deep/c.png"]
+    with pytest.raises(ValueError, match=r"controls: folder must hold pictures .*empty has none"):
         _sampling_options._pictures_in([empty])
 
 

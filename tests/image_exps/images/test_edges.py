@@ -12,13 +12,12 @@ from image_commands import call
 from PIL import Image
 
 from image_exps.images.edges import edges_of
-from image_exps.images.files import read_picture
 
 
 @pytest.fixture
 def photo(tmp_path):
-    """A white square on grey, with transparency that is dropped."""
-    pixels = np.full((20, 30, 4), 90, np.uint8)
+    """A white square on grey."""
+    pixels = np.full((20, 30, 3), 90, np.uint8)
     pixels[5:15, 8:20] = 255
     Image.fromarray(pixels).save(tmp_path / "photo.png")
     return tmp_path / "photo.png"
@@ -56,15 +55,6 @@ def test_with_opencv_the_outline_of_a_square_is_found(photo):
     assert abs(rows.min() - 5) <= 1
     assert abs(columns.max() - 19) <= 1
     assert not found[8:12, 11:17].any()
-
-
-def test_a_photo_is_turned_as_the_camera_was_held_for_edges_and_controls_and_not_for_scores(tmp_path):
-    path, note = tmp_path / "photo.png", Image.Exif()
-    note[0x0112] = 6  # held so that the left of the scene is at the bottom
-    pixels = np.arange(6, dtype=np.uint8).reshape(2, 3)
-    Image.fromarray(pixels).save(path, exif=note)
-    assert np.array_equal(np.asarray(read_picture(path, "L", upright=True)), np.rot90(pixels, -1))
-    assert np.array_equal(np.asarray(read_picture(path, "L")), pixels)
 
 
 def test_without_opencv_the_instruction_is_given(photo, monkeypatch):
