@@ -238,8 +238,8 @@ def estimate(
         samples: independent; shape (n, d).
         generator: of the resamples.
         repeats: number of resamples.
-        floor: whether the floor is computed. Where it is asked for and too few pictures are held out, it is NaN, and
-            the remark says so.
+        floor: whether the floor is computed. Where it is asked for and cannot be had, it is NaN, and the remark says
+            why: too few pictures are held out, or its computation failed.
         level: of the interval.
 
     Raises:
@@ -254,7 +254,11 @@ def estimate(
     if floor and pool is not None and count > _POOL_SHARE * pool:
         remarks.append(f"no floor: {count} of {pool} held-out real pictures are too many")
     elif floor:
-        exact = distance.floor(count)
-        middle, (least, most) = float(exact.mean()), map(float, np.quantile(exact, (0.025, 0.975)))
+        try:
+            exact = distance.floor(count)
+        except Exception as error:  # whatever it is: what the samples gave is not lost for it
+            remarks.append(f"no floor: {error}")
+        else:
+            middle, (least, most) = float(exact.mean()), map(float, np.quantile(exact, (0.025, 0.975)))
     remark = "; ".join(filter(None, remarks))
     return Estimate(float(value), low, high, middle, least, most, count, remark)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from image_exps.distances import efficientnet
 from image_exps.distances.base import Distance, Statistic
 from image_exps.distances.efficientnet import FEATURES, efficientnet_lite0, weights_file
-from image_exps.distances.frechet import frechet_statistic, normal_moments
+from image_exps.distances.frechet import Moments, frechet_statistic, sample_moments
 from image_exps.distances.reference import Comparable, Reference, reference_of
 from toy import ExactTarget, Pictures
 from toy.fit_cache import cached, checksum
@@ -188,12 +188,11 @@ class FrechetFeatures(FeatureDistance):
         super().__init__(target, space)
 
     @cached_property
-    def _moments(self) -> tuple[Tensor, Tensor, float]:
-        x = self.space.fixed
-        return normal_moments(x.mean(0), torch.cov(x.T))
+    def _moments(self) -> Moments:
+        return sample_moments(self.space.fixed)
 
     def _of_features(self, features: Tensor) -> Statistic:
-        return frechet_statistic(features, *self._moments)
+        return frechet_statistic(features, self._moments)
 
     def remark(self, count: int) -> str:
         base = f"reference of {len(self.space.fixed)} pictures"

@@ -8,9 +8,11 @@ positive, about ``tr(S) (d + 1)/(4 n)`` for an isotropic ``S``: the floor, witho
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from scipy.linalg import eigh
 from scipy.sparse.linalg import eigsh
 from torch import Tensor
 
@@ -18,21 +20,50 @@ from image_exps.distances.base import Distance, Statistic
 from image_exps.distances.reference import Comparable, Reference, reference_of
 from toy import ExactTarget, Pictures
 
-__all__ = ["FrechetDistance", "FrechetPCA", "frechet_statistic", "normal_moments"]
+__all__ = ["FrechetDistance", "FrechetPCA", "Moments", "frechet_statistic", "normal_moments", "sample_moments"]
 
 
-def normal_moments(mean: Tensor, S: Tensor) -> tuple[Tensor, Tensor, float]:
-    """Return ``mu``, ``S^{1/2}`` and ``tr S`` of a mean (k,) and a covariance (k, k), as `frechet_statistic` asks."""
-    values, vectors = torch.linalg.eigh(S)
-    return mean, (vectors * values.clamp_min(0).sqrt()) @ vectors.mT, float(S.trace())
+class Moments(NamedTuple):
+    """Mean and covariance ``S`` of a normal distribution in ``k`` dimensions, as `frechet_statistic` asks for them.
+
+    Attributes:
+        mean: ``mu``, shape (k,).
+        root: ``R`` with ``R R^T = S``, shape (k, r), of any width r; or its diagonal, shape (k,).
+        trace: ``tr S``.
+    """
+
+    mean: Tensor
+    root: Tensor
+    trace: float
 
 
-def frechet_statistic(x: Tensor, mean: Tensor, root: Tensor, trace: float) -> Statistic:
+def normal_moments(mean: Tensor, S: Tensor) -> Moments:
+    """Return the moments of a mean (k,) and a covariance (k, k); ``R = S^{1/2}``."""
+    values, vectors = _eigh(S)
+    return Moments(mean, (vectors * values.clamp_min(0).sqrt()) @ vectors.mT, float(S.trace()))
+
+
+def sample_moments(x: Tensor) -> Moments:
+    """Return the moments of samples (n, k), the covariance divided by ``n - 1``.
+
+    Of no more samples than dimensions the centred samples are a factor of their covariance, ``R = Y^T/sqrt(n - 1)``,
+    and nothing is decomposed.
+    """
+    n, k = x.shape
+    mean = x.mean(0)
+    if n > k:
+        return normal_moments(mean, torch.cov(x.T).reshape(k, k))
+    Y = (x - mean) / math.sqrt(n - 1)
+    return Moments(mean, Y.mT, float(Y.square().sum()))
+
+
+def frechet_statistic(x: Tensor, moments: Moments) -> Statistic:
     r"""Return ``F`` of samples (n, k) as a function of their weights, against a normal distribution.
 
-    With ``Z = (x - m) S^{1/2}/sqrt(n - 1)``, ``tr (S^{1/2} C S^{1/2})^{1/2} = tr (Z Z^T)^{1/2}``: the smaller of
-    the two Gram matrices of ``Z`` is diagonalised, and fewer samples than dimensions need no special case. Of other
-    weights ``F`` is taken to first order, ``F + sum_i (w_i - 1) a_i`` with the influence of sample ``i`` ::
+    With any factor ``R R^T = S`` and ``Z = (x - m) R/sqrt(n - 1)``, the matrices ``S^{1/2} C S^{1/2}`` and ``Z Z^T``
+    have the same eigenvalues but for zeros. The smaller of ``Z Z^T`` and ``Z^T Z`` is diagonalised, so that few
+    samples, or few behind ``R``, cost little, and no root is taken of rounding errors. Of other weights ``F`` is taken
+    to first order, ``F + sum_i (w_i - 1) a_i`` with the influence of sample ``i`` ::
 
         a_i = 2 (m - mu)^T (x_i - mu)/n + |x_i - m|^2/(n - 1) - ((Z Z^T)^{1/2})_{ii}
 
@@ -41,20 +72,18 @@ def frechet_statistic(x: Tensor, mean: Tensor, root: Tensor, trace: float) -> St
 
     Args:
         x: the samples, float64.
-        mean: ``mu``, shape (k,).
-        root: ``S^{1/2}``, shape (k, k), or its diagonal (k,).
-        trace: ``tr S``.
+        moments: of the distribution.
 
     Source: Dowson & Landau 1982; Rippl, Munk & Sturm 2016 for the limit law; Efron 1982, Sec. 6 (the infinitesimal
     jackknife).
     """
-    n = len(x)
+    n, (mean, root, trace) = len(x), moments
     z = x - mean
     shift = z.mean(0)
     centred = (z - shift) / math.sqrt(n - 1)
     Z = centred * root if root.ndim == 1 else centred @ root
     wide = n <= Z.shape[1]
-    values, vectors = torch.linalg.eigh(Z @ Z.mT if wide else Z.mT @ Z)
+    values, vectors = _eigh(Z @ Z.mT if wide else Z.mT @ Z)
     # Below this an eigenvalue is rounding.
     values = torch.where(values > values[-1] * len(values) * torch.finfo(torch.float64).eps, values, 0.0)
     if wide:
@@ -65,6 +94,18 @@ def frechet_statistic(x: Tensor, mean: Tensor, root: Tensor, trace: float) -> St
     F = float(shift.square().sum() + spread.sum() + trace - 2 * values.sqrt().sum())
     influence = 2 * (z @ shift) / n + spread - diagonal
     return lambda w: F + float((w - 1) @ influence)
+
+
+def _eigh(S: Tensor) -> tuple[Tensor, Tensor]:
+    """Return eigenvalues, rising, and eigenvectors of a symmetric matrix.
+
+    The usual routine (divide and conquer) may fail to converge on a matrix of low rank; QR iteration then does.
+    """
+    try:
+        values, vectors = torch.linalg.eigh(S)
+    except RuntimeError:  # torch.linalg.LinAlgError is one
+        values, vectors = map(torch.from_numpy, eigh(S.numpy(), driver="ev"))
+    return values, vectors
 
 
 class FrechetDistance(Distance):
@@ -79,7 +120,7 @@ class FrechetDistance(Distance):
     def __init__(self, target: Comparable | Pictures | ExactTarget | Reference) -> None:
         super().__init__(reference_of(target))
         self.least = self.reference.dim + 1
-        self._exact: tuple[Tensor, Tensor, float] | None = None
+        self._exact: Moments | None = None
 
     def _too_few(self, count: int) -> str:
         if count == 0:
@@ -89,7 +130,7 @@ class FrechetDistance(Distance):
     def _prepare(self, x: Tensor) -> Statistic:
         if self._exact is None:
             self._exact = normal_moments(*self.reference.moments())
-        return frechet_statistic(x, *self._exact)
+        return frechet_statistic(x, self._exact)
 
 
 class FrechetPCA(Distance):
@@ -128,7 +169,7 @@ class FrechetPCA(Distance):
                 order = values.argsort(descending=True)
                 values, vectors = values[order], vectors[:, order]
             else:
-                values, vectors = (t.flip(-1)[..., :k] for t in torch.linalg.eigh(S))
+                values, vectors = (t.flip(-1)[..., :k] for t in _eigh(S))
             self._basis = mean, vectors, values.clamp_min(0), float(S.trace())
         return self._basis
 
@@ -147,4 +188,4 @@ class FrechetPCA(Distance):
         k = self.used(len(x))
         projected = (x - mean) @ vectors[:, :k]
         zero = torch.zeros(k, dtype=torch.float64)
-        return frechet_statistic(projected, zero, values[:k].sqrt(), float(values[:k].sum()))
+        return frechet_statistic(projected, Moments(zero, values[:k].sqrt(), float(values[:k].sum())))

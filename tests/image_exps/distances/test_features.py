@@ -9,7 +9,7 @@ import toy
 from image_exps.distances import efficientnet, estimate, reference_of
 from image_exps.distances.efficientnet import EfficientNetLite0, efficientnet_lite0
 from image_exps.distances.features import SIDE, FeatureSpace, FrechetFeatures, picture_features
-from image_exps.distances.frechet import frechet_statistic
+from image_exps.distances.frechet import Moments, frechet_statistic
 
 # Classes of ImageNet that the two photographs may be called: a Chinese palace, a tight red dahlia.
 PALACE = {442: "bell cote", 663: "monastery", 698: "palace", 832: "stupa", 975: "lakeside"}
@@ -141,6 +141,6 @@ def test_singular_covariances_have_the_distance_of_the_formula():
     m, C = x.mean(0), torch.cov(x.T)
     cross = torch.linalg.eigvalsh(root[:, None] * C * root).clamp_min(0).sqrt().sum()
     expected = float(m @ m + C.trace() + s.sum() - 2 * cross)
-    found = frechet_statistic(x, torch.zeros(5, dtype=torch.float64), root, float(s.sum()))
+    found = frechet_statistic(x, Moments(torch.zeros(5, dtype=torch.float64), root, float(s.sum())))
     # Zero eigenvalues come out as 1e-16, their roots as 1e-8.
     assert found(torch.ones(3, dtype=torch.float64)) == pytest.approx(expected, abs=1e-7)

@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy.linalg import sqrtm
 
-from image_exps.distances import FrechetDistance, FrechetPCA, bootstrap, distances
-from image_exps.distances.frechet import frechet_statistic
+from image_exps.distances import FrechetDistance, FrechetPCA, bootstrap, distances, estimate
+from image_exps.distances.frechet import Moments, frechet_statistic, normal_moments, sample_moments
 from toy import GaussianMixture, LowRankPlusDiagonal, Pictures
 
 
@@ -89,12 +89,76 @@ def test_the_influence_of_a_sample_is_the_derivative_of_the_distance(n, d):
         cross = torch.linalg.svdvals(z @ root).sum()
         return float(m @ m + z.square().sum() + root.square().sum() - 2 * cross)
 
-    found = frechet_statistic(x, torch.zeros(d, dtype=torch.float64), root, float(root.square().sum()))
+    zero = torch.zeros(d, dtype=torch.float64)
+    found = frechet_statistic(x, Moments(zero, root, float(root.square().sum())))
     assert found(torch.ones(n, dtype=torch.float64)) == pytest.approx(by_hand(0), rel=1e-9)
     # Central differences: an error of t^2 and rounding of 1e-15/t.
     t = 1e-5
     slope = (by_hand(t) - by_hand(-t)) / (2 * t)
     assert found(1 + w) - found(torch.ones(n, dtype=torch.float64)) == pytest.approx(slope, rel=1e-6)
+
+
+@pytest.mark.parametrize(("n", "m", "d"), [(8, 5, 40), (5, 30, 40), (30, 5, 40), (40, 40, 40), (60, 12, 40),
+                                           (12, 60, 40), (3, 2, 200), (2, 2, 200), (60, 41, 40)])  # fmt: skip
+def test_few_samples_on_either_side_are_those_of_the_dense_form(n, m, d):
+    x, y = draws(n, d), 1.3 * draws(m, d, seed=1) + 0.2
+    C, S = torch.cov(x.T), torch.cov(y.T)
+    shift = (x.mean(0) - y.mean(0)).square().sum()
+    found = frechet_statistic(x, sample_moments(y))(torch.ones(n, dtype=torch.float64))
+    # Without matrices (d, d): the trace of the root is the sum of the singular values of the centred samples' product,
+    # each to a few units of 2.2e-16 of the largest.
+    X, Y = (x - x.mean(0)) / (n - 1) ** 0.5, (y - y.mean(0)) / (m - 1) ** 0.5
+    nuclear = torch.linalg.svdvals(X @ Y.mT)
+    assert found == pytest.approx(float(shift + C.trace() + S.trace() - 2 * nuclear.sum()), rel=1e-13)
+    # The dense form takes the root of d eigenvalues, of which the zeros are rounding, up to d units of the largest.
+    values, vectors = torch.linalg.eigh(S)
+    root = (vectors * values.clamp_min(0).sqrt()) @ vectors.mT
+    dense = shift + C.trace() + S.trace() - 2 * torch.linalg.eigvalsh(root @ C @ root).clamp_min(0).sqrt().sum()
+    rounding = 2 * d * float(nuclear[0]) * (d * torch.finfo(torch.float64).eps) ** 0.5
+    assert abs(found - float(dense)) < rounding
+    assert rounding < 1e-3 * found
+    other = frechet_statistic(x, normal_moments(y.mean(0), S))(torch.ones(n, dtype=torch.float64))
+    assert abs(found - other) < rounding
+
+
+def test_few_samples_have_the_influence_of_the_dense_form_too():
+    x, y, w = draws(9, 30), draws(6, 30, seed=1), draws(9, seed=2)
+    few, dense = (frechet_statistic(x, m) for m in (sample_moments(y), normal_moments(y.mean(0), torch.cov(y.T))))
+    assert few(w) == pytest.approx(dense(w), rel=1e-6)  # roots of 30 eigenvalues that are rounding, 1e-8 each
+
+
+@pytest.mark.parametrize("n", [2, 5])
+def test_samples_that_are_all_alike_have_a_distance(n):
+    x, y = torch.ones(n, 50, dtype=torch.float64), torch.zeros(3, 50, dtype=torch.float64)
+    assert frechet_statistic(x, sample_moments(y))(torch.ones(n, dtype=torch.float64)) == 50
+    assert frechet_statistic(y, sample_moments(y))(torch.ones(3, dtype=torch.float64)) == 0
+
+
+def test_where_the_usual_routine_does_not_converge_another_one_does(monkeypatch):
+    x, y = draws(40, 12), draws(50, 12, seed=1)
+    expected = frechet_statistic(x, sample_moments(y))(torch.ones(40, dtype=torch.float64))
+
+    def fails(S):
+        raise torch.linalg.LinAlgError("linalg.eigh: The algorithm failed to converge")
+
+    monkeypatch.setattr(torch.linalg, "eigh", fails)
+    found = frechet_statistic(x, sample_moments(y))(torch.ones(40, dtype=torch.float64))
+    assert found == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_floor_that_fails_costs_no_result(monkeypatch):
+    x = draws(40, 2)
+    value = FrechetDistance(PLANE)(x)
+
+    def fails(self, count, sets=20):
+        raise torch.linalg.LinAlgError("failed to converge")
+
+    monkeypatch.setattr(FrechetDistance, "floor", fails)
+    found = estimate(FrechetDistance(PLANE), x, generator=torch.Generator().manual_seed(0), repeats=5)
+    assert found.value == value
+    assert found.low < value < found.high
+    assert np.isnan([found.floor, found.floor_low, found.floor_high]).all()
+    assert found.remark == "no floor: failed to converge"
 
 
 def test_the_same_rows_of_every_set_are_drawn():
