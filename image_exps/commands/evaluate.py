@@ -10,6 +10,7 @@ import click
 
 from image_exps.commands import _options as shared
 from image_exps.evaluation.benchmarks import COMPBENCH_CATEGORIES
+from image_exps.evaluation.score_names import COLOURFULNESS, check_score_names, score_names
 
 if TYPE_CHECKING:
     from image_exps.evaluation.fid import FeatureNetwork
@@ -78,38 +79,51 @@ def command(
     FOLDER is one that sample made, or any folder of pictures. Without further options its colourfulness is measured.
     Scores of other packages come through the entry-point group "lml.scores".
     """
-    from image_exps.evaluation.folder import open_generated
-    from image_exps.evaluation.results import check_parquet
-    from image_exps.evaluation.scores import chosen, find_scores
-
-    scores = find_scores()
     if list_only:
-        for score in scores.values():
-            click.echo(f"{score.name}  ({'more' if score.higher_is_better else 'less'} is better)")
+        for name, origin in score_names().items():
+            click.echo(f"{name}  ({origin})")
         return
-    if out is not None:
-        check_parquet(out)
     if folder is None:
         raise ValueError("FOLDER must be given: the folder of pictures to be scored")
     if inception is not None and real is None:
         raise ValueError("inception: an FID needs real pictures to compare with, give their folder with --real")
     if (compbench is None) != (compbench_dir is None):
         raise ValueError("compbench and compbench-dir belong together, got one of them")
+    check_score_names(names)
     if not (names or real or clip_dir or compbench):
-        names = ("colourfulness",)
-    kept = _ResultsWriter(open_generated(folder), out or folder / "results.parquet", repeats, seed, batch)
-    wanted = chosen(names, scores)
-    where = shared.device_or_best(device)
+        names = (COLOURFULNESS,)
+    out = folder / "results.parquet" if out is None else out
+
+    from image_exps.evaluation.folder import open_generated
+    from image_exps.evaluation.results import check_results_file
+
     # What can be refused is, before the first network takes its time.
+    check_results_file(out)
+    kept = _ResultsWriter(open_generated(folder), out, repeats, seed, batch)
+    others = None if real is None else open_generated(real)
+    for pictures in filter(None, (kept.generated, others)):
+        pictures.check_files()
+        if pictures.left_out:
+            click.echo(f"{pictures.folder}: {len(pictures)} pictures; left out: {pictures.left_out}", err=True)
+    if others is not None:
+        for what, pictures in (("FOLDER", kept.generated), ("real", others)):
+            if len(pictures) < 2:
+                raise ValueError(f"{what} must have at least 2 pictures for a distance, {pictures.folder} has one")
+    if clip_dir is not None:
+        kept.generated.check_prompts("a CLIP score")
+    where = shared.device_or_best(device)
+
+    from image_exps.evaluation.scores import load_score
+
+    wanted = [load_score(name) for name in names]
     if clip_dir is not None:
         from image_exps.evaluation.clip import ClipScore
 
         wanted.append(ClipScore(clip_dir, where))
     compared = None
-    if real is not None:
+    if others is not None:
         from image_exps.evaluation.fid import efficientnet_network, inception_network
 
-        others = open_generated(real)
         compared = efficientnet_network() if inception is None else inception_network(inception, where), others
     if compbench is not None and compbench_dir is not None:
         kept.compbench(compbench, compbench_dir)

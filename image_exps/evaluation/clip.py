@@ -9,7 +9,6 @@ Source: Hessel et al. 2021, CLIPScore, Eq. 1, with the factor 100 of common use 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,8 @@ import torch
 from torch import Tensor
 
 from image_exps.images.pixels import pixels
+from image_exps.pipelines.component_files import check_component, read_object
+from image_exps.pipelines.components import component_class, load_component
 
 __all__ = ["ClipScore"]
 
@@ -44,23 +45,23 @@ class ClipScore:
     def __init__(self, folder: Path, device: str = "cpu") -> None:
         if not folder.is_dir():
             raise ValueError(f"clip_dir must be the folder of a CLIP model, {folder} is not there. {_ADVICE}")
-        if not any(folder.glob("*.safetensors")):
-            raise ValueError(f"clip_dir must hold weights as .safetensors, {folder} has none. {_ADVICE}")
-        import transformers
-        from safetensors import SafetensorError
-
-        options: dict[str, Any] = {"local_files_only": True}
         try:
-            if json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"] != "clip":
-                raise ValueError("its config.json names another model_type")
-            loader: Any = transformers.CLIPModel
-            self._model: Any = loader.from_pretrained(str(folder), use_safetensors=True, **options)
-            self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(str(folder), **options)
-            # The variant in pure Python: the other one needs torchvision.
-            processor: Any = transformers.CLIPImageProcessorPil
-            self._processor: Any = processor.from_pretrained(str(folder), **options)
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
-            raise ValueError(f"clip_dir must be the folder of a CLIP model, {folder} is not: {error}") from error
+            check_component(folder, folder)
+            if (found := read_object(folder / "config.json").get("model_type")) != "clip":
+                raise ValueError(f"{folder / 'config.json'} names another model_type, {found!r}")
+            named = read_object(folder / "tokenizer_config.json").get("tokenizer_class", "CLIPTokenizerFast")
+        except ValueError as error:
+            raise ValueError(f"clip_dir must be the folder of a CLIP model: {error}. {_ADVICE}") from error
+        import transformers
+
+        # The variant in pure Python, where there is one: the other one needs torchvision.
+        processor = getattr(transformers, "CLIPImageProcessorPil", transformers.CLIPImageProcessor)
+        try:
+            self._model: Any = load_component(folder, transformers.CLIPModel, torch.float32)
+            self._tokenizer: Any = load_component(folder, component_class("transformers", named, "tokenizer"), None)
+            self._processor: Any = load_component(folder, processor, None)
+        except ValueError as error:
+            raise ValueError(f"clip_dir must be the folder of a CLIP model: {error}") from error
         model: Any = self._model
         self._model = model.eval().requires_grad_(False).to(device)
         self._device = device

@@ -7,12 +7,12 @@ PCG64 with the seed, the first caption of each picture that comes, no picture tw
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 
 from image_exps.evaluation.benchmarks import COCO_CAPTIONS
+from image_exps.utils.text_files import read_json
 
 __all__ = ["SEED", "coco_captions"]
 
@@ -35,14 +35,15 @@ def coco_captions(annotations: Path, count: int = COCO_CAPTIONS, seed: int = SEE
         raise ValueError(f"count must be a positive integer, got {count!r}")
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise ValueError(f"seed must be an integer of at least 0, got {seed!r}")
+    where = "annotations must be captions_val2014.json of http://images.cocodataset.org/annotations/"
+    where += "annotations_trainval2014.zip"
     try:
-        entries = json.loads(annotations.read_text(encoding="utf-8"))["annotations"]
+        entries = read_json(annotations)["annotations"]
         rows = sorted((int(e["id"]), int(e["image_id"]), " ".join(str(e["caption"]).split())) for e in entries)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"annotations must be captions_val2014.json of http://images.cocodataset.org/annotations/"
-            f"annotations_trainval2014.zip, {annotations} cannot be read as such ({type(error).__name__}: {error})"
-        ) from error
+    except (KeyError, TypeError, OverflowError) as error:
+        raise ValueError(f"{where}, {annotations} holds something else") from error
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
     seen: dict[int, str] = {}
     for place in np.random.default_rng(seed).permutation(len(rows)):
         _, image, caption = rows[place]

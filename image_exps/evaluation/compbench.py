@@ -14,7 +14,6 @@ Source: Huang et al. 2023, T2I-CompBench, and the repository Karine-Huang/T2I-Co
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import shutil
@@ -28,6 +27,7 @@ from image_exps.evaluation.folder import Generated
 from image_exps.evaluation.results import Result
 from image_exps.evaluation.scores import mean_interval_of
 from image_exps.prompts import prompts_in
+from image_exps.utils.text_files import read_json, read_text
 
 __all__ = ["compbench_prompts", "evaluation_command", "file_name", "lay_out", "read_scores"]
 
@@ -51,11 +51,9 @@ def compbench_prompts(clone: Path, category: str) -> tuple[str, ...]:
         raise ValueError(f"category must be one of {', '.join(COMPBENCH_CATEGORIES)}, got {category!r}")
     path = clone / "examples" / "dataset" / f"{category}_val.txt"
     try:
-        found = prompts_in(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(
-            f"clone must be a clone of https://github.com/Karine-Huang/T2I-CompBench, {path} cannot be read ({error})"
-        ) from error
+        found = prompts_in(read_text(path))
+    except ValueError as error:
+        raise ValueError(f"clone must be a clone of https://github.com/Karine-Huang/T2I-CompBench: {error}") from error
     if not found:
         raise ValueError(f"{path} holds no prompt")
     return found
@@ -95,11 +93,8 @@ def lay_out(generated: Generated, out: Path) -> int:
     samples = out / "samples"
     if samples.is_dir() and any(samples.iterdir()):
         raise ValueError(f"out must have no pictures yet, {samples} has some: every file in it would be scored")
-    names = []
-    for index, prompt in enumerate(generated.prompts):
-        if prompt is None:
-            raise ValueError(f"prompts must be known for T2I-CompBench, {generated.files[index]} has none")
-        names.append(file_name(prompt, index))
+    generated.check_prompts("T2I-CompBench")
+    names = [file_name(str(prompt), index) for index, prompt in enumerate(generated.prompts)]
     partial = out / ".samples.partial"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -133,12 +128,11 @@ def read_scores(out: Path, category: str, generated: Generated) -> Result:
     if category not in COMPBENCH_CATEGORIES:
         raise ValueError(f"category must be one of {', '.join(COMPBENCH_CATEGORIES)}, got {category!r}")
     path = out / "annotation_blip" / "vqa_result.json"
+    if not path.exists():
+        raise ValueError(f"{path} is not there yet: run the evaluation, {evaluation_command(out)}")
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-        answers = {int(row["question_id"]): float(row["answer"]) for row in rows}
-    except FileNotFoundError:
-        raise ValueError(f"{path} is not there yet: run the evaluation, {evaluation_command(out)}") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        answers = {int(row["question_id"]): float(row["answer"]) for row in read_json(path)}
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise ValueError(f"{path} cannot be read ({error}): run it again, {evaluation_command(out)}") from error
     if sorted(answers) != list(range(len(generated))):
         raise ValueError(f"{path} must have one answer for each of {len(generated)} pictures, it has {len(answers)}")

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from image_exps.evaluation.results import Result
 from image_exps.pipelines.picture_folder import picture_name, read_records, read_settings
-from toy.picture_files import find_pictures, read_picture
+from toy.picture_files import check_picture, find_pictures, read_picture
 
 __all__ = ["Generated", "Progress", "load_pictures", "open_generated"]
 
@@ -94,6 +94,25 @@ class Generated:
             "; ".join(filter(None, (remark, self.remark))),
             self.folder.resolve().name,
         )
+
+    def check_files(self) -> None:
+        """Refuse files that are no pictures, by their headers, before anything is computed of the others.
+
+        Raises:
+            ValueError: naming the first of them.
+        """
+        for file in self.files:
+            check_picture(file)
+
+    def check_prompts(self, what: str) -> None:
+        """Refuse pictures whose prompts are not known for what needs them.
+
+        Raises:
+            ValueError: naming the first such picture.
+        """
+        for file, prompt in zip(self.files, self.prompts, strict=True):
+            if prompt is None:
+                raise ValueError(f"prompts must be known for {what}, {file} has none")
 
     def batches(self, size: int = 32, progress: Progress | None = None) -> Iterator[tuple[Tensor, list[str | None]]]:
         """Yield pictures (n, 3, height, width) in [-1, 1], float32, with their prompts; of one size within a batch.

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
+from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 from image_exps.utils.locks import lock
 from toy.atomic import atomic
+from toy.folders import visible_files
 
-__all__ = ["Result", "add_results", "check_parquet", "read_results", "write_results"]
+__all__ = ["Result", "add_results", "check_parquet", "check_results_file", "read_results", "write_results"]
+
+
+_KINDS: dict[str, Callable[[Any], Any]] = {"str": str, "int": int, "float": float, "bool": bool}
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,17 @@ class Result:
     source: str = ""
 
 
+def check_results_file(out: Path) -> None:
+    """Refuse a file that results cannot be added to: of another name than Parquet's, or with other things in it.
+
+    Raises:
+        ValueError: naming it.
+    """
+    check_parquet(out)
+    if out.exists():
+        read_results([out])
+
+
 def check_parquet(out: Path) -> None:
     """Refuse a file of results that is not named as Parquet.
 
@@ -68,7 +85,7 @@ def write_results(results: Sequence[Result], path: Path) -> None:
 
     if not results:
         raise ValueError("results must be at least one, got none")
-    frame = pd.DataFrame([asdict(result) for result in results])
+    frame = pd.DataFrame([{name: _text(value) for name, value in asdict(result).items()} for result in results])
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as partial:
         frame.to_parquet(partial, index=False)
@@ -94,26 +111,43 @@ def add_results(results: Sequence[Result], path: Path) -> None:
         write_results([*held, *results] if results else [], path)
 
 
+def _text(value: object) -> object:
+    """Return a value of which a text is one in UTF-8: names of files may hold halves of characters."""
+    return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else value
+
+
 def read_results(paths: Iterable[Path]) -> list[Result]:
-    """Return the results of Parquet files, and of those named ``results*.parquet`` in folders.
+    """Return the results of Parquet files, and of those named ``results*.parquet`` in folders, hidden ones apart.
 
     Raises:
         ValueError: for a path that is not there, or a file with other columns.
     """
-    import pandas as pd
-
-    names = [field.name for field in fields(Result)]
     found: list[Result] = []
     for path in paths:
         if not path.exists():
             raise ValueError(f"results must be Parquet files or folders of them, {path} is not there")
-        for file in sorted(path.rglob("results*.parquet")) if path.is_dir() else [path]:
-            try:
-                frame = pd.read_parquet(file)
-            except (OSError, ValueError) as error:  # pyarrow's errors are among them
-                raise ValueError(f"{file} cannot be read as Parquet: {error}") from error
-            missing = [name for name in names if name not in frame.columns]
-            if missing:
-                raise ValueError(f"{file} must hold results of evaluate or time, it lacks {', '.join(missing)}")
-            found += [Result(**row) for row in frame[names].to_dict("records")]
+        files = [path]
+        if path.is_dir():
+            files = [file for file in visible_files(path).files if fnmatch(file.name, "results*.parquet")]
+        for file in files:
+            found += _read(file)
     return found
+
+
+def _read(file: Path) -> list[Result]:
+    import pandas as pd
+
+    kinds = {field.name: _KINDS[str(field.type)] for field in fields(Result)}
+    try:
+        frame = pd.read_parquet(file)
+    except (OSError, ValueError) as error:  # pyarrow's errors are among them
+        raise ValueError(f"{file} cannot be read as Parquet: {error}") from error
+    missing = [name for name in kinds if name not in frame.columns]
+    if missing:
+        raise ValueError(f"{file} must hold results of evaluate or time, it lacks {', '.join(missing)}")
+    try:
+        return [
+            Result(**{n: kinds[n](value) for n, value in row.items()}) for row in frame[[*kinds]].to_dict("records")
+        ]
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{file} must hold results of evaluate or time, it holds other values: {error}") from error

@@ -1,7 +1,8 @@
 """Scores of single pictures as plug-ins, and their mean with an interval.
 
 A score is any object with ``name``, ``higher_is_better`` and a call from pictures and prompts to one figure a picture.
-A package publishes its own by an entry point that names such an object, or a function without arguments that makes it::
+A package publishes its own by an entry point of the score's name, for such an object or a function without arguments
+that makes it::
 
     [project.entry-points."lml.scores"]
     sharpness = "image_exps.evaluation.sharpness:SHARPNESS"
@@ -12,8 +13,7 @@ A package publishes its own by an entry point that names such an object, or a fu
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from importlib.metadata import EntryPoint, entry_points
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -22,12 +22,11 @@ from torch import Tensor
 
 from image_exps.distances.colourfulness import colourfulness
 from image_exps.evaluation.folder import Generated, Progress
+from image_exps.evaluation.score_names import COLOURFULNESS, GROUP, check_score_names, score_names
+from image_exps.utils.plugins import load_plugin, plugins
 from theory_checks.ledger.statistics import Interval
 
-__all__ = ["GROUP", "Score", "chosen", "find_scores", "mean_interval_of", "mean_score", "values_of"]
-
-#: The entry-point group in which packages publish their scores.
-GROUP = "lml.scores"
+__all__ = ["Score", "find_scores", "load_score", "mean_interval_of", "mean_score", "values_of"]
 
 
 @runtime_checkable
@@ -55,7 +54,7 @@ class Score(Protocol):
 
 
 class _Colourfulness:
-    name = "colourfulness"
+    name = COLOURFULNESS
     higher_is_better = True
 
     def __call__(self, pictures: Tensor, prompts: Sequence[str | None]) -> Tensor:
@@ -63,33 +62,36 @@ class _Colourfulness:
 
 
 def find_scores() -> dict[str, Score]:
-    """Return the scores by name: ours, then those of every installed package in the order of their entry points.
+    """Return the scores by name: ours, then those of every installed package in the order of their names.
 
     Raises:
-        ValueError: if a plug-in cannot be loaded, is no score, or takes a name that is taken.
+        ValueError: as `load_score`, or if a name is taken twice.
     """
-    scores: dict[str, Score] = {"colourfulness": _Colourfulness()}
-    points = {(point.name, point.value): point for point in entry_points(group=GROUP)}
-    for point in sorted(points.values(), key=lambda p: p.name):
-        score = _load(point)
-        if score.name in scores:
-            raise ValueError(f"score {score.name!r} is defined twice, the second time by the plug-in {point.name!r}")
-        scores[score.name] = score
-    return scores
+    return {name: load_score(name) for name in score_names()}
 
 
-def _load(point: EntryPoint) -> Score:
-    try:
-        loaded = point.load()
-        if isinstance(loaded, type) or not hasattr(loaded, "higher_is_better"):
+def load_score(name: str) -> Score:
+    """Return the score of a name.
+
+    Raises:
+        ValueError: if there is none, or its plug-in cannot be loaded or is no score of that name.
+    """
+    check_score_names([name])
+    if name == COLOURFULNESS:
+        return _Colourfulness()
+    point = plugins(GROUP)[name]
+    loaded = load_plugin(point)
+    if isinstance(loaded, type) or not hasattr(loaded, "higher_is_better"):
+        try:
             loaded = loaded()
-    except Exception as error:
-        raise ValueError(f"the plug-in {point.name!r} ({point.value}) cannot be loaded: {error}") from error
-    if not isinstance(loaded, Score) or not isinstance(loaded.name, str):
+        except Exception as error:  # code of another package may raise anything
+            raise ValueError(f"{GROUP}: {name!r} ({point.value}) cannot be made: {error}") from error
+    if not isinstance(loaded, Score):
         raise ValueError(
-            f"the plug-in {point.name!r} must give a score with name, higher_is_better and a call, "
-            f"got {type(loaded).__name__}"
+            f"{GROUP}: {name!r} must give a score with name, higher_is_better and a call, got {type(loaded).__name__}"
         )
+    if loaded.name != name:
+        raise ValueError(f"{GROUP}: {name!r} gives a score that is called {loaded.name!r}: the two must be one name")
     return loaded
 
 
@@ -155,15 +157,3 @@ def mean_score(
 ) -> Interval:
     """Return the mean score of a folder with its 95 % bootstrap interval; the errors are those of `values_of`."""
     return mean_interval_of(values_of(score, generated, batch=batch, progress=progress), repeats=repeats, seed=seed)
-
-
-def chosen(names: Sequence[str], scores: Mapping[str, Score]) -> list[Score]:
-    """Return the scores of these names.
-
-    Raises:
-        ValueError: for a name that is not there.
-    """
-    for name in names:
-        if name not in scores:
-            raise ValueError(f"score must be one of {', '.join(scores)}, got {name!r}")
-    return [scores[name] for name in names]

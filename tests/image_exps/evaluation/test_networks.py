@@ -1,13 +1,15 @@
 """Scores that need networks: CLIP from a local folder, Frechet distances of features, FD-EffNetLite0."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
 from generated_folder import generated_folder, pixels
 from PIL import Image
 
-from image_exps.evaluation import mean_score, open_generated
+from image_exps.evaluation import fid, mean_score, open_generated
 from image_exps.evaluation.clip import ClipScore
 from image_exps.evaluation.fid import efficientnet_network, features_of, frechet
 from image_exps.evaluation.scores import Score, values_of
@@ -74,17 +76,37 @@ def test_a_clip_folder_that_is_none_is_refused_with_what_to_fetch(clip_folder, t
     with pytest.raises(ValueError, match=r"is not there\. Fetch one, e\.g\. hf download openai/clip"):
         ClipScore(tmp_path / "none")
     (tmp_path / "pytorch_model.bin").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"weights as \.safetensors"):
-        ClipScore(tmp_path)
-    (tmp_path / "model.safetensors").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"must be the folder of a CLIP model.*config\.json"):
-        ClipScore(tmp_path)
-    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
-    with pytest.raises(ValueError, match="names another model_type"):
+    with pytest.raises(ValueError, match=r"config\.json cannot be read: No such file or directory\. Fetch one"):
         ClipScore(tmp_path)
     (tmp_path / "config.json").write_text((clip_folder / "config.json").read_text())
-    with pytest.raises(ValueError, match="must be the folder of a CLIP model"):
+    with pytest.raises(ValueError, match=r"has only pytorch_model\.bin: pickles can run code and are refused"):
         ClipScore(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"model\.safetensors cannot be read as safetensors"):
+        ClipScore(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes((clip_folder / "model.safetensors").read_bytes())
+    with pytest.raises(ValueError, match=r"tokenizer_config\.json cannot be read"):
+        ClipScore(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(ValueError, match="names another model_type, 'bert'"):
+        ClipScore(tmp_path)
+
+
+def test_a_clip_model_is_loaded_from_its_own_safetensors_alone(clip_folder, tmp_path):
+    folder = Path(shutil.copytree(clip_folder, tmp_path / "clip"))
+    for name in ("pytorch_model.bin", "vocab.pkl"):
+        (folder / name).write_bytes(b"never opened")
+    assert ClipScore(folder).name == "CLIP clip"
+    for name, change, message in (
+        ("tokenizer_config.json", {"auto_map": {"AutoTokenizer": ["x.Y", None]}}, "asks for code of its own"),
+        ("tokenizer_config.json", {"tokenizer_class": "RagTokenizer"}, "tokenizer must be a PreTrainedTokenizerBase"),
+        ("config.json", {"transformers_weights": "pytorch_model.bin"}, "names weights 'pytorch_model.bin'"),
+    ):
+        before = (folder / name).read_text()
+        (folder / name).write_text(json.dumps({**json.loads(before), **change}))
+        with pytest.raises(ValueError, match=message):
+            ClipScore(folder)
+        (folder / name).write_text(before)
 
 
 def normal(n, mean, seed):
@@ -103,6 +125,22 @@ def test_the_distance_of_features_is_that_of_their_moments():
     near = frechet(real[:50], real, floor=False)
     assert 0 <= near.low < near.value
     assert frechet(real, real, floor=False).value == pytest.approx(0, abs=1e-9)
+
+
+def test_the_distance_stays_where_the_one_of_the_remark_fails(monkeypatch):
+    real, samples = normal(6, 0.0, 0), normal(8, 1.0, 1)
+    expected = frechet(samples, real, floor=False)
+    once = fid.sample_moments
+
+    def fails(x):
+        if len(x) == 3:
+            raise torch.linalg.LinAlgError("failed to converge")
+        return once(x)
+
+    monkeypatch.setattr(fid, "sample_moments", fails)
+    found = frechet(samples, real)
+    assert found[:3] == expected[:3]
+    assert found.remark == "8 pictures against 6; real against real at 3 failed: failed to converge"
 
 
 def test_features_that_do_not_fit_are_refused():

@@ -161,6 +161,67 @@ def test_a_page_has_tables_pictures_and_the_rest(folder):
     assert (folder / "page.tex").read_text(encoding="utf-8").count(r"\begin{table}") == 1
 
 
+#: Names that are markup in one language or another.
+HOSTILE = ["<script>alert(1)</script>", "[a](javascript:alert(1))", "![a](http://x/y.png)", "**a** `b` ~~c~~", "a | b",
+           "a\n# b", "&lt;b&gt;", "$x^2$ $", "\\input{x} ~^_{}%", "_hidden", "half \ud800", "a\u202eb"]  # fmt: skip
+
+
+def test_names_are_no_markup_in_any_format(tmp_path):
+    from markdown_it import MarkdownIt
+
+    root = tmp_path / "a<i>b</i>[c](d) *e*"
+    for i, name in enumerate(HOSTILE):
+        where = root / f"{i} {name.replace('/', '').replace(chr(0xD800), '').strip()}"
+        generated_folder(where, 2, model=name)
+        made = [
+            Result("sd15", name, 10, metric, i + g, guidance=g, remark=name, source=name)
+            for metric in ("FID", "CLIP x")
+            for g in (5.0, 7.0)
+        ]
+        write_results([*made, Result(name, name, 10, name, 1.0, remark=name)], where / "results.parquet")
+        (where / "00000" / "000001.png").unlink(missing_ok=bool(i % 2))  # said on the page, with its path
+    count = 5 * len(HOSTILE)
+    assert write_report(root, tmp_path / "page.md", pictures=2) == count
+    assert write_report(root, tmp_path / "page.html", pictures=2) == count
+    assert write_report(root, tmp_path / "page.tex") == len(HOSTILE)  # of table 3: FID at guidance 7
+    rendered = MarkdownIt("commonmark").enable(["table", "strikethrough"]).render((tmp_path / "page.md").read_text())
+    plain = re.sub(r'<img src="page-pictures/\d+\.png" alt="[^"<>]*" />', "", rendered)
+    known = {"h1", "h2", "p", "strong", "table", "thead", "tbody", "tr", "th", "td"}
+    assert {tag.split()[0].strip("/") for tag in re.findall(r"<([^>]*)>", plain)} == known
+    assert plain.count("<h1>") == 1
+    assert plain.count("<strong>") == 1  # of the caption
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in plain
+    assert "[a](javascript:alert(1))" in plain
+    assert "a | b" in plain
+    assert "&amp;lt;b&amp;gt;" in plain
+    page = (tmp_path / "page.html").read_text()
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "Not drawn" not in page
+    text = (tmp_path / "page.tex").read_text()
+    assert r"\textbackslash{}input\{x\} \textasciitilde{}\textasciicircum{}\_\{\}\%" in text
+    assert not re.search(r"(?<!\\)[$&#^~](?!\$)", re.sub(r" & |\$\\\w+\$", "", text))
+    assert r"\input" not in text
+
+
+def test_latex_without_a_table_is_refused_and_nothing_is_written(tmp_path):
+    write_results([Result("sd15", "ddim", 10, "colourfulness", 1.0)] * 2, tmp_path / "results.parquet")
+    with pytest.raises(
+        ValueError, match=r"out 'x\.tex' is of the paper's tables alone, and none has a place for a resul"
+    ):
+        write_report(tmp_path, tmp_path / "x.tex")
+    assert not (tmp_path / "x.tex").exists()
+    # A table that is asked for by number shows the paper's figures, and none of the two results.
+    assert write_report(tmp_path, tmp_path / "x.tex", tables=(1,)) == 0
+    assert r"\begin{tabular}" in (tmp_path / "x.tex").read_text()
+
+
+def test_copies_that_an_editor_hides_are_no_results(tmp_path):
+    write_results(OURS, tmp_path / "results.parquet")
+    write_results(OURS, tmp_path / ".ipynb_checkpoints" / "results-checkpoint.parquet")
+    assert write_report(tmp_path, tmp_path / "page.html") == len(OURS)
+
+
 def test_a_folder_that_cannot_be_shown_is_told_and_the_page_is_written(folder):
     missing, broken = (
         generated_folder(folder / "all" / name, 2) / "00000/000001.png" for name in ("missing", "broken")

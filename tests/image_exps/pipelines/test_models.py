@@ -7,8 +7,8 @@ from importlib.metadata import EntryPoint
 import diffusers
 import pytest
 
-from image_exps.pipelines import models
 from image_exps.pipelines.models import MODELS, Model, find_models, model
+from image_exps.utils import plugins
 
 SIX = {"ddpm-ema-cifar10", "ldm-celebahq-256", "sd15", "sd2-base", "sdxl", "pixart-alpha-512", "pixart-alpha-1024"}
 PLUG_INS = {"sd15-canny", "sd15-depth", "sd15-pose", "flux-dev", "sd3"}
@@ -20,7 +20,7 @@ def entries(monkeypatch):
 
     def install(*values):
         found = [EntryPoint(f"third{i}", value, "lml.models") for i, value in enumerate(values)]
-        monkeypatch.setattr(models, "entry_points", lambda group: found)
+        monkeypatch.setattr(plugins, "entry_points", lambda group: found)
         find_models.cache_clear()
 
     yield install

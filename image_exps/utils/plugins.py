@@ -1,0 +1,35 @@
+"""What installed packages add by entry points: found by name without an import, and loaded one by one."""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+__all__ = ["load_plugin", "plugins"]
+
+
+def plugins(group: str) -> dict[str, EntryPoint]:
+    """Return the entry points of a group by name, in the order of their names; none of them is imported.
+
+    Raises:
+        ValueError: if two of one name are not the same.
+    """
+    found: dict[str, EntryPoint] = {}
+    for point in sorted(entry_points(group=group), key=lambda point: point.name):
+        # A package that is installed twice, say beside the metadata of its source folder, is one package.
+        first = found.setdefault(point.name, point)
+        if first.value != point.value:
+            raise ValueError(f"{group}: {point.name!r} is defined twice, by {first.value} and {point.value}")
+    return found
+
+
+def load_plugin(point: EntryPoint) -> Any:
+    """Return what an entry point names.
+
+    Raises:
+        ValueError: naming it, if it cannot be loaded.
+    """
+    try:
+        return point.load()
+    except Exception as error:  # code of another package may raise anything
+        raise ValueError(f"{point.group}: {point.name!r} ({point.value}) cannot be loaded: {error}") from error
