@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -44,7 +45,7 @@ def cached(name: str, key: str, fit: Callable[[], dict[str, Tensor]]) -> dict[st
     """Return ``fit()``, from disk if it is there and whole.
 
     Args:
-        name: what the file's name begins with.
+        name: what the file's name begins with; characters that a name of a file cannot have become underscores.
         key: checksum of all that the fit depends on.
         fit: makes named tensors.
 
@@ -56,7 +57,8 @@ def cached(name: str, key: str, fit: Callable[[], dict[str, Tensor]]) -> dict[st
     except ImportError as error:
         raise ValueError("the cache of fits needs safetensors: pip install 'lml-toolkit[images]'") from error
     del safetensors
-    file = cache_folder() / f"{name}-{key[:16]}.safetensors"
+    start = re.sub(r"[^\w.() -]", "_", name)[:80]
+    file = cache_folder() / f"{start}-{key[:16]}.safetensors"
     found = _read(file, key)
     if found is not None:
         return found

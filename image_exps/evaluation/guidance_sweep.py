@@ -76,12 +76,18 @@ def draw_pareto(points: Sequence[Point], score: str, distance: str) -> Figure:
             plain = not sampler.partition("/")[2].startswith("lml")
             colour = colours[base % len(colours)] if plain else COLOURS["lml"]
             base += plain
-            axis.plot([p.score for p in curve], [p.distance for p in curve], "o-", ms=4, color=colour, label=sampler)
+            places = [p.score for p in curve], [p.distance for p in curve]
+            axis.plot(*places, "o-", ms=4, color=colour, label=_plain(sampler))
             for p in {curve[0], curve[-1]}:
                 axis.annotate(f"{p.guidance:g}", (p.score, p.distance), textcoords="offset points", xytext=(4, 4))
         front = pareto_front(points)
         axis.plot([p.score for p in front], [p.distance for p in front], "s", ms=9, mfc="none",
                   color=COLOURS["limit"], label="Pareto front")  # fmt: skip
-        axis.set(xlabel=f"{score} (more is better)", ylabel=f"{distance} (less is better)")
+        axis.set(xlabel=f"{_plain(score)} (more is better)", ylabel=f"{_plain(distance)} (less is better)")
         axis.legend()
     return figure
+
+
+def _plain(text: str) -> str:
+    """Return a name for matplotlib, to which dollars are formulas and an underscore in front hides from the legend."""
+    return (f" {text}" if text.startswith("_") else text).replace("$", r"\$")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from image_exps.evaluation.published import METHODS, Table, table
 from image_exps.evaluation.results import Result
-from image_exps.utils.markup import escaped, latex_table, markdown_table
+from image_exps.utils.markup import escaped, latex_table, markdown_table, markdown_text
 
 __all__ = ["FORMATS", "Row", "render_table", "table_rows"]
 
@@ -119,6 +119,7 @@ def render_table(number: int, results: Sequence[Result] = (), form: str = "markd
     head = ["model", "method", "run", *(column.label for column in shown.columns)]
     body = [[row.model, row.method, row.origin, *row.cells] for row in rows]
     if form == "markdown":
+        body = [[*map(markdown_text, line[:3]), *line[3:]] for line in body]
         return f"**Table {shown.number}.** {shown.caption}.\n\n{markdown_table(head, body, names=3)}\n"
     first, *others = ([escaped(cell) for cell in line] for line in (head, *body))
     return latex_table(f"{escaped(shown.caption)}.", first, others, names=3)

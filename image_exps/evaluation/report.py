@@ -8,6 +8,7 @@ import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from PIL import Image
 
@@ -17,9 +18,10 @@ from image_exps.evaluation.paper_tables import render_table, table_rows
 from image_exps.evaluation.published import Table, published_tables, table
 from image_exps.evaluation.results import Result, read_results
 from image_exps.images.files import write_png
-from image_exps.utils.markup import markdown_table
+from image_exps.utils.markup import markdown_table, markdown_text
 from theory_checks.ledger.plotting import to_svg
 from toy.atomic import atomic
+from toy.folders import visible_files
 from toy.picture_files import read_picture
 
 __all__ = ["contact_sheet", "tables_of", "write_report"]
@@ -76,7 +78,7 @@ def write_report(folder: Path, path: Path, *, tables: Sequence[int] = (), pictur
         pictures: shown of each folder of pictures; none for 0.
 
     Raises:
-        ValueError: for another suffix, or a folder without results.
+        ValueError: for another suffix, a folder without results, or LaTeX of results that no table has a place for.
     """
     if path.suffix not in _SUFFIXES:
         raise ValueError(f"out must end in one of {', '.join(_SUFFIXES)}, got {path.name!r}")
@@ -84,16 +86,23 @@ def write_report(folder: Path, path: Path, *, tables: Sequence[int] = (), pictur
     if not results:
         raise ValueError(f"folder must hold results, {folder} has no results*.parquet: run evaluate or time first")
     numbers = list(tables) or tables_of(results)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    shown = len(results)
     if path.suffix == ".tex":
+        if not numbers:
+            raise ValueError(
+                f"out {path.name!r} is of the paper's tables alone, and none has a place for a result below {folder}: "
+                "name tables with --table, or give a .html or .md file, which show every result"
+            )
         text = "\n".join(render_table(n, results, "latex") for n in numbers)
+        shown = sum(1 for r in results if set(tables_of([r])) & set(numbers))
     elif path.suffix == ".md":
         text = _markdown(folder, results, numbers, pictures, path)
     else:
         text = _page(folder, results, numbers, pictures)
+    path.parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as partial:
-        partial.write_text(text, encoding="utf-8")
-    return len(results)
+        partial.write_text(text, encoding="utf-8", errors="replace")  # names of files may hold halves of characters
+    return shown
 
 
 def _sheets(folder: Path, pictures: int) -> list[tuple[str, Image.Image | str]]:
@@ -101,7 +110,8 @@ def _sheets(folder: Path, pictures: int) -> list[tuple[str, Image.Image | str]]:
     if pictures == 0:
         return []
     sheets: list[tuple[str, Image.Image | str]] = []
-    for each in sorted(p.parent for p in folder.rglob("settings.json") if (p.parent / "00000").is_dir()):
+    settings = (file for file in visible_files(folder).files if file.name == "settings.json")
+    for each in sorted(file.parent for file in settings if (file.parent / "00000").is_dir()):
         try:
             sheet: Image.Image | str = contact_sheet(each, pictures)
         except ValueError as error:
@@ -143,15 +153,19 @@ def _ordered(results: Sequence[Result]) -> list[Result]:
 
 def _markdown(folder: Path, results: Sequence[Result], numbers: Sequence[int], pictures: int, path: Path) -> str:
     """Return the page; its pictures are written to a folder beside it, for most that show Markdown want files."""
-    rows = markdown_table(_HEAD, [_cells(r) for r in _ordered(results)], names=len(_HEAD))
-    parts = [f"# {folder.name}", *(render_table(n, results) for n in numbers), "## Results", rows]
+    names = [_HEAD.index(name) for name in ("model", "sampler", "metric", "remark")]
+    body = [[markdown_text(c) if place in names else c for place, c in enumerate(_cells(r))] for r in _ordered(results)]
+    rows = markdown_table(_HEAD, body, names=len(_HEAD))
+    title = markdown_text(folder.resolve().name)
+    parts = [f"# {title}", *(render_table(n, results) for n in numbers), "## Results", rows]
     beside = path.with_name(f"{path.stem}-pictures")
     for place, (name, sheet) in enumerate(_sheets(folder, pictures)):
+        title = markdown_text(name)
         if isinstance(sheet, str):
-            parts += [f"## {name}", sheet]
+            parts += [f"## {title}", markdown_text(sheet)]
             continue
         write_png(sheet, beside / f"{place}.png")
-        parts += [f"## {name}", f"![{name}](<{beside.name}/{place}.png>)"]
+        parts += [f"## {title}", f"![{title}](<{quote(beside.name)}/{place}.png>)"]
     return "\n\n".join(parts) + "\n"
 
 
@@ -193,7 +207,7 @@ def _page(folder: Path, results: Sequence[Result], numbers: Sequence[int], pictu
         else:
             seen = f'<img alt="pictures" src="{_data(sheet)}">'
         parts.append(f"<h2>{html.escape(name)}</h2>\n{seen}")
-    title = html.escape(folder.name)
+    title = html.escape(folder.resolve().name)
     body_text = "\n".join(parts)
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>\n<style>{_STYLE}</style>'

@@ -130,8 +130,8 @@ def parse_grid(content: Mapping[str, Any]) -> Grid:
     """
     shared = dict(content)
     name, parts = shared.pop("name", None), shared.pop("part", None)
-    if not isinstance(name, str) or not name:
-        raise ValueError(f"name must be a word that names the grid, got {name!r}")
+    if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*", name):
+        raise ValueError(f"name must be a word of letters, digits, '_', '-' and '.', got {name!r}")
     if not isinstance(parts, list) or not parts:
         raise ValueError("part must be a list of one or more tables, [[part]], got none")
     cells: dict[Cell, None] = {}  # an ordered set: parts may overlap
@@ -175,7 +175,7 @@ def load_grid(path: Path) -> Grid:
         ValueError: naming the file, for one that is not TOML, and for what `parse_grid` refuses.
     """
     try:
-        return parse_grid(tomllib.loads(path.read_text(encoding="utf-8")))
+        return parse_grid(tomllib.loads(path.read_text(encoding="utf-8-sig")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} must be a TOML file: {error}") from error
     except ValueError as error:

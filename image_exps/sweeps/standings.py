@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from image_exps.samplers.baselines import baselines_text, is_baseline
-from image_exps.utils.markup import markdown_table
+from image_exps.utils.markup import markdown_table, markdown_text
 
 __all__ = ["Standing", "baselines_of", "standing", "standings_table"]
 
@@ -91,7 +91,9 @@ def standings_table(
             return ""
         return f"**{entry}**" if entry.mean == best[n] else str(entry)
 
-    return markdown_table(["evaluations", *map(str, columns)], [[a, *(text(a, n) for n in columns)] for a in asked])
+    return markdown_table(
+        ["evaluations", *map(str, columns)], [[markdown_text(a), *(text(a, n) for n in columns)] for a in asked]
+    )
 
 
 def baselines_of(results: pd.DataFrame, *, distance: str, model: str = "exact") -> str:

@@ -18,7 +18,7 @@ import pandas as pd
 from image_exps.samplers.corrections import CORRECTIONS
 from image_exps.samplers.names import parse_name
 from image_exps.samplers.table import ALGORITHMS
-from image_exps.utils.markup import escaped, latex_table, markdown_table
+from image_exps.utils.markup import escaped, latex_table, markdown_table, markdown_text
 
 __all__ = ["Entry", "Layout", "ablation", "quality_table"]
 
@@ -60,7 +60,7 @@ class Layout:
 
     def to_markdown(self) -> str:
         """Return the table in the Markdown of GitHub, under its caption."""
-        rows = [[name, *self._texts(entries, "**{}**", "±")] for name, entries in self.rows]
+        rows = [[markdown_text(name), *self._texts(entries, "**{}**", "±")] for name, entries in self.rows]
         return f"{self.caption}\n\n{markdown_table(self.head, rows)}\n"
 
     def to_latex(self) -> str:

@@ -214,6 +214,15 @@ def test_write_that_fails_leaves_nothing_and_the_fit_is_returned(folder: Path, m
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["../../out", "/etc/x", "a\\b", "a\0b", "n" * 400, ""])
+def test_a_name_does_not_lead_out_of_the_folder_of_fits(folder: Path, name: str) -> None:
+    made = fit_cache.cached(name, "0" * 64, lambda: {"x": torch.ones(2)})
+    again = fit_cache.cached(name, "0" * 64, lambda: pytest.fail("was fitted again"))
+    assert torch.equal(made["x"], again["x"])
+    assert len(list(folder.iterdir())) == 1
+    assert list(folder.parent.iterdir()) == [folder]
+
+
 def test_processes_may_fit_the_same_at_once(folder: Path) -> None:
     code = (
         "import torch; from toy import LowRankFit, low_rank_mixture as f;"

@@ -233,6 +233,14 @@ def test_a_cell_s_key_depends_on_every_parameter_and_on_no_order():
     ("content", "message"),
     [
         ({"part": [PART]}, "name must be a word"),
+        (
+            {"name": "x/../../../escaped", "part": [PART]},
+            "name must be a word of letters, .*, got 'x/../../../escaped'",
+        ),
+        ({"name": "..", "part": [PART]}, "name must be a word"),
+        ({"name": "a\\b", "part": [PART]}, "name must be a word"),
+        ({"name": "a\0b", "part": [PART]}, "name must be a word"),
+        ({"name": "a\n", "part": [PART]}, "name must be a word"),
         ({"name": "x"}, "part must be a list of one or more tables"),
         ({"name": "x", "plugins": ["a.module"], "part": [PART]}, "key must be of .* got 'plugins'"),
         ({"name": "x", "part": [PART | {"arm": ["ddim"]}]}, "part 1 of grid 'x': key must be of targets, .* got 'arm'"),
