@@ -76,7 +76,8 @@ def command(
 ) -> None:
     """Score a folder of pictures: each figure with its 95 % bootstrap interval, kept as Parquet beside those of before.
 
-    FOLDER is one that sample made, or any folder of pictures. Without further options its colourfulness is measured.
+    FOLDER is one that sample made, or any folder of pictures: BMP, GIF, JPEG, PNG, TIFF and WebP, of one frame, in it
+    and in folders below; what is hidden does not count. Without further options its colourfulness is measured.
     Scores of other packages come through the entry-point group "lml.scores".
     """
     if list_only:

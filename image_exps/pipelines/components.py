@@ -97,7 +97,7 @@ def assemble(cls: Any, parts: Mapping[str, Any], index: Mapping[str, Any]) -> An
         index: its ``model_index.json``, for settings that are no components.
 
     Raises:
-        ValueError: for a component that is missing.
+        ValueError: for a component that is missing, or of another kind than the pipeline takes.
     """
     wanted = signature(cls.__init__).parameters
     given = {name: value for name, value in index.items() if name in wanted and not isinstance(value, list)}
@@ -108,4 +108,7 @@ def assemble(cls: Any, parts: Mapping[str, Any], index: Mapping[str, Any]) -> An
     for name, parameter in wanted.items():
         if name != "self" and name not in given and parameter.default is parameter.empty:
             raise ValueError(f"{cls.__name__} needs a {name}, which model_index.json does not name")
-    return cls(**given)
+    try:
+        return cls(**given)
+    except Exception as error:  # a component of another kind than the pipeline takes fails in its own way
+        raise ValueError(f"{cls.__name__} cannot be made of what model_index.json names: {error}") from error

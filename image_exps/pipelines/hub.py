@@ -111,7 +111,11 @@ def _components(index: Path) -> list[str]:
     found = read_json(index)
     if not isinstance(found, dict):
         raise ValueError(f"{index} must hold a JSON object, got {type(found).__name__}")
-    return [name for name, source in found.items() if isinstance(source, list) and source[:1] != [None]]
+    named = [name for name, source in found.items() if isinstance(source, list) and source[:1] != [None]]
+    for name in named:
+        if not name.isidentifier():
+            raise ValueError(f"{index} names a component {name!r}, which is no name of a folder")
+    return named
 
 
 def _refuse_pickles(repository: str, names: Iterable[str], components: Iterable[str] | None) -> None:

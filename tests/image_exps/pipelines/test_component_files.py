@@ -305,6 +305,15 @@ def test_a_class_with_a_loader_of_its_own_is_refused(folder):
         load_pipeline(SD15, folder)
 
 
+def test_a_component_of_another_kind_than_the_pipeline_takes_is_told(folder):
+    shutil.rmtree(folder / "unet")
+    shutil.copytree(folder / "text_encoder", folder / "unet")
+    path = folder / "model_index.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "unet": ["transformers", "CLIPTextModel"]}))
+    with pytest.raises(ValueError, match=r"StableDiffusionPipeline cannot be made of what model_index\.json names"):
+        load_pipeline(SD15, folder)
+
+
 def test_json_that_is_nested_too_deeply_is_told(folder):
     (folder / "unet" / "config.json").write_text('{"a":' * 100_000)
     with pytest.raises(ValueError, match=r"unet/config\.json cannot be read as JSON"):
