@@ -17,7 +17,7 @@ from scipy import stats
 from torch import Tensor
 
 from image_exps.claims.outside_networks import BASES, EVALUATIONS, NETWORKS, SPACINGS, flow_of, lml_on
-from image_exps.distances.frechet import frechet_statistic, normal_moments
+from image_exps.distances.frechet import frechet_statistic, sample_moments
 from lml.correction import NoCorrection
 from theory_checks.ledger.claim import Finding, Measured, Settings, agreement
 from theory_checks.ledger.comparisons import LEVEL, holm
@@ -98,7 +98,7 @@ class _Components:
         _, _, rows = torch.linalg.svd(x - self._mean, full_matrices=False)
         self._basis = rows[:_COMPONENTS].T
         projected = (x - self._mean) @ self._basis
-        self._moments = normal_moments(projected.mean(0), torch.cov(projected.T))
+        self._moments = sample_moments(projected)
         theta = torch.randn(
             (projected.shape[1], _DIRECTIONS), dtype=torch.float64, generator=torch.Generator().manual_seed(0)
         )
@@ -108,7 +108,7 @@ class _Components:
     def distance(self, samples: Tensor) -> _Spread:
         """Return the distances of samples (N, d)."""
         x = (samples.double() - self._mean) @ self._basis
-        value = frechet_statistic(x, *self._moments)
+        value = frechet_statistic(x, self._moments)
         ones = torch.ones(len(x), dtype=torch.float64)
         whole = value(ones)
         influence = np.array([value(ones + row) for row in torch.eye(len(x), dtype=torch.float64)]) - whole
