@@ -96,10 +96,10 @@ def command(
     out = folder / "results.parquet" if out is None else out
 
     from image_exps.evaluation.folder import open_generated
-    from image_exps.evaluation.results import check_results_file
+    from image_exps.evaluation.results import check_parquet
 
     # What can be refused is, before the first network takes its time.
-    check_results_file(out)
+    check_parquet(out)
     kept = _ResultsWriter(open_generated(folder), out, repeats, seed, batch)
     others = None if real is None else open_generated(real)
     for pictures in filter(None, (kept.generated, others)):

@@ -13,7 +13,7 @@ from image_exps.utils.locks import lock
 from toy.atomic import atomic
 from toy.folders import visible_files
 
-__all__ = ["Result", "add_results", "check_parquet", "check_results_file", "read_results", "write_results"]
+__all__ = ["Result", "add_results", "check_parquet", "read_results", "write_results"]
 
 
 _KINDS: dict[str, Callable[[Any], Any]] = {"str": str, "int": int, "float": float, "bool": bool}
@@ -52,27 +52,18 @@ class Result:
     source: str = ""
 
 
-def check_results_file(out: Path) -> None:
+def check_parquet(out: Path) -> None:
     """Refuse a file that results cannot be added to: of another name than Parquet's, or with other things in it.
 
     Raises:
-        ValueError: naming it.
-    """
-    check_parquet(out)
-    if out.exists():
-        read_results([out])
-
-
-def check_parquet(out: Path) -> None:
-    """Refuse a file of results that is not named as Parquet.
-
-    Raises:
-        ValueError: saying what makes tables of it.
+        ValueError: naming it, and saying what makes tables of results.
     """
     if out.suffix != ".parquet":
         raise ValueError(
             f"out must be a .parquet file, got {out}; Markdown, LaTeX and HTML are made of such files by report"
         )
+    if out.exists():
+        read_results([out])
 
 
 def write_results(results: Sequence[Result], path: Path) -> None:
