@@ -45,10 +45,10 @@ _CLAIMS = (
         "with the drift f X - (g^2/2) (s + M s + div M) the SDE of Eq. 9 has the marginals q_t, for every damping",
         source="ours: the smallest change of Eq. 9",
         expected=Verdict.HOLDS,
-        check="theory_checks.annealing.corrected_sde:check_repaired",
+        check="theory_checks.annealing.corrected_sde:check_corrected_sde",
         formula=r"dX = \left[f X - \frac{g^2}{2}\,(s + M s + \nabla\!\cdot\! M)\right] dt + g\,M^{1/2} dB "
         r"\;\Rightarrow\; \rho_t = q_t",
-        draw="theory_checks.annealing.corrected_sde:draw_repaired",
+        draw="theory_checks.annealing.corrected_sde:draw_corrected_sde",
         seconds=8,
     ),
 )

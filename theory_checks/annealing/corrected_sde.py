@@ -36,12 +36,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 
 import toy
+from theory_checks.annealing.few_steps import distance_after_few_steps, distance_of_exact_samples
 from theory_checks.ledger.claim import Finding, Measured, Settings, Verdict, agreement
 from theory_checks.ledger.max_error import MaxError
 from theory_checks.ledger.plotting import COLOURS, panels
@@ -53,15 +55,13 @@ from theory_checks.numerics.reverse_particles import (
     Features,
     ReverseSDE,
     coupled,
-    ends,
     features_of,
-    sliced_wasserstein,
 )
 from theory_checks.numerics.reverse_plane import planar_ends
 from theory_checks.numerics.reverse_time import ReverseFlow, cell_edges, fokker_planck, probabilities_of
 from toy import GaussianMixture
 
-__all__ = ["check_repaired", "marginal_errors", "step_at_a_mode"]
+__all__ = ["check_corrected_sde", "marginal_errors", "step_at_a_mode"]
 
 # The noisiest level, as in A1 and A2: a log-SNR of -5.
 _START = 2.5
@@ -69,8 +69,6 @@ _START = 2.5
 _LEVELS = 5
 # That of the cloud, the W2 and the picture.
 _PLANE = "cross-2d"
-# Particles of one W2. It is not zero for exact samples either, which is the floor that is shown beside it.
-_BATCH = 1500
 
 
 def _mixture(name: str) -> GaussianMixture:
@@ -120,7 +118,7 @@ def _cloud_errors(
 
 
 def step_at_a_mode(damping: float, variance: float) -> tuple[float, float]:
-    """Return how much longer a stable step is in the repaired SDE than in the reverse SDE at the mode of ``N(0, v)``.
+    """Return how much longer a stable step is in the corrected SDE than in the reverse SDE at the mode of ``N(0, v)``.
 
     The slope of the drift by a difference quotient, and ``(2/v - 1)/(2/v + 2/(lambda v^2) - 1)``. Explicit steps are
     stable up to two over the slope.
@@ -128,46 +126,16 @@ def step_at_a_mode(damping: float, variance: float) -> tuple[float, float]:
     v = torch.tensor([variance], dtype=torch.float64)
     data = GaussianMixture(torch.ones(1), torch.zeros(1, 1), v)
     x = torch.tensor([[1e-3 * variance * math.sqrt(damping)]], dtype=torch.float64)  # |s|^2 = 1e-6 lambda
-    slope = -float(ReverseSDE(data, "repaired", damping).at(x, 0.0).drift / x)
+    slope = -float(ReverseSDE(data, "corrected", damping).at(x, 0.0).drift / x)
     plain = 2 / variance - 1
     return plain / slope, plain / (plain + 2 / (damping * variance**2))
-
-
-def _few_steps(damping: float, counts: Sequence[int], batches: int, settings: Settings) -> dict[str, list[Interval]]:
-    """Return W2 to the data after a few steps, by SDE, and the ratio repaired over plain, an interval a count.
-
-    The batches start from the same points under the same noise; the plain SDE has as much noise on average.
-    """
-    found: dict[str, list[Interval]] = {"repaired": [], "plain": [], "ratio": []}
-    data = _mixture(_PLANE)
-    for steps in counts:
-        distance: dict[str, np.ndarray] = {}
-        for kind in ("repaired", "plain"):
-            sde, generator = ReverseSDE(data, kind, damping), settings.generator(3)
-            x = sde.level(_START).sample(batches * _BATCH, generator=generator)
-            distance[kind] = _distances(data, ends(sde, x, graded_times(_START, steps), generator))
-            found[kind].append(mean_interval(distance[kind]))
-        log_ratio = mean_interval(np.log(distance["repaired"] / distance["plain"]))
-        found["ratio"].append(Interval(*(math.exp(value) for value in log_ratio)))
-    return found
-
-
-def _floor(batches: int, settings: Settings) -> Interval:
-    """Return W2 to the data of as many exact samples."""
-    data = _mixture(_PLANE)
-    return mean_interval(_distances(data, data.sample(batches * _BATCH, generator=settings.generator(4))))
-
-
-def _distances(data: GaussianMixture, x: torch.Tensor) -> np.ndarray:
-    """Return W2 to the data of every batch of points (B, d)."""
-    return np.array([sliced_wasserstein(batch, data) for batch in torch.split(x, _BATCH)])
 
 
 def _in_the_plane_by_elements() -> Measured:
     """Return the total variation from the data at the end in the plane, over what a finer mesh changes."""
     coarse, fine = (
         planar_ends(
-            _mixture(_PLANE), 1.0, start=_START, cells=cells, steps=steps, half_width=9.0, repaired=True
+            _mixture(_PLANE), 1.0, start=_START, cells=cells, steps=steps, half_width=9.0, corrected=True
         ).distance("sde", "data")
         for cells, steps in ((16, 20), (24, 40))
     )
@@ -179,8 +147,43 @@ def _in_the_plane_by_elements() -> Measured:
     )
 
 
+# Of the step at a mode: the variance of the data, and the paper's damping.
+_VARIANCE, _SMALL = 0.01, 1e-3
+
+
+@dataclass
+class _Results:
+    """What the grid, the particles and the few steps gave.
+
+    Attributes:
+        cells: of the grid in one dimension.
+        counts: of few steps.
+        worst: errors over their bounds, and the grid's largest distance from ``q_t``.
+        orders: observed orders at which that distance vanishes with the mesh.
+        rejected: least distance of literal Eq. 9 from the data, over its error, on the grid.
+        rejected_cloud: the same of particles.
+        step: longest stable step at a mode over that of the reverse SDE, measured and derived.
+        few: W2 after few steps, by damping and SDE.
+        exact: W2 to the data of as many exact samples of it.
+        by_elements: the figure of finite elements in the plane, in the full profile.
+        data: arrays behind the picture.
+    """
+
+    cells: int
+    counts: tuple[int, ...]
+    worst: MaxError = field(default_factory=MaxError)
+    orders: list[float] = field(default_factory=list)
+    rejected: float = math.inf
+    rejected_cloud: float = math.inf
+    step: tuple[float, float] = (math.nan, math.nan)
+    few: dict[float, dict[str, list[Interval]]] = field(default_factory=dict)
+    exact: Interval | None = None
+    by_elements: tuple[Measured, ...] = ()
+    data: dict[str, np.ndarray] = field(default_factory=dict)
+
+
 @with_proofs("A4")
-def check_repaired(
+def check_corrected_sde(
     settings: Settings,
     dampings: Sequence[float] = (0.1, 1.0, 10.0),
     lines: Sequence[str] = ("bimodal-1d", "skewed-1d"),
@@ -196,81 +199,103 @@ def check_repaired(
         clouds: targets in the plane with their dampings, one of them 1 for the control.
         few_steps: dampings at which the W2 of few steps is measured, which decides nothing.
     """
-    full = settings.profile == "full"
-    if full:
+    if settings.profile == "full":
         dampings, lines = (1e-3, 0.01, *dampings), (*lines, "gauss-1d")  # down to the paper's
         clouds = (*clouds, ("ring-2d", 0.1), ("ring-2d", 1.0))
-    cells = settings.pick(600, 1200)
-    worst, rejected, orders = MaxError(), math.inf, []
-    data: dict[str, np.ndarray] = {}
+    found = _Results(cells=settings.pick(600, 1200), counts=settings.pick((5, 10, 20), (5, 10, 20, 40)))
     for name in track(lines, "the Fokker-Planck equation against q_t"):
-        for damping in dampings:
-            for flow, label in (("mixed", "repaired"), ("sde", "written")):
-                taus, distance, error = marginal_errors(ReverseFlow(_mixture(name), flow, damping, _START), cells)
-                ratio = distance / error
-                if flow == "mixed":
-                    worst.update("grid", float(ratio.max()))
-                    worst.update("distance", float(distance.max()))
-                    orders += list(np.log2(1 + 1 / ratio))
-                else:
-                    rejected = min(rejected, float(ratio[-1]))
-                if name == lines[0]:
-                    data |= {"taus": taus, f"distance:{label}:{damping:g}": distance}
+        _on_the_grid(found, name, dampings, shown=name == lines[0])
+    for name, damping in track(clouds, "particles in the plane"):
+        _in_the_plane(found, name, damping, len(clouds), settings)
+    found.step = step_at_a_mode(_SMALL, _VARIANCE)
+    plane, batches = _mixture(_PLANE), settings.pick(8, 16)
+    for damping in track(few_steps, "few steps"):
+        found.few[damping] = distance_after_few_steps(plane, damping, _START, found.counts, batches, settings)
+        for kind, rows in found.few[damping].items():
+            found.data[f"few:{kind}:{damping:g}"] = np.array(rows)
+    found.exact = distance_of_exact_samples(plane, batches, settings)
+    found.data["counts"] = np.array(found.counts)
+    if settings.profile == "full":
+        found.by_elements = (_in_the_plane_by_elements(),)
+    verdict, figures = _judge(found)
+    return _describe(verdict, figures, found, dampings, lines, clouds)
+
+
+def _on_the_grid(found: _Results, name: str, dampings: Sequence[float], *, shown: bool) -> None:
+    """The corrected SDE's distance from ``q_t`` on the way, and literal Eq. 9's at the end, in one dimension."""
+    for damping in dampings:
+        for flow in ("corrected", "literal"):
+            taus, distance, error = marginal_errors(ReverseFlow(_mixture(name), flow, damping, _START), found.cells)
+            ratio = distance / error
+            if flow == "corrected":
+                found.worst.update("grid", float(ratio.max()))
+                found.worst.update("distance", float(distance.max()))
+                found.orders += list(np.log2(1 + 1 / ratio))
+            else:
+                found.rejected = min(found.rejected, float(ratio[-1]))
+            if shown:
+                found.data |= {"taus": taus, f"distance:{flow}:{damping:g}": distance}
+
+
+def _in_the_plane(found: _Results, name: str, damping: float, comparisons: int, settings: Settings) -> None:
+    """Means of particles against exact ones, of the corrected SDE and, at damping 1, of literal Eq. 9."""
     count, steps = settings.pick((4000, 80), (10_000, 120))
     features = features_of(2)
-    rejected_cloud = math.inf
-    for name, damping in track(clouds, "particles in the plane"):
-        for kind in ("repaired", "written"):
-            if kind == "written" and damping != 1:
-                continue
-            sde = ReverseSDE(_mixture(name), kind, damping)
-            ratio, cloud = _cloud_errors(sde, features, count, steps, len(clouds), settings)
-            if kind == "repaired":
-                worst.update("cloud", ratio)
-            else:
-                rejected_cloud = min(rejected_cloud, ratio)
-            if (name, damping) == (_PLANE, 1.0):
-                data[f"cloud:{kind}"] = cloud[:1500].numpy()
-    variance, small = 0.01, 1e-3
-    measured, derived = step_at_a_mode(small, variance)
-    counts, batches = settings.pick(((5, 10, 20), 8), ((5, 10, 20, 40), 16))
-    few = {}
-    for damping in track(few_steps, "few steps"):
-        few[damping] = _few_steps(damping, counts, batches, settings)
-        for kind, rows in few[damping].items():
-            data[f"few:{kind}:{damping:g}"] = np.array(rows)
-    floor = _floor(batches, settings)
-    data["counts"] = np.array(counts)
+    for kind in ("corrected", "literal") if damping == 1 else ("corrected",):
+        sde = ReverseSDE(_mixture(name), kind, damping)
+        ratio, cloud = _cloud_errors(sde, features, count, steps, comparisons, settings)
+        if kind == "corrected":
+            found.worst.update("cloud", ratio)
+        else:
+            found.rejected_cloud = min(found.rejected_cloud, ratio)
+        if (name, damping) == (_PLANE, 1.0):
+            found.data[f"cloud:{kind}"] = cloud[:1500].numpy()
+
+
+def _judge(found: _Results) -> tuple[Verdict, tuple[Measured, ...]]:
+    """Return the verdict with its figures: ``q_t`` within every error, and literal Eq. 9 ten times outside."""
+    worst, orders, (step, derived), exact = found.worst, found.orders, found.step, found.exact
     figures = (
         Measured("total variation from q_t over its error, grid, all levels, targets and dampings", worst["grid"],
                  limit=1, basis="halved cells and steps; a third once the scheme's second order shows"),
         Measured("the largest of these distances, which is the grid's error", worst["distance"], low=0.0,
-                 high=worst["distance"], basis=f"{cells} cells"),
+                 high=worst["distance"], basis=f"{found.cells} cells"),
         Measured("the order at which the distance vanishes with the mesh", float(np.median(orders)), low=min(orders),
                  high=max(orders), basis="median and range; the scheme has order two"),
-        Measured("total variation from q_t of Eq. 9 as written, at the end, over its error, least (control)", rejected,
-                 basis="the same cells and steps; it must be far above 1"),
+        Measured("total variation from q_t of literal Eq. 9, at the end, over its error, least (control)",
+                 found.rejected, basis="the same cells and steps; it must be far above 1"),
         Measured("error of a mean of particles in the plane over its bound, all features", worst["cloud"], limit=1,
                  basis="99 % simultaneous intervals, extrapolated in the step, and what that changed"),
-        Measured("the same error over its bound for Eq. 9 as written, lambda = 1, least (control)", rejected_cloud,
+        Measured("the same error over its bound for literal Eq. 9, lambda = 1, least (control)", found.rejected_cloud,
                  basis="the same particles, steps and noise; it must be far above 1"),
-        *((_in_the_plane_by_elements(),) if full else ()),
-        Measured(f"longest stable step at a mode over that of the reverse SDE, N(0, {variance:g}), lambda = {small:g}",
-                 measured, low=min(measured, derived), high=max(measured, derived), basis="difference quotient"),
-        Measured("its distance from lambda v/(1 + lambda v), completed by f, over that", abs(measured / derived - 1),
+        *found.by_elements,
+        Measured(f"longest stable step at a mode over that of the reverse SDE, N(0, {_VARIANCE:g}), lambda = "
+                 f"{_SMALL:g}", step, low=min(step, derived), high=max(step, derived), basis="difference quotient"),
+        Measured("its distance from lambda v/(1 + lambda v), completed by f, over that", abs(step / derived - 1),
                  limit=4e-6, basis="|s|^2 = 1e-6 lambda; the next term of the divergence is 2 |s|^2/lambda"),
-        *((Measured(f"W2 to the data of as many exact samples, {_PLANE}", floor.value, low=floor.low, high=floor.high,
-                    basis="95 % interval over batches"),) if few else ()),
+        *((Measured(f"W2 to the data of as many exact samples, {_PLANE}", exact.value, low=exact.low, high=exact.high,
+                    basis="95 % interval over batches"),) if exact and found.few else ()),
         *(
-            Measured(f"W2 to the data, repaired over the reverse SDE with as much noise, {n} steps, lambda = "
+            Measured(f"W2 to the data, corrected over the reverse SDE with as much noise, {n} steps, lambda = "
                      f"{damping:g}", ratio.value, low=ratio.low, high=ratio.high, basis="95 % interval over batches")
-            for damping, rows in few.items() for n, ratio in zip(counts, rows["ratio"], strict=True)
-            if n in (10, counts[-1])
+            for damping, rows in found.few.items() for n, ratio in zip(found.counts, rows["ratio"], strict=True)
+            if n in (10, found.counts[-1])
         ),
     )  # fmt: skip
     agree = agreement(*figures)
+    return (agree if min(found.rejected, found.rejected_cloud) > 10 else Verdict.OPEN), figures
+
+
+def _describe(
+    verdict: Verdict,
+    figures: tuple[Measured, ...],
+    found: _Results,
+    dampings: Sequence[float],
+    lines: Sequence[str],
+    clouds: Sequence[tuple[str, float]],
+) -> Finding:
     return Finding(
-        verdict=agree if min(rejected, rejected_cloud) > 10 else Verdict.OPEN,
+        verdict=verdict,
         figures=figures,
         reading="proofs: M itself, every damping; figures: N = lambda M as in A1, at lambda = 1 M itself; Ito; from "
         f"q_t at log-SNR {-2 * _START:g} to the data; {', '.join(lines)} at lambda = "
@@ -278,7 +303,7 @@ def check_repaired(
         methods=(
             "finite volumes for the Fokker-Planck equation against the exact distribution function of q_t",
             "particles in the plane, with matrices instead of Sherman-Morrison, against exact means",
-            *(("finite elements in the plane, without any divergence of M",) if full else ()),
+            *(("finite elements in the plane, without any divergence of M",) if found.by_elements else ()),
         ),
         assumption="The score of q_t is exact, the data have a mean, and sigma > 0: the law at the data is the limit. "
         "Of M it is used that it is smooth, positive definite, and that M, M s and div M are integrable, which "
@@ -291,19 +316,19 @@ def check_repaired(
         "data explicit steps must shrink with sigma^4 where those of the reverse SDE shrink with sigma^2. In 5 to 20 "
         "steps it ended further from the data than the plain reverse SDE with as much noise, the more so the smaller "
         "the damping: we know of no use of it in few steps.",
-        data=data,
+        data=found.data,
     )
 
 
-def draw_repaired(finding: Finding) -> Figure:
+def draw_corrected_sde(finding: Finding) -> Figure:
     """Draw the distance from q_t on the way, two clouds in the plane, and what few steps give."""
     figure, (left, middle, right) = panels(3, width=3.1, height=3.0)
     data = finding.data
     markers = "osD^"
-    for label, colour in (("written", "literal"), ("repaired", "corrected")):
+    for label, colour in (("literal", "literal"), ("corrected", "corrected")):
         keys = [key for key in data if key.startswith(f"distance:{label}:")]
         for key, marker in zip(keys, markers, strict=False):
-            text = "Eq. 9" if label == "written" else "repaired"
+            text = "Eq. 9" if label == "literal" else "corrected"
             left.semilogy(
                 -2 * data["taus"], data[key], f"{marker}-", color=COLOURS[colour], ms=3.5, lw=1.2,
                 label=rf"{text}, $\lambda={key.rpartition(':')[2]}$",
@@ -316,7 +341,7 @@ def draw_repaired(finding: Finding) -> Figure:
     axis = torch.linspace(-6, 6, 121, dtype=torch.float64)
     points = torch.cartesian_prod(axis, axis)
     density = q.log_density(points).exp().reshape(121, 121).T.numpy()
-    for key, colour, text in (("written", "literal", "Eq. 9"), ("repaired", "corrected", "repaired")):
+    for key, colour, text in (("literal", "literal", "Eq. 9"), ("corrected", "corrected", "corrected")):
         if f"cloud:{key}" in data:
             cloud = data[f"cloud:{key}"]
             middle.plot(cloud[:, 0], cloud[:, 1], ".", ms=1.2, color=COLOURS[colour], label=text, rasterized=True)
@@ -329,12 +354,12 @@ def draw_repaired(finding: Finding) -> Figure:
     for key in keys:
         _, kind, damping = key.split(":")
         value, low, high = data[key].T
-        repaired = kind == "repaired"
+        corrected = kind == "corrected"
         right.errorbar(
             data["counts"], value, np.stack((value - low, high - value)), capsize=2, ms=4, lw=1.2,
-            fmt=("o" if damping == "1" else "s") + ("-" if repaired else "--"),
-            color=COLOURS["corrected" if repaired else "target"],
-            label=rf"{'repaired' if repaired else 'reverse SDE'}, $\lambda={damping}$",
+            fmt=("o" if damping == "1" else "s") + ("-" if corrected else "--"),
+            color=COLOURS["corrected" if corrected else "target"],
+            label=rf"{'corrected' if corrected else 'reverse SDE'}, $\lambda={damping}$",
         )  # fmt: skip
     right.set(xscale="log", yscale="log", xlabel="steps of Euler-Maruyama", ylabel="sliced W2 to the data")
     right.set_xticks(data["counts"], [str(n) for n in data["counts"]])

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lml.correction import Correction, Memory
-from theory_checks.annealing.corrected_sde import check_repaired
+from theory_checks.annealing.corrected_sde import check_corrected_sde
 from theory_checks.annealing.marginals import check_data, check_marginals
 from theory_checks.annealing.order import BASES, check_order
 from theory_checks.ledger.faults import fault
@@ -32,7 +32,7 @@ REDUCED = {
         settings, {name: BASES[name] for name in ("ddim", "dpm-solver-2m", "heun")}, ("cross-2d",)
     ),
     # One target on the line and one in the plane, at the damping at which lambda M is M.
-    "A4": lambda settings: check_repaired(settings, (1.0,), ("bimodal-1d",), (("cross-2d", 1.0),), ()),
+    "A4": lambda settings: check_corrected_sde(settings, (1.0,), ("bimodal-1d",), (("cross-2d", 1.0),), ()),
 }
 
 
@@ -62,18 +62,20 @@ def ode_keeps_the_whole_score(original: Any) -> Any:
 
 
 @fault("theory_checks.numerics.reverse_time:_fokker_planck", "A1", "A2")
-def mobility_outside_of_the_derivative(original: Any) -> Any:
+def diffusion_matrix_outside_of_the_derivative(original: Any) -> Any:
     """The Fokker-Planck equation of Eq. 9 gets (N rho')' where the Ito calculus has (N rho)''."""
 
     def solve(flow: ReverseFlow, edges: np.ndarray, steps: int) -> Any:
-        return original(dataclasses.replace(flow, name="sde_div") if flow.name == "sde" else flow, edges, steps)
+        return original(
+            dataclasses.replace(flow, name="divergence_added") if flow.name == "literal" else flow, edges, steps
+        )
 
     return solve
 
 
 @fault("theory_checks.numerics.reverse_time:DampedOuterProduct.divergence", "A2", "A4")
-def repaired_sde_with_the_wrong_sign(original: Any) -> Any:
-    """The repaired SDE subtracts the divergence that it must add."""
+def corrected_sde_with_the_wrong_sign(original: Any) -> Any:
+    """The corrected SDE subtracts the divergence that it must add."""
     return lambda self, hessian_vector, laplacian: -original(self, hessian_vector, laplacian)
 
 
@@ -164,7 +166,9 @@ def ordinary_flow_left_out(original: Any) -> Any:
     """The drift is 2 M s + div M: Eq. 9 with the correction of Prop. 3, without the score that carries the levels."""
 
     def coefficients(self: ReverseFlow, u: Tensor, tau: float) -> Coefficients:
-        b, root = original(dataclasses.replace(self, name="sde_div") if self.name == "mixed" else self, u, tau)
+        b, root = original(
+            dataclasses.replace(self, name="divergence_added") if self.name == "corrected" else self, u, tau
+        )
         return b, root
 
     return coefficients
@@ -179,8 +183,8 @@ def step_of_the_reverse_sde(original: Any) -> Any:
 # --- symbolic proofs
 
 
-@fault("theory_checks.annealing.proofs:repaired_drift", "A4")
-def repaired_drift_without_the_divergence(original: Formula) -> Formula:
+@fault("theory_checks.annealing.proofs:corrected_drift", "A4")
+def corrected_drift_without_the_divergence(original: Formula) -> Formula:
     """``f x - (g^2/2)(s + M s)``."""
     return lambda x, s, M, div_M: original(x, s, M, 0 * div_M)
 

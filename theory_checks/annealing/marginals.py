@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -122,9 +122,9 @@ def check_marginals(settings: Settings, dampings: Sequence[float] = DAMPINGS) ->
     kept: dict[str, np.ndarray] = {}
     worst, resolved = MaxError(), math.inf
     for damping in track(dampings, "Fokker-Planck against transport"):
-        found = ends(data, damping, cells, ("sde", "sde_div", "ode"))
-        (value, error), (repaired, repaired_error) = (found.distance(name, "ode") for name in ("sde", "sde_div"))
-        rows.append((damping, value, error, repaired, repaired_error))
+        found = ends(data, damping, cells, ("literal", "divergence_added", "ode"))
+        (value, error), (added, added_error) = (found.distance(name, "ode") for name in ("literal", "divergence_added"))
+        rows.append((damping, value, error, added, added_error))
         if math.isinf(damping):
             worst.update("control", value / error)
             continue
@@ -134,16 +134,16 @@ def check_marginals(settings: Settings, dampings: Sequence[float] = DAMPINGS) ->
                      high=value + error, basis="halved cells and steps")
         )  # fmt: skip
         if damping == 1:
-            resolved = min(resolved, repaired / repaired_error)
+            resolved = min(resolved, added / added_error)
             figures.append(
-                Measured("the same with div N/2 in the drift of Eq. 9, lambda = 1", repaired,
-                         low=repaired - repaired_error, high=repaired + repaired_error, basis="halved cells and steps")
+                Measured("the same with div N/2 in the drift of Eq. 9, lambda = 1", added,
+                         low=added - added_error, high=added + added_error, basis="halved cells and steps")
             )  # fmt: skip
             kept = {name: p / np.diff(found.edges) for name, p in found.fine.items()}
             kept["edges"] = found.edges
         if damping in (0.1, 1.0):
-            inside = found.fine["sde"] > found.fine["ode"]
-            for name in ("sde", "ode"):
+            inside = found.fine["literal"] > found.fine["ode"]
+            for name in ("literal", "ode"):
                 flow = ReverseFlow(data, name, damping, _START)
                 share, step = _share_inside(flow, inside, found.edges, count, steps, settings)
                 grid = abs(float(found.fine[name][inside].sum()) - share.value)
@@ -184,12 +184,12 @@ def check_marginals(settings: Settings, dampings: Sequence[float] = DAMPINGS) ->
 
 
 def _mean_square_at_the_end(settings: Settings, name: str, damping: float) -> dict[str, Interval]:
-    """Return ``E|U|^2`` over that of the data at the end of Eqs. 9 and 10, and of the mixed flow, by flow."""
+    """Return ``E|U|^2`` over that of the data at the end of Eqs. 9 and 10, and of the corrected SDE, by flow."""
     data = toy.target(name)
     assert isinstance(data, GaussianMixture)
     exact = float(data.covariance().trace() + (data.mean() ** 2).sum())
     found = {}
-    for flow in ("sde", "ode", "mixed"):
+    for flow in ("literal", "ode", "corrected"):
         u = particles(
             ReverseFlow(data, flow, damping, _START),
             settings.pick(150, 500),
@@ -200,65 +200,103 @@ def _mean_square_at_the_end(settings: Settings, name: str, damping: float) -> di
     return found
 
 
+@dataclass
+class _Results:
+    """What A2's grid and particles gave.
+
+    Attributes:
+        rows: a damping, and the distance from the data with its error for each of `FLOWS`.
+        kept: densities at damping 1, for the picture.
+        distances: of Eqs. 9 and 10 from the data, a finite damping each.
+        worst: errors over their bounds.
+        resolved: the least of these distances over its error.
+        large: ``E|x|^2`` over that of the data in many dimensions, by flow.
+    """
+
+    rows: list[tuple[float, ...]] = field(default_factory=list)
+    kept: dict[str, np.ndarray] = field(default_factory=dict)
+    distances: list[Measured] = field(default_factory=list)
+    worst: MaxError = field(default_factory=MaxError)
+    resolved: float = math.inf
+    large: dict[str, Interval] = field(default_factory=dict)
+
+    def shown(self) -> tuple[float, ...]:
+        """Return the row of damping 1, or the first."""
+        return next((row for row in self.rows if row[0] == 1), self.rows[0])
+
+
 def check_data(settings: Settings, dampings: Sequence[float] = DAMPINGS, large_name: str = "random-64d") -> Finding:
     """A2: Eq. 9 or Eq. 10 carries noise to the data. Neither does; Algorithm 1, which restores the norm, does."""
+    found = _Results()
+    for damping in track(dampings, "ends against the data"):
+        _against_data(found, damping, settings)
+    found.large = _mean_square_at_the_end(settings, large_name, 1e-3)
+    verdict, figures = _judge_data(found, large_name)
+    return _describe_data(verdict, figures, found, large_name)
+
+
+def _against_data(found: _Results, damping: float, settings: Settings) -> None:
+    """The distance of every flow's end from the data on a grid, and at damping 1 of particles from the grid."""
     data = toy.target(_TARGET)
     assert isinstance(data, GaussianMixture)
-    cells = settings.pick(600, 2400)
-    rows: list[tuple[float, ...]] = []
-    kept: dict[str, np.ndarray] = {}
-    figures: list[Measured] = []
-    worst, resolved = MaxError(), math.inf
-    for damping in track(dampings, "ends against the data"):
-        found = ends(data, damping, cells)
-        distances = {name: found.distance(name, "data") for name in FLOWS}
-        rows.append((damping, *(x for name in FLOWS for x in distances[name])))
-        worst.update("mixed", distances["mixed"][0] / distances["mixed"][1])
-        if math.isinf(damping):
-            worst.update("ordinary", distances["sde"][0] / distances["sde"][1])
-            # 2400 edges at most, each followed back to within 1e-8 of its size: half of 2.4e-5 in total variation.
-            worst.update("algorithm", distances["ode"][0] / 1e-5)
-            continue
-        resolved = min(resolved, *(distances[name][0] / distances[name][1] for name in ("sde", "ode")))
-        for name, label in (("sde", "Eq. 9"), ("ode", "Eq. 10")):
-            value, error = distances[name]
-            figures.append(
-                Measured(f"total variation of the end of {label} from the data, lambda = {damping:g}", value,
-                         low=value - error, high=value + error, basis="halved cells and steps")
-            )  # fmt: skip
-        if damping == 1:
-            kept = {f"end:{name}": p / np.diff(found.edges) for name, p in found.fine.items()}
-            kept["edges"] = found.edges
-            inside = found.fine["data"] > found.fine["sde"]
-            for name in ("sde", "ode"):
-                flow = ReverseFlow(data, name, damping, _START)
-                count, steps = settings.pick((12_000, 60), (50_000, 120))
-                share, step = _share_inside(flow, inside, found.edges, count, steps, settings)
-                grid = abs(float(found.fine[name][inside].sum()) - share.value)
-                error = (share.high - share.low) / 2 + step + distances[name][1]
-                worst.update("particles", grid / error)
-    large = _mean_square_at_the_end(settings, large_name, 1e-3)
-    figures += [
-        Measured(f"E|x|^2 at the end over that of the data, {label}, {large_name}, lambda = 0.001", large[name].value,
-                 low=large[name].low, high=large[name].high, basis="99 % simultaneous interval, particles")
-        for name, label in (("sde", "Eq. 9"), ("ode", "Eq. 10"))
-    ]  # fmt: skip
-    figures += [
+    reached = ends(data, damping, settings.pick(600, 2400))
+    distances = {name: reached.distance(name, "data") for name in FLOWS}
+    found.rows.append((damping, *(x for name in FLOWS for x in distances[name])))
+    found.worst.update("corrected", distances["corrected"][0] / distances["corrected"][1])
+    if math.isinf(damping):
+        found.worst.update("ordinary", distances["literal"][0] / distances["literal"][1])
+        # 2400 edges at most, each followed back to within 1e-8 of its size: half of 2.4e-5 in total variation.
+        found.worst.update("algorithm", distances["ode"][0] / 1e-5)
+        return
+    for name, label in (("literal", "Eq. 9"), ("ode", "Eq. 10")):
+        value, error = distances[name]
+        found.resolved = min(found.resolved, value / error)
+        found.distances.append(
+            Measured(f"total variation of the end of {label} from the data, lambda = {damping:g}", value,
+                     low=value - error, high=value + error, basis="halved cells and steps")
+        )  # fmt: skip
+    if damping == 1:
+        found.kept = {f"end:{name}": p / np.diff(reached.edges) for name, p in reached.fine.items()}
+        found.kept["edges"] = reached.edges
+        inside = reached.fine["data"] > reached.fine["literal"]
+        for name in ("literal", "ode"):
+            flow = ReverseFlow(data, name, damping, _START)
+            count, steps = settings.pick((12_000, 60), (50_000, 120))
+            share, step = _share_inside(flow, inside, reached.edges, count, steps, settings)
+            grid = abs(float(reached.fine[name][inside].sum()) - share.value)
+            error = (share.high - share.low) / 2 + step + distances[name][1]
+            found.worst.update("particles", grid / error)
+
+
+def _judge_data(found: _Results, large_name: str) -> tuple[Verdict, tuple[Measured, ...]]:
+    """Return the verdict with its figures: both ends are ten times their error from the data, the controls are not."""
+    large, worst = found.large, found.worst
+    figures = (
+        *found.distances,
+        *(
+            Measured(f"E|x|^2 at the end over that of the data, {label}, {large_name}, lambda = 0.001",
+                     large[name].value, low=large[name].low, high=large[name].high,
+                     basis="99 % simultaneous interval, particles")
+            for name, label in (("literal", "Eq. 9"), ("ode", "Eq. 10"))
+        ),
         Measured("share of particles where the data's density is above Eq. 9's, against the solvers', over the error",
                  worst["particles"], limit=1, basis="99 % simultaneous intervals, the halved step, the halved cells"),
         Measured("total variation of the reverse SDE's end from the data, lambda = infinity, over its error (control)",
                  worst["ordinary"], limit=1, basis="halved cells and steps"),
         Measured("the same for the probability flow, to which Algorithm 1 tends (A3), over 1e-5 (control)",
                  worst["algorithm"], limit=1, basis="edges followed at a tolerance of 1e-8"),
-        Measured("the same for the repaired SDE, every lambda, over its error", worst["mixed"], limit=1,
+        Measured("the same for the corrected SDE, every lambda, over its error", worst["corrected"], limit=1,
                  basis="halved cells and steps"),
-    ]  # fmt: skip
+    )  # fmt: skip
     agree = all(f.within for f in figures)
-    fails = agree and resolved > 10 and min(large["sde"].low, large["ode"].low) > 2 > large["mixed"].high
-    shown = next((row for row in rows if row[0] == 1), rows[0])
+    far = min(large["literal"].low, large["ode"].low) > 2 > large["corrected"].high
+    return (Verdict.FAILS if agree and found.resolved > 10 and far else Verdict.OPEN), figures
+
+
+def _describe_data(verdict: Verdict, figures: tuple[Measured, ...], found: _Results, large_name: str) -> Finding:
     return Finding(
-        verdict=Verdict.FAILS if fails else Verdict.OPEN,
-        figures=tuple(figures),
+        verdict=verdict,
+        figures=figures,
         reading="Eqs. 9 and 10 (R) with lambda M for M; at lambda = 1 it is M itself. Ito; from q_t at log-SNR "
         f"{-2 * _START:g} down to the data, {_TARGET} and {large_name}",
         methods=(
@@ -274,19 +312,19 @@ def check_data(settings: Settings, dampings: Sequence[float] = DAMPINGS, large_n
         "corrected LML dynamics at each level beside it: its marginals are q_t for every lambda (A4).",
         counterexample={
             "target": toy.ZOO[_TARGET].description,
-            "lambda": shown[0],
-            "total variation, Eq. 9": round(shown[1], 4),
-            "total variation, Eq. 10": round(shown[1 + 2 * FLOWS.index("ode")], 4),
+            "lambda": found.shown()[0],
+            "total variation, Eq. 9": round(found.shown()[1], 4),
+            "total variation, Eq. 10": round(found.shown()[1 + 2 * FLOWS.index("ode")], 4),
         },
-        data={"rows": np.array(rows), **kept},
+        data={"rows": np.array(found.rows), **found.kept},
     )
 
 
 _STYLES = {
-    "sde": ("literal", "-", "Eq. 9"),
-    "sde_div": ("other", "--", r"Eq. 9 with $\mathrm{div}\,N/2$"),
+    "literal": ("literal", "-", "Eq. 9"),
+    "divergence_added": ("other", "--", r"Eq. 9 with $\mathrm{div}\,N/2$"),
     "ode": ("lml", "-", "Eq. 10"),
-    "mixed": ("corrected", "--", "repaired SDE"),
+    "corrected": ("corrected", "--", "corrected SDE"),
 }
 
 
@@ -306,7 +344,9 @@ def draw_marginals(finding: Finding) -> Figure:
     figure, (left, right) = panels(2, width=3.8, height=2.9)
     data = finding.data
     if "edges" in data:
-        _draw_ends(left, data["edges"], data["data"], {name: data[name] for name in ("sde", "sde_div", "ode")})
+        _draw_ends(
+            left, data["edges"], data["data"], {name: data[name] for name in ("literal", "divergence_added", "ode")}
+        )
     left.set_title(r"Not the same marginals ($\lambda=1$)", loc="left")
     rows = data["rows"][np.isfinite(data["rows"][:, 0])]
     right.plot(rows[:, 0], rows[:, 1], "o-", color=COLOURS["literal"], ms=4, label="Eqs. 9 and 10")
@@ -322,7 +362,7 @@ def draw_data(finding: Finding) -> Figure:
     figure, (left, right) = panels(2, width=3.8, height=2.9)
     data = finding.data
     if "edges" in data:
-        shown = {name: data[f"end:{name}"] for name in ("sde", "ode", "mixed")}
+        shown = {name: data[f"end:{name}"] for name in ("literal", "ode", "corrected")}
         _draw_ends(left, data["edges"], data["end:data"], shown)
     left.set_title(r"Where the flows end ($\lambda=1$)", loc="left")
     rows = data["rows"][np.isfinite(data["rows"][:, 0])]
@@ -330,5 +370,5 @@ def draw_data(finding: Finding) -> Figure:
         colour, dashes, label = _STYLES[name]
         right.plot(rows[:, 0], rows[:, 1 + 2 * i], "o" + dashes, color=COLOURS[colour], ms=4, label=label)
     right.set(xscale="log", yscale="log", xlabel=r"damping $\lambda$", ylabel="total variation from the data")
-    right.set_title("Repaired: the grid's error, no more", loc="left")
+    right.set_title("Corrected: the grid's error, no more", loc="left")
     return figure

@@ -219,7 +219,7 @@ def check_order(
         Measured("distance of a base's order from its stated one, over the refinement error", worst["base"], limit=1,
                  basis="the same"),
         Measured("refinement error of an order, largest", worst["resolved"], limit=0.5,
-                 basis="integers are told apart"),
+                 basis="enough to distinguish integers"),
         Measured("the same limit without LML's term, over the refinement error, least (control)", worst["unexplained"],
                  basis="it must be far above 1"),
         Measured(f"error with LML over without, DDIM at {counts[-1]} steps", float(np.mean(gain)), low=min(gain),

@@ -48,12 +48,12 @@ def reverse_change(rho: sympy.Expr, a: Matrix, M: Matrix, x: Coordinates) -> sym
     return flow_divergence(-a * rho - g**2 / 2 * divergence(M * rho, x), x)
 
 
-def repaired_drift(x: Coordinates, s: Matrix, M: Matrix, div_M: Matrix) -> Matrix:
+def corrected_drift(x: Coordinates, s: Matrix, M: Matrix, div_M: Matrix) -> Matrix:
     """Return ``f x - (g^2/2)(s + M s + div M)``."""
     return f * Matrix(x) - g**2 / 2 * (s + M * s + div_M)
 
 
-def drift_as_written(x: Coordinates, s: Matrix, M: Matrix) -> Matrix:
+def literal_drift(x: Coordinates, s: Matrix, M: Matrix) -> Matrix:
     """Return ``f x - g^2 M s``, that of Eq. 9."""
     return f * Matrix(x) - g**2 * M * s
 
@@ -71,7 +71,7 @@ def damped_residual() -> Matrix:
         L = Function("L", real=True)(*x, t)
         q, s = exp(L), gradient(L, x)
         M = inverse(s)
-        a = repaired_drift(x, s, M, claimed_divergence(s, hessian(L, x)))
+        a = corrected_drift(x, s, M, claimed_divergence(s, hessian(L, x)))
         rows.append((reverse_change(q, a, M, x) - forward_change(q, x)) / q)
     return Matrix(rows)
 
@@ -83,13 +83,13 @@ def general_residual() -> Matrix:
         x = coordinates(d)
         L = Function("L", real=True)(*x, t)
         q, s, M = exp(L), gradient(L, x), any_matrix(x)
-        a = repaired_drift(x, s, M, divergence(M, x))
+        a = corrected_drift(x, s, M, divergence(M, x))
         rows.append((reverse_change(q, a, M, x) - forward_change(q, x)) / q)
     return Matrix(rows)
 
 
-def written_residual() -> Matrix:
-    """Reverse less forward change over q for Eq. 9 as written, less ``claimed_excess``, d = 1, 2, 3.
+def literal_residual() -> Matrix:
+    """Reverse less forward change over q for literal Eq. 9, less ``claimed_excess``, d = 1, 2, 3.
 
     Eq. 9 keeps the marginals if and only if ``q [(M - I) s - div M]`` has no divergence.
     """
@@ -98,7 +98,7 @@ def written_residual() -> Matrix:
         x = coordinates(d)
         L = Function("L", real=True)(*x, t)
         q, s, M = exp(L), gradient(L, x), any_matrix(x)
-        change = reverse_change(q, drift_as_written(x, s, M), M, x) - forward_change(q, x)
+        change = reverse_change(q, literal_drift(x, s, M), M, x) - forward_change(q, x)
         rows.append((change - claimed_excess(q, x, s, M, divergence(M, x))) / q)
     return Matrix(rows)
 
@@ -111,7 +111,7 @@ def any_matrix(x: Coordinates) -> Matrix:
 
 PROOFS = (
     Proof(
-        "the repaired SDE has the marginals of the forward one, for every density and damping in d = 1, 2",
+        "the corrected SDE has the marginals of the forward one, for every density and damping in d = 1, 2",
         ("A4",),
         r"-\nabla\!\cdot\!(a q) - \frac{g^2}{2} \sum_{ij} \partial_i \partial_j (M_{ij} q) = "
         r"-\nabla\!\cdot\!(f x q) + \frac{g^2}{2} \Delta q, \quad "
@@ -126,10 +126,10 @@ PROOFS = (
         general_residual,
     ),
     Proof(
-        "what Eq. 9 as written changes beside that, for every density and every symmetric M(x, t) in d = 1, 2, 3",
+        "what literal Eq. 9 changes beside that, for every density and every symmetric M(x, t) in d = 1, 2, 3",
         ("A4",),
         r"\partial_t \rho - \partial_t q = \frac{g^2}{2} \nabla\!\cdot\!\left(q\,[(M - I)\,s - "
         r"\nabla\!\cdot\! M]\right) \quad\mathrm{at}\quad \rho = q",
-        written_residual,
+        literal_residual,
     ),
 )

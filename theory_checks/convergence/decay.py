@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -76,6 +76,25 @@ def literal_plateau(q: GaussianMixture, damping: float, spacing: float) -> float
     return float((density * (squared - mean) ** 2).sum()) / (damping + mean) ** 2
 
 
+@dataclass
+class _Results:
+    """What the discretisations gave.
+
+    Attributes:
+        worst: errors over their bounds, and chi-squared over its bound.
+        slowest: the smallest gap.
+        plateau: chi-squared at which the literal dynamics stop, first case.
+        plateau_error: what twice the spacing changes of it.
+        data: arrays behind the picture.
+    """
+
+    worst: MaxError = field(default_factory=MaxError)
+    slowest: float = math.inf
+    plateau: float = 0.0
+    plateau_error: float = 0.0
+    data: dict[str, np.ndarray] = field(default_factory=dict)
+
+
 @with_proofs("C1")
 def check_decay(
     settings: Settings,
@@ -87,62 +106,76 @@ def check_decay(
     ``d chi2/dt = -2 E_q[<grad f, M grad f>] <= -(2/C) chi2`` for ``f = rho_t/q``, by the Poincare inequality that
     defines C.
     """
-    cells = settings.pick(1200, 2400)
-    worst = MaxError()
-    data: dict[str, np.ndarray] = {}
-    slowest = math.inf
+    found = _Results()
     for name, damping in track(cases, "three discretisations"):
-        q = toy.target(name)
-        assert isinstance(q, GaussianMixture)
-        gap = _gaps(q, damping, cells)
-        error = gap.volumes_error + gap.elements.error
-        worst.update("gap", abs(gap.volumes - gap.elements.value) / error)
-        slowest = min(slowest, gap.elements.value)
-
-        times = np.linspace(0.0, 6.0, 61) / gap.elements.value
-        for mean in _STARTS:
-            start = _start(gap.flow.x, mean)
-            decay = gap.flow.chi_squared(start, times)
-            # The rate of the bound is the gap less all that is not known of it.
-            rate = gap.elements.value - error - abs(gap.flow.gap - gap.volumes)
-            worst.update("above", float((decay / (decay[0] * np.exp(-2 * rate * times))).max()))
-            data[f"{name}, {damping:g}:{mean:g}"] = decay
-        data[f"{name}, {damping:g}:times"] = times
-        data[f"{name}, {damping:g}:gap"] = np.array(gap.elements.value)
-        worst.update("sharpness", _late_rate_error(gap.flow))
-        if damping >= 1:  # below, M varies so fast that the chain's steps would have to be tiny
-            worst.update("methods", _against_chain(q, damping, gap.flow))
-
+        _decay_on_line(found, name, damping, settings.pick(1200, 2400))
     for name, damping in track(planar, "finite elements in the plane"):
-        _see_planar_decay(worst, named_level(name), damping)
-
+        _decay_in_the_plane(found.worst, named_level(name), damping)
     q = toy.target(cases[0][0])
     assert isinstance(q, GaussianMixture)
-    plateau = literal_plateau(q, cases[0][1], 0.002)
-    plateau_error = abs(plateau - literal_plateau(q, cases[0][1], 0.004))
+    found.plateau = literal_plateau(q, cases[0][1], 0.002)
+    found.plateau_error = abs(found.plateau - literal_plateau(q, cases[0][1], 0.004))
+    verdict, figures = _judge(found, cases)
+    return _describe(verdict, figures, found.data, cases)
+
+
+def _decay_on_line(found: _Results, name: str, damping: float, cells: int) -> None:
+    """The gap by two methods, chi-squared along the flow against its bound, and the flow against the Euler chain."""
+    q = toy.target(name)
+    assert isinstance(q, GaussianMixture)
+    gap = _gaps(q, damping, cells)
+    error = gap.volumes_error + gap.elements.error
+    found.worst.update("gap", abs(gap.volumes - gap.elements.value) / error)
+    found.slowest = min(found.slowest, gap.elements.value)
+    times = np.linspace(0.0, 6.0, 61) / gap.elements.value
+    for mean in _STARTS:
+        start = _start(gap.flow.x, mean)
+        decay = gap.flow.chi_squared(start, times)
+        # The rate of the bound is the gap less all that is not known of it.
+        rate = gap.elements.value - error - abs(gap.flow.gap - gap.volumes)
+        found.worst.update("above", float((decay / (decay[0] * np.exp(-2 * rate * times))).max()))
+        found.data[f"{name}, {damping:g}:{mean:g}"] = decay
+    found.data[f"{name}, {damping:g}:times"] = times
+    found.data[f"{name}, {damping:g}:gap"] = np.array(gap.elements.value)
+    found.worst.update("sharpness", _late_rate_error(gap.flow))
+    if damping >= 1:  # below, M varies so fast that the chain's steps would have to be tiny
+        found.worst.update("methods", _against_chain(q, damping, gap.flow))
+
+
+def _judge(found: _Results, cases: Sequence[tuple[str, float]]) -> tuple[Verdict, tuple[Measured, ...]]:
+    """Return the verdict with its figures: the corrected dynamics decay at the gap, the literal ones stop above 0."""
     figures = (
-        Measured("chi-squared over its bound, the largest over starts and times", worst["above"], limit=1 + 1e-9,
+        Measured("chi-squared over its bound, the largest over starts and times", found.worst["above"], limit=1 + 1e-9,
                  basis="rate: the gap less its errors; equality at t = 0, and rounding"),
-        Measured("gap by finite volumes against finite elements, over their errors", worst["gap"], limit=1,
+        Measured("gap by finite volumes against finite elements, over their errors", found.worst["gap"], limit=1,
                  basis="refined mesh and box"),
-        Measured("late rate of decay against the gap, over the next mode's share", worst["sharpness"], limit=1,
+        Measured("late rate of decay against the gap, over the next mode's share", found.worst["sharpness"], limit=1,
                  basis="what the other modes still add: the rate is sharp"),
-        Measured("density at t = 1/gap against the Euler chain, over the errors", worst["methods"], limit=1,
+        Measured("density at t = 1/gap against the Euler chain, over the errors", found.worst["methods"], limit=1,
                  basis="lambda >= 1; chain: the last halving of h; volumes: halved cells"),
-        *worst.figures(
+        *found.worst.figures(
             ("planar", "the same in the plane, by finite elements in the density ratio",
              "1, and the rate less its errors; steps of 0.1/gap"),
             ("kept", "change of mass and rise of chi-squared there, over their rounding",
              "exact at the discrete level: n cond(B) u"),
         ),
-        Measured("smallest gap", slowest, basis="the least of the cases"),
+        Measured("smallest gap", found.slowest, basis="the least of the cases"),
         Measured(f"chi-squared at which the literal dynamics stop, {cases[0][0]}, lambda = {cases[0][1]:g} (control)",
-                 plateau, low=plateau - plateau_error, high=plateau + plateau_error,
+                 found.plateau, low=found.plateau - found.plateau_error, high=found.plateau + found.plateau_error,
                  basis="Var_q(s^2)/(lambda + E_q[s^2])^2, halved spacing"),
     )  # fmt: skip
-    holds = all(figure.within for figure in figures) and plateau > 0.01
+    holds = all(figure.within for figure in figures) and found.plateau > 0.01
+    return (Verdict.CORRECTED if holds else Verdict.OPEN), figures
+
+
+def _describe(
+    verdict: Verdict,
+    figures: tuple[Measured, ...],
+    data: dict[str, np.ndarray],
+    cases: Sequence[tuple[str, float]],
+) -> Finding:
     return Finding(
-        verdict=Verdict.CORRECTED if holds else Verdict.OPEN,
+        verdict=verdict,
         figures=figures,
         reading="corrected: drift M s + div M; one dimension, "
         + ", ".join(f"{name} at lambda = {damping:g}" for name, damping in cases),
@@ -153,15 +186,15 @@ def check_decay(
         ),
         assumption="A Poincare inequality in the geometry M, the paper's Assumption 1. It holds here: the gap is "
         "positive, though never above 1/4 (C4).",
-        remark="Prop. 4 is true of the corrected dynamics, and sharp. As written it is not: the literal dynamics "
+        remark="Prop. 4 is true of the corrected dynamics, and sharp. Of the literal dynamics it is not: they "
         "converge exponentially as well, but to another density, and chi-squared against q_t stops at a positive "
         "value.",
         data=data,
     )
 
 
-def _see_planar_decay(worst: MaxError, q: ExactTarget, damping: float) -> None:
-    """See chi-squared over its bound, and what the discrete laws of mass and of chi-squared leave, in the plane."""
+def _decay_in_the_plane(worst: MaxError, q: ExactTarget, damping: float) -> None:
+    """Chi-squared over its bound, and what the discrete laws of mass and of chi-squared leave, in the plane."""
     assert isinstance(q, GaussianMixture)
     flow = DensityRatioFlow(q, damping=damping, cells=32, drop=40.0)
     gap = spectral_gap(q, damping=damping, cells=32, drop=40.0)

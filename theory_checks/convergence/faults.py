@@ -50,13 +50,13 @@ def chain_without_the_divergence(original: Method) -> Method:
 
 
 @fault("theory_checks.numerics.fokker_planck:diffusion_matrix", "C1")
-def mobility_of_the_volumes_squared(original: Method) -> Method:
+def diffusion_matrix_of_the_volumes_squared(original: Method) -> Method:
     """``M^2`` in place of ``M`` between the cells."""
     return lambda s, *, damping, dynamics: original(s, damping=damping, dynamics=dynamics) ** 2
 
 
 @fault("theory_checks.numerics.fokker_planck:_symmetric_matrix", "C1")
-def conductances_without_the_mobility(original: Callable[..., Any]) -> Callable[..., Any]:
+def conductances_without_the_diffusion_matrix(original: Callable[..., Any]) -> Callable[..., Any]:
     """``c = q/h``: plain Langevin."""
     return lambda log_q, log_c, D, h: original(log_q, log_c, np.ones_like(D), h)
 
@@ -106,7 +106,7 @@ def langevin_with_half_the_noise(original: Method) -> Method:
 
 
 @fault("theory_checks.numerics.finite_elements:diffusion_matrix", "C4")
-def root_of_the_mobility(original: Method) -> Method:
+def root_of_the_diffusion_matrix(original: Method) -> Method:
     """``M^{1/2}`` in place of ``M``, in one dimension."""
     return lambda s, *, damping, dynamics: original(s, damping=damping, dynamics=dynamics).sqrt()
 
@@ -197,7 +197,7 @@ def drift_without_the_divergence(original: Any) -> Any:
 
 
 @fault("theory_checks.numerics.fokker_planck:diffusion_matrix", "C2")
-def mobility_is_its_root(original: Any) -> Any:
+def diffusion_matrix_is_its_root(original: Any) -> Any:
     """The conductances are made of M^{1/2}."""
     return lambda s, **options: original(s, **options).sqrt()
 

@@ -30,6 +30,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -163,14 +164,41 @@ def _transport_bounds(name: str, damping: float, cells: int, constant: float) ->
 _REACHES = (4.0, 6.0, 8.0, 12.0, 16.0, 24.0)
 
 
-def check_log_sobolev(
-    settings: Settings, names: Sequence[str] = ("gauss-1d", "bimodal-1d", "skewed-1d", "gauss-2d", "cross-2d")
-) -> Finding:
+_NAMES = ("gauss-1d", "bimodal-1d", "skewed-1d", "gauss-2d", "cross-2d")
+_DAMPING = 1.0
+
+
+@dataclass
+class _Results:
+    """What C5's three methods gave.
+
+    Attributes:
+        worst: errors over their bounds, and quotients that must stay below 1.
+        least: of the quotient times ``(1 - a)/d``, at the last ``a``, less its error, over the targets.
+        growth: least growth of the constant's lower bound from one interval to the next.
+        langevin_change: of the upper bound for plain Langevin at the last interval, over its error.
+        data: arrays behind the picture.
+    """
+
+    worst: MaxError = field(default_factory=MaxError)
+    least: float = math.inf
+    growth: float = math.inf
+    langevin_change: float = 0.0
+    data: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+def check_log_sobolev(settings: Settings, names: Sequence[str] = _NAMES) -> Finding:
     """C5: Remark 2's Wasserstein statement holds, but not by the inequality that the geometry G would need."""
-    worst = MaxError()
-    data: dict[str, np.ndarray] = {}
-    damping = 1.0
-    least = math.inf
+    found = _Results()
+    _test_functions(found, settings, names)
+    _growing_intervals(found, settings)
+    _along_the_flow(found, settings)
+    verdict, figures = _judge(found)
+    return _describe(verdict, figures, found.data, names)
+
+
+def _test_functions(found: _Results, settings: Settings, names: Sequence[str]) -> None:
+    """The quotient of ``q^{-a/2}`` as a tends to 1, by quadrature and for Gaussians in closed form."""
     u = np.geomspace(0.5, 0.01, settings.pick(6, 10))
     for name in track(names, "test functions"):
         q = toy.target(name)
@@ -178,72 +206,86 @@ def check_log_sobolev(
         kept = u if q.dim == 1 else u[u > 0.1]
         rows = []
         for a in 1 - kept:
-            quotient, bound = log_sobolev_quotient(q, float(a), damping=damping, spacing=0.4)
-            coarse, _ = log_sobolev_quotient(q, float(a), damping=damping, spacing=0.6)
-            worst.update("order", bound / quotient)
+            quotient, bound = log_sobolev_quotient(q, float(a), damping=_DAMPING, spacing=0.4)
+            coarse, _ = log_sobolev_quotient(q, float(a), damping=_DAMPING, spacing=0.6)
+            found.worst.update("order", bound / quotient)
             rows.append((quotient, bound, abs(quotient - coarse)))
             if name.startswith("gauss"):
                 # The trapezoidal rule is exact to rounding, of a sum of terms up to -a log q = 45 at the reach.
-                worst.update("closed", abs(bound / gaussian_bound(float(a), q.dim) - 1) / 1e-9)
+                found.worst.update("closed", abs(bound / gaussian_bound(float(a), q.dim) - 1) / 1e-9)
         table = np.array(rows).T
-        least = min(least, float((table[0, -1] - table[2, -1]) * kept[-1] / q.dim))
-        worst.update("falls", float((table[0, :-1] / table[0, 1:]).max()))
-        data[f"{name}:a"], data[f"{name}:quotient"] = 1 - kept, table[0]
+        found.least = min(found.least, float((table[0, -1] - table[2, -1]) * kept[-1] / q.dim))
+        found.worst.update("falls", float((table[0, :-1] / table[0, 1:]).max()))
+        found.data[f"{name}:a"], found.data[f"{name}:quotient"] = 1 - kept, table[0]
 
-    growth, langevin_change = math.inf, 0.0
+
+def _growing_intervals(found: _Results, settings: Settings) -> None:
+    """Two-sided bounds of the constant on growing intervals, of the corrected dynamics and of plain Langevin."""
     for name in ("gauss-1d", "bimodal-1d"):
         q = line_target(name)
-        found = {
+        brackets = {
             key: [bracket(q, L, damping=value, points=settings.pick(12_001, 48_001)) for L in _REACHES]
-            for key, value in (("corrected", damping), ("langevin", None))
+            for key, value in (("corrected", _DAMPING), ("langevin", None))
         }
-        for brackets in found.values():
-            for one in brackets:
-                worst.update("between", one.quotient / one.high)
-        low = [one.low for one in found["corrected"]]
-        growth = min(growth, min(b / a for a, b in itertools.pairwise(low)))
-        high = [one.high for one in found["langevin"]]
-        errors = found["langevin"][-1].error + found["langevin"][-2].error
-        langevin_change = max(langevin_change, abs(high[-1] - high[-2]) / errors)
-        for key, brackets in found.items():
-            data[f"{name}:{key}"] = np.array(brackets)
-    data["reaches"] = np.array(_REACHES)
+        for row in brackets.values():
+            for one in row:
+                found.worst.update("between", one.quotient / one.high)
+        low = [one.low for one in brackets["corrected"]]
+        found.growth = min(found.growth, min(b / a for a, b in itertools.pairwise(low)))
+        *_, before, last = brackets["langevin"]
+        change = abs(last.high - before.high) / (last.error + before.error)
+        found.langevin_change = max(found.langevin_change, change)
+        for key, row in brackets.items():
+            found.data[f"{name}:{key}"] = np.array(row)
+    found.data["reaches"] = np.array(_REACHES)
 
+
+def _along_the_flow(found: _Results, settings: Settings) -> None:
+    """W2 along the corrected flow over its two bounds: by fourth moments, and by the plain metric's inequality."""
     for name, value in (("bimodal-1d", 1.0), ("bimodal-1d", 10.0), ("skewed-1d", 10.0)):
         constant = bracket(line_target(name), 12.0, damping=None, points=settings.pick(12_001, 48_001)).high
         path = _transport_bounds(name, value, settings.pick(600, 2400), constant)
         for mean in STARTS:
             for key in ("moment", "transport"):
-                worst.update(key, float((path[f"{mean:g}:W2"] / path[f"{mean:g}:{key}"]).max()))
-        data |= {f"{name}, {value:g}:{key}": array for key, array in path.items()}
+                found.worst.update(key, float((path[f"{mean:g}:W2"] / path[f"{mean:g}:{key}"]).max()))
+        found.data |= {f"{name}, {value:g}:{key}": array for key, array in path.items()}
 
-    last = data["gauss-1d:corrected"][-1] if "gauss-1d:corrected" in data else np.zeros(4)
+
+def _judge(found: _Results) -> tuple[Verdict, tuple[Measured, ...]]:
+    """Return the verdict with its figures: no constant in the geometry G, one in the plain metric, and W2 decays."""
+    worst, last = found.worst, found.data["gauss-1d:corrected"][-1]
     figures = (
-        Measured("(1 - a)/d times the quotient of q^{-a/2} at the last a, least of the targets, less its error", least,
-                 basis="bounded below: the quotient is unbounded as a -> 1"),
+        Measured("(1 - a)/d times the quotient of q^{-a/2} at the last a, least of the targets, less its error",
+                 found.least, basis="bounded below: the quotient is unbounded as a -> 1"),
         Measured("quotient at an a over that at the next, the largest", worst["falls"], limit=1, basis="it rises"),
         Measured("2 Ent/a^2 for N(0, I) against its closed form, in units of 1e-9", worst["closed"], limit=1,
                  basis="trapezoidal rule, exact to rounding"),
         Measured("2 Ent/a^2 over the quotient, the largest", worst["order"], limit=1, basis="s^T M s < 1"),
         Measured(f"log-Sobolev constant of the corrected dynamics on [-{_REACHES[-1]:g}, {_REACHES[-1]:g}], N(0, 1)",
                  float(last[2]), low=float(last[0]), high=float(last[1]), basis="best q^{-a/2}; Barthe & Roberto"),
-        Measured("its lower bound from one interval to the next, the least growth", growth,
+        Measured("its lower bound from one interval to the next, the least growth", found.growth,
                  basis=f"L = {', '.join(f'{L:g}' for L in _REACHES)}"),
         Measured("best quotient of q^{-a/2} over the upper bound, the largest", worst["between"], limit=1,
                  basis="the two methods on the same interval"),
         Measured("upper bound for plain Langevin, change at the last interval, over its error (control)",
-                 langevin_change, limit=1, basis="halved grid; the plain metric has a log-Sobolev inequality"),
+                 found.langevin_change, limit=1, basis="halved grid; the plain metric has a log-Sobolev inequality"),
         Measured("W2 over sqrt(2 C_E log(1 + chi2_0 e^{-2gt})), the largest", worst["transport"], limit=1,
                  basis="C_E: upper bound for the plain metric"),
         Measured("W2 over (4 E_q|x|^4 chi2_0 e^{-2gt})^{1/4}, the largest", worst["moment"], limit=1,
                  basis="no log-Sobolev inequality"),
     )  # fmt: skip
-    holds = all(figure.within for figure in figures) and growth > 1.2 and least > 0.1
+    holds = all(figure.within for figure in figures) and found.growth > 1.2 and found.least > 0.1
+    return (Verdict.CORRECTED if holds else Verdict.OPEN), figures
+
+
+def _describe(
+    verdict: Verdict, figures: tuple[Measured, ...], data: dict[str, np.ndarray], names: Sequence[str]
+) -> Finding:
     return Finding(
-        verdict=Verdict.CORRECTED if holds else Verdict.OPEN,
+        verdict=verdict,
         figures=figures,
         reading="corrected dynamics; the assumed inequality once for these dynamics, in the geometry G, and once for q "
-        f"in the plain metric; {', '.join(names)} at lambda = {damping:g}",
+        f"in the plain metric; {', '.join(names)} at lambda = {_DAMPING:g}",
         methods=(
             "test functions q^{-a/2} by quadrature, and in closed form for a Gaussian",
             "Barthe and Roberto's two-sided criterion on growing intervals",

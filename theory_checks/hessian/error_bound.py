@@ -216,11 +216,11 @@ def check_zero_is_nearer(
             resolution = rounding(q, x)
             excess = (errors.best_multiple_coefficient * squared_noise - 1).clamp_min(0)
             worst.update("multiple", float(excess.max()) / resolution)
-            # Two distances of the size of either are told apart to the resolution of the Hessian.
+            # Two distances of the size of either can be distinguished to the resolution of the Hessian.
             zero_nearer = errors.zero - errors.outer <= resolution * (errors.zero + errors.outer)
             gap = (s**2).sum(1) ** 2 * (1 - 2 * errors.best_multiple_coefficient)
-            told = gap.abs() > resolution * (errors.zero**2 + (s**2).sum(1) ** 2)
-            disagree += int((told & (zero_nearer != (gap >= 0))).sum())
+            distinct = gap.abs() > resolution * (errors.zero**2 + (s**2).sum(1) ** 2)
+            disagree += int((distinct & (zero_nearer != (gap >= 0))).sum())
             violated += int((~zero_nearer & (squared_noise >= 2)).sum())
             below += int((~zero_nearer & (squared_noise < 2)).sum())
             nearer += int(zero_nearer.sum())

@@ -153,7 +153,7 @@ def check_multistep_form(settings: Settings) -> Finding:
       ``1 + stretch``, and a rounding each remains: ``(2 d + 20) u (1 + stretch)``.
     - below 64 bits all of that is done in float64, and the last rounding, half a spacing of the dtype, comes on top.
     - the traced form combines in float32: on top, three roundings of ``e`` and five of ``zeta D``, half a spacing each,
-      and a floor of ``w`` that moves the result by at most ``(2 spacing |D|/|p'|)^2``.
+      and a lower bound of ``w`` that moves the result by at most ``(2 spacing |D|/|p'|)^2``.
     """
     generator = settings.generator()
     worst = MaxError()

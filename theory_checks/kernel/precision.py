@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -34,7 +35,29 @@ ROWS = (
 _RESOLVED = 0.3
 
 
-def check_precision(settings: Settings, rows: Sequence[tuple[str, int, float]] = ROWS) -> Finding:
+Row = tuple[str, int, float]
+
+
+@dataclass
+class _Results:
+    """What the rows of K4 gave.
+
+    Attributes:
+        worst: errors over their bounds.
+        measured: mean deviation from the identity, a row.
+        predicted: the mean of its prediction.
+        excess: furthest mean of deviation over prediction, minus 1, where both are resolved.
+        undefined: share of samples at the largest dimension that are 0/0.
+    """
+
+    worst: MaxError = field(default_factory=MaxError)
+    measured: list[float] = field(default_factory=list)
+    predicted: list[float] = field(default_factory=list)
+    excess: float = 0.0
+    undefined: float = 0.0
+
+
+def check_precision(settings: Settings, rows: Sequence[Row] = ROWS) -> Finding:
     r"""K4: at ``kappa = 0``, where the truth is the identity, what the textbook expression adds to ``eps``.
 
     The prediction is `theory_checks.numerics.rounding_noise.predicted_deviation`, from an analysis of each rounding.
@@ -52,60 +75,73 @@ def check_precision(settings: Settings, rows: Sequence[tuple[str, int, float]] =
         settings: profile and seed.
         rows: source of the noise ("normal", or a data set), dimension and damping.
     """
+    results = _measure(settings, rows)
+    return _describe(_figures(results, rows), results, rows)
+
+
+def _measure(settings: Settings, rows: Sequence[Row]) -> _Results:
+    """Evaluate the published expression at ``kappa = 0``, and form K3 where it has to do the work, on every row."""
     generator = settings.generator()
     count = settings.pick(64, 256)
-    worst = MaxError()
-    measured, predicted, excess, undefined = [], [], 0.0, 0.0
+    found = _Results()
     for source, d, lam in track(rows, "rounding noise"):
         noise = _noises(source, d, count, generator).float()
         deviation = _deviation(kernel.lml_direction_textbook(noise, noise, damping=lam, mixing=0.0), noise)
         finite = deviation[deviation.isfinite()]
         prediction = predicted_deviation(noise, lam)
-        measured.append(float(finite.mean()))
-        predicted.append(float(prediction.mean()))
+        found.measured.append(float(finite.mean()))
+        found.predicted.append(float(prediction.mean()))
         if float(prediction.max()) < _RESOLVED:
             interval = mean_interval((deviation / prediction).numpy(), level=1 - 1e-4, comparisons=len(rows))
             limit = (interval.high - interval.low) / 2 + 1 / d + 1 / turns_of(noise, lam)
-            worst.update("prediction", abs(interval.value - 1) / limit)
-            excess = max(excess, interval.value - 1, 1 - interval.value)
+            found.worst.update("prediction", abs(interval.value - 1) / limit)
+            found.excess = max(found.excess, interval.value - 1, 1 - interval.value)
         elif d >= 1 << 16:
             # What is left has random signs, so that its cosine to eps is below max|e|/|e| in mean square.
             cosine = float((noise.abs().amax(1) / noise.norm(dim=1)).max())
             gap = abs(float(finite.mean()) - math.sqrt(2))
-            worst.update("random", gap / (5 * cosine / math.sqrt(2 * len(finite))))
-            undefined = max(undefined, 1 - len(finite) / count)
+            found.worst.update("random", gap / (5 * cosine / math.sqrt(2 * len(finite))))
+            found.undefined = max(found.undefined, 1 - len(finite) / count)
         # K3 of the same objects, where it has to do the work: a previous noise that is eps again, at kappa > 0.
         moved = kernel.lml_direction(noise, noise.clone(), damping=lam, mixing=1e-7)
-        worst.update("form K3", float(_deviation(moved, noise).max()) / torch.finfo(torch.float32).eps)
+        found.worst.update("form K3", float(_deviation(moved, noise).max()) / torch.finfo(torch.float32).eps)
         if d >= 3072:
             half = noise.half()
             wrong = _deviation(kernel.lml_direction_textbook(half, half, damping=lam, mixing=0.0), half)
-            worst.update("float16", float((wrong <= 0.5).sum()))
+            found.worst.update("float16", float((wrong <= 0.5).sum()))
+    return found
+
+
+def _figures(found: _Results, rows: Sequence[Row]) -> tuple[Measured, ...]:
     named = {
-        f"{source} noise, d = {d}, lambda = {lam:g}": m for (source, d, lam), m in zip(rows, measured, strict=True)
+        f"{source} noise, d = {d}, lambda = {lam:g}": value
+        for (source, d, lam), value in zip(rows, found.measured, strict=True)
     }
-    figures = (
-        *worst.figures(
+    return (
+        *found.worst.figures(
             ("prediction", "deviation over prediction, minus 1, over its error", "99.99 % interval, 1/d, 1/turns")
         ),
-        Measured("deviation over prediction, minus 1, the furthest", excess, basis="where both are below 0.3"),
+        Measured("deviation over prediction, minus 1, the furthest", found.excess, basis="where both are below 0.3"),
         *(
             Measured(f"deviation on {name}", value)
             for name, value in named.items()
             if "3072" in name or "16384" in name
         ),
-        *worst.figures(
+        *found.worst.figures(
             ("random", "deviation at d = 65536 from the root of 2, over its error", "5 standard errors"),
             ("form K3", "form K3, the same inputs, in spacings", "one rounding an element"),
         ),
-        Measured("share of samples at d = 65536 that are 0/0", undefined, basis="no element was rounded"),
+        Measured("share of samples at d = 65536 that are 0/0", found.undefined, basis="no element was rounded"),
         Measured(
             "float16 samples within half of eps, d >= 3072",
-            worst["float16"],
+            found.worst["float16"],
             limit=0,
             basis="lambda is below half a spacing of |eps|^2",
         ),
     )
+
+
+def _describe(figures: tuple[Measured, ...], found: _Results, rows: Sequence[Row]) -> Finding:
     return Finding(
         verdict=agreement(*figures),
         figures=figures,
@@ -115,8 +151,8 @@ def check_precision(settings: Settings, rows: Sequence[tuple[str, int, float]] =
         remark="At kappa = 0 an implementation of this expression adds this rounding noise to its base solver and "
         "nothing else. Another order of evaluation rounds elsewhere, with noise of the same size.",
         data={
-            "measured": np.array(measured),
-            "predicted": np.array(predicted),
+            "measured": np.array(found.measured),
+            "predicted": np.array(found.predicted),
             "strength": np.array([2.0**-24 * d / lam for _, d, lam in rows]),
             "real": np.array([source != "normal" for source, _, _ in rows]),
         },

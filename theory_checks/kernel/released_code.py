@@ -62,94 +62,152 @@ def _levels(steps: int, log_snr: tuple[float, float] = _LOG_SNR) -> list[Level]:
     return toy.noise_levels(toy.noise_schedule("vp-linear"), steps, log_snr=log_snr)
 
 
+@dataclass
+class _Results:
+    """What the runs of K5 gave: errors over their bounds, and the figures of each base, step and strength.
+
+    Attributes:
+        worst: errors over their bounds.
+        at_zero: largest relative distance of the rounded expression from the base at ``kappa = 0``, float64.
+        shares: size of the float32 rounding noise over that of its vector, by base, a step.
+        predicted: the same over K4's prediction, all bases and steps.
+        distances: between both codes over Algorithm 1's move from the base, all bases and strengths.
+        factors: of the published move over Algorithm 1's, a DDIM step.
+        same_way: in how many steps of samples the two moves do not oppose each other.
+        ratios: ``|u|^2/|eps|^2`` of DPM-Solver-3, a step.
+        residue: limit of the error of DDIM as the step falls, over its refinement error, by kind.
+        data: arrays behind the picture.
+    """
+
+    worst: MaxError = field(default_factory=MaxError)
+    at_zero: float = 0.0
+    shares: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in _BASES})
+    predicted: list[float] = field(default_factory=list)
+    distances: list[float] = field(default_factory=list)
+    factors: list[float] = field(default_factory=list)
+    same_way: float = 0.0
+    ratios: list[float] = field(default_factory=list)
+    residue: dict[str, float] = field(default_factory=dict)
+    data: dict[str, np.ndarray] = field(default_factory=lambda: {"strengths": np.array(STRENGTHS)})
+
+
 def check_released(settings: Settings) -> Finding:
     """K5: the published implementation equals its base at ``kappa = 0`` and differs from Algorithm 1 above."""
+    measured = _measure(settings)
+    verdict, figures = _judge(measured)
+    return _describe(verdict, figures, measured.data)
+
+
+def _measure(settings: Settings) -> _Results:
+    """Run both codes and their base on the digits, at ``kappa = 0`` and above."""
     target = toy.target("digits")
     model = toy.noise_model(target)
     levels = _levels(_STEPS)
-    count = settings.pick(96, 512)
-    x = target.diffuse(levels[0].alpha, levels[0].sigma).sample(count, generator=settings.generator())
-    worst = MaxError()
-    worst.update("bytes", 0.0)
-    data: dict[str, np.ndarray] = {"strengths": np.array(STRENGTHS)}
-    distances: dict[str, list[float]] = {name: [] for name in _BASES}
-    at_zero = 0.0
-    predicted: list[float] = []
-    shares: dict[str, list[float]] = {name: [] for name in _BASES}
+    x = target.diffuse(levels[0].alpha, levels[0].sigma).sample(settings.pick(96, 512), generator=settings.generator())
+    found = _Results()
+    found.worst.update("bytes", 0.0)
     for name in track(_BASES, "kappa = 0, and above"):
-        base = SAMPLERS[name]
-        plain = sample(base, model, x, levels)
-        exact = sample(base, model, x, levels, ReleasedLML(_DAMPING, 0.0, textbook=False))
-        worst.update("bytes", float((plain.view(torch.int64) != exact.view(torch.int64)).sum()))
-        # The product and the quotient of the textbook expression are rounded, to 2 u of e in all, where lambda/|e|^2
-        # of e is left; the norms are sums of d squares.
-        recorder = _Recorder(_DAMPING, 0.0)
-        rounded = sample(base, model, x, levels, recorder)
-        for vector, turned in recorder.seen:
-            squared = vector.square().sum(1)
-            bound = 2 * _U * (1 + squared / _DAMPING) + (target.dim + 8) * _U
-            worst.update("float64", float(((turned - vector).norm(dim=1) / squared.sqrt() / bound).max()))
-        at_zero = max(at_zero, float((rounded - plain).norm() / plain.norm()))
-        single = _Recorder(_DAMPING, 0.0)
-        sample(base, model, x.float(), levels, single)
-        for i, (vector, turned) in enumerate(single.seen):
-            deviation = (turned.double() - vector.double()).norm(dim=1) / vector.double().norm(dim=1)
-            ratio = (deviation / predicted_deviation(vector, _DAMPING)).numpy()
-            shares[name].append(float(deviation.mean()))
-            predicted.append(float(ratio.mean()))
-            if i == 0:  # K4 takes roundings to be independent; later vectors hold what the expression returned before
-                interval = mean_interval(ratio, level=1 - 1e-4, comparisons=len(_BASES))
-                limit = (interval.high - interval.low) / 2 + 1 / target.dim + 1 / turns_of(vector, _DAMPING)
-                worst.update("float32", abs(interval.value - 1) / limit)
-        for strength in STRENGTHS:
-            kappa = strength * _DAMPING / target.dim
-            algorithm = sample(base, model, x, levels, LML(_DAMPING, kappa, damping_mode="absolute"))
-            published = sample(base, model, x, levels, ReleasedLML(_DAMPING, kappa, textbook=False))
-            distances[name].append(float((published - algorithm).norm() / (algorithm - plain).norm()))
-            data[f"{name}:algorithm:{strength:g}"] = (algorithm - plain).norm(dim=1).numpy()
-            data[f"{name}:published:{strength:g}"] = (published - plain).norm(dim=1).numpy()
-        data[f"{name}:distance"] = np.array(distances[name])
-    factors, opposite = _one_step(model, x, levels, worst)
-    ratios = _strength_ratios(model, x, levels)
-    residue = {}
-    data["counts"] = np.array(settings.pick((64, 128, 256), (128, 256, 512)))
+        plain = sample(SAMPLERS[name], model, x, levels)
+        _at_zero(found, name, plain, model, x, levels)
+        _above_zero(found, name, plain, model, x, levels)
+    found.factors, found.same_way = _one_step(model, x, levels, found.worst)
+    found.ratios = _strength_ratios(model, x, levels)
+    counts = np.array(settings.pick((64, 128, 256), (128, 256, 512)))
+    found.data["counts"] = counts
     for kind in ("algorithm", "published"):
-        errors = _errors(model, kind, data["counts"].tolist(), settings)
+        errors = _errors(model, kind, counts.tolist(), settings)
         coarse, fine = 2 * errors[1] - errors[0], 2 * errors[2] - errors[1]
-        residue[kind] = float(fine.norm() / (fine - coarse).norm())
-        data[f"{kind}:error"] = np.array([float(e.norm()) for e in errors])
-    least = min(value for values in distances.values() for value in values)
-    data |= {"factors": np.array(factors), "ratios": np.array(ratios)}
+        found.residue[kind] = float(fine.norm() / (fine - coarse).norm())
+        found.data[f"{kind}:error"] = np.array([float(e.norm()) for e in errors])
+    found.data |= {"factors": np.array(found.factors), "ratios": np.array(found.ratios)}
+    return found
+
+
+def _at_zero(found: _Results, name: str, plain: Tensor, model: NoiseModel, x: Tensor, levels: list[Level]) -> None:
+    """At ``kappa = 0``: form K3 against the base in bytes, the textbook expression against its rounding errors.
+
+    The product and the quotient of the textbook expression are rounded, to 2 u of e in all, where lambda/|e|^2 of e is
+    left; the norms are sums of d squares. K4 takes roundings to be independent, which holds for the first vector; later
+    ones hold what the expression returned before.
+    """
+    base, d = SAMPLERS[name], x.shape[1]
+    exact = sample(base, model, x, levels, ReleasedLML(_DAMPING, 0.0, textbook=False))
+    found.worst.update("bytes", float((plain.view(torch.int64) != exact.view(torch.int64)).sum()))
+    recorder = _Recorder(_DAMPING, 0.0)
+    rounded = sample(base, model, x, levels, recorder)
+    for vector, turned in recorder.seen:
+        squared = vector.square().sum(1)
+        bound = 2 * _U * (1 + squared / _DAMPING) + (d + 8) * _U
+        found.worst.update("float64", float(((turned - vector).norm(dim=1) / squared.sqrt() / bound).max()))
+    found.at_zero = max(found.at_zero, float((rounded - plain).norm() / plain.norm()))
+    single = _Recorder(_DAMPING, 0.0)
+    sample(base, model, x.float(), levels, single)
+    for i, (vector, turned) in enumerate(single.seen):
+        deviation = (turned.double() - vector.double()).norm(dim=1) / vector.double().norm(dim=1)
+        ratio = (deviation / predicted_deviation(vector, _DAMPING)).numpy()
+        found.shares[name].append(float(deviation.mean()))
+        found.predicted.append(float(ratio.mean()))
+        if i == 0:
+            interval = mean_interval(ratio, level=1 - 1e-4, comparisons=len(_BASES))
+            limit = (interval.high - interval.low) / 2 + 1 / d + 1 / turns_of(vector, _DAMPING)
+            found.worst.update("float32", abs(interval.value - 1) / limit)
+
+
+def _above_zero(found: _Results, name: str, plain: Tensor, model: NoiseModel, x: Tensor, levels: list[Level]) -> None:
+    """At each strength: how far both codes move from the base, and from each other."""
+    base, distances = SAMPLERS[name], []
+    for strength in STRENGTHS:
+        kappa = strength * _DAMPING / x.shape[1]
+        algorithm = sample(base, model, x, levels, LML(_DAMPING, kappa, damping_mode="absolute"))
+        published = sample(base, model, x, levels, ReleasedLML(_DAMPING, kappa, textbook=False))
+        distances.append(float((published - algorithm).norm() / (algorithm - plain).norm()))
+        found.data[f"{name}:algorithm:{strength:g}"] = (algorithm - plain).norm(dim=1).numpy()
+        found.data[f"{name}:published:{strength:g}"] = (published - plain).norm(dim=1).numpy()
+    found.data[f"{name}:distance"] = np.array(distances)
+    found.distances += distances
+
+
+def _judge(found: _Results) -> tuple[Verdict, tuple[Measured, ...]]:
+    """Return the verdict with its figures: the codes differ by far more than rounding, and one tends to no flow."""
+    least = min(found.distances)
+    ddim, multistep = (found.shares[name] for name in _BASES)
     figures = (
         Measured("samples apart, over Algorithm 1's own move from the base, least", least, low=least,
-                 high=max(v for values in distances.values() for v in values),
+                 high=max(found.distances),
                  basis=f"range over {', '.join(_BASES)} and eta0 {STRENGTHS}; {_STEPS} steps"),
-        Measured("relative distance to the base at kappa = 0, textbook in float64 (control)", at_zero,
+        Measured("relative distance to the base at kappa = 0, textbook in float64 (control)", found.at_zero,
                  basis="rounding: the difference above is not one of implementation"),
-        Measured("bytes that differ from the base at kappa = 0, form K3", worst["bytes"], limit=0, basis="exact"),
-        *worst.figures(
+        Measured("bytes that differ from the base at kappa = 0, form K3", found.worst["bytes"], limit=0, basis="exact"),
+        *found.worst.figures(
             ("float64", "textbook at kappa = 0 in float64, deviation over its bound", "2 u (1 + |v|^2/lambda)"),
             ("float32", "first float32 deviation over K4's, minus 1, over its error", "interval, 1/d, 1/turns"),
             ("term", "difference of one DDIM step from its term, over rounding", "16 u of the terms"),
         ),
-        Measured("rounding noise at kappa = 0 in float32, DDIM, share of |eps|", float(np.mean(shares["ddim"])),
-                 low=min(shares["ddim"]), high=max(shares["ddim"]), basis="range over steps"),
-        Measured("the same on DPM-Solver-3, share of |u|", float(np.mean(shares["dpm-solver-3m"])),
-                 low=min(shares["dpm-solver-3m"]), high=max(shares["dpm-solver-3m"]), basis="range over steps"),
-        Measured("deviation in float32 over K4's prediction, all steps", float(np.mean(predicted)), low=min(predicted),
-                 high=max(predicted), basis="over steps; low where the input was the last output"),
-        Measured("published move over Algorithm 1's in one DDIM step", float(np.median(factors)), low=min(factors),
-                 high=max(factors), basis="over steps; -1/(e^h - 1) in closed form: the other way"),
-        Measured("steps in which the two moves do not oppose each other", opposite, limit=0, basis="every sample"),
-        Measured("|u|^2 over |eps|^2 on DPM-Solver-3: the strength that is left", float(np.median(ratios)),
-                 low=min(ratios), high=max(ratios), basis="median and range over steps"),
-        Measured("published on DDIM: limit of the error as h falls, over its refinement error", residue["published"],
-                 basis="above 10: it does not tend to the flow"),
-        Measured("Algorithm 1 on DDIM, the same (control)", residue["algorithm"], limit=1, basis="it does"),
+        _range("rounding noise at kappa = 0 in float32, DDIM, share of |eps|", np.mean(ddim), ddim, "range over steps"),
+        _range("the same on DPM-Solver-3, share of |u|", np.mean(multistep), multistep, "range over steps"),
+        _range("deviation in float32 over K4's prediction, all steps", np.mean(found.predicted), found.predicted,
+               "over steps; low where the input was the last output"),
+        _range("published move over Algorithm 1's in one DDIM step", np.median(found.factors), found.factors,
+               "over steps; -1/(e^h - 1) in closed form: the other way"),
+        Measured("steps in which the two moves do not oppose each other", found.same_way, limit=0,
+                 basis="every sample"),
+        _range("|u|^2 over |eps|^2 on DPM-Solver-3: the strength that is left", np.median(found.ratios), found.ratios,
+               "median and range over steps"),
+        Measured("published on DDIM: limit of the error as h falls, over its refinement error",
+                 found.residue["published"], basis="above 10: it does not tend to the flow"),
+        Measured("Algorithm 1 on DDIM, the same (control)", found.residue["algorithm"], limit=1, basis="it does"),
     )  # fmt: skip
-    differs = least > max(0.05, 1e6 * at_zero) and residue["published"] > 10
+    differs = least > max(0.05, 1e6 * found.at_zero) and found.residue["published"] > 10
+    return (agreement(*figures) if differs else Verdict.OPEN), figures
+
+
+def _range(name: str, value: np.floating, values: list[float], basis: str) -> Measured:
+    return Measured(name, float(value), low=min(values), high=max(values), basis=basis)
+
+
+def _describe(verdict: Verdict, figures: tuple[Measured, ...], data: dict[str, np.ndarray]) -> Finding:
     return Finding(
-        verdict=agreement(*figures) if differs else Verdict.OPEN,
+        verdict=verdict,
         figures=figures,
         reading=f"our re-implementation from the description of claim K5; digits, lambda = {_DAMPING:g} absolute, "
         f"{_STEPS} equal steps of log-SNR from {_LOG_SNR[0]:g} to {_LOG_SNR[1]:g}",

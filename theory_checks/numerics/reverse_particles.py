@@ -1,15 +1,15 @@
-r"""Particles of the repaired SDE (A4), written with matrices: nothing of `lml.geometry` or of `reverse_time`.
+r"""Particles of the corrected SDE (A4), with matrices: nothing of `lml.geometry` or of `reverse_time`.
 
 In the clock ``tau`` with ``f = -1`` and ``g^2 = 2``, that is ``alpha = e^-tau``, an SDE that falls through the levels
 by ``dtau`` is, with ``N = lambda M`` and ``M = (lambda I + s s^T)^{-1}``,
 
-============  ===================================  =====================================================================
-name          drift a step ``dtau`` towards data   noise, squared: ``2 N``; what it is
-============  ===================================  =====================================================================
-``written``   ``x + 2 N s``                        Eq. 9
-``repaired``  ``x + s + N s + div N``              its smallest change with the marginals ``q_t``
-``plain``     ``x + (1 + c) s``, ``N = c I``       the reverse SDE with as much noise: ``c = E_q[tr N]/d`` of that N
-============  ===================================  =====================================================================
+=============  ===================================  ====================================================================
+name           drift a step ``dtau`` towards data   noise, squared: ``2 N``; what it is
+=============  ===================================  ====================================================================
+``literal``    ``x + 2 N s``                        Eq. 9
+``corrected``  ``x + s + N s + div N``              its smallest change with the marginals ``q_t``
+``plain``      ``x + (1 + c) s``, ``N = c I``       the reverse SDE with as much noise: ``c = E_q[tr N]/d`` of that N
+=============  ===================================  ====================================================================
 
 The divergence comes from the product rule, ``d_j M = -M (d_j G) M`` with ``d_j G = H_j s^T + s H_j^T``:
 
@@ -48,7 +48,7 @@ __all__ = [
 ]
 
 #: The SDEs by name.
-NAMES = ("written", "repaired", "plain")
+NAMES = ("literal", "corrected", "plain")
 
 # Samples for E_q[tr N]/d, which lies in [0, 1]: c is within 0.02, and any c has the marginals q_t.
 _SAMPLES_OF_THE_TRACE = 2000
@@ -92,17 +92,17 @@ class ReverseSDE:
         q = self.level(tau)
         s = q.score(x)
         if self.name == "plain":
-            c = self._mean_mobility(q)
+            c = self._mean_diffusion(q)
             return _Local(x + (1 + c) * s, math.sqrt(c) * torch.eye(q.dim, dtype=x.dtype))
         L = torch.linalg.cholesky(_geometry(s, self.damping))
         M = torch.cholesky_inverse(L)
         factor = math.sqrt(self.damping) * torch.linalg.inv(L).mT
         Ns = self.damping * _apply(M, s)
-        if self.name == "written":
+        if self.name == "literal":
             return _Local(x + 2 * Ns, factor)
         return _Local(x + s + Ns + self.damping * divergence(M, s, q.hessian(x)), factor)
 
-    def _mean_mobility(self, q: GaussianMixture) -> float:
+    def _mean_diffusion(self, q: GaussianMixture) -> float:
         s = q.score(q.sample(_SAMPLES_OF_THE_TRACE, generator=torch.Generator().manual_seed(0)))
         return 1 - float(((s * s).sum(1) / (self.damping + (s * s).sum(1))).mean()) / q.dim
 

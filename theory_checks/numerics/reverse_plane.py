@@ -6,7 +6,7 @@ through the levels as ``dX = (X + 2 N s) dtau + sqrt(2 N) dB`` and Eq. 10 as ``d
     ``Eq. 9:   d rho/dtau = -div((x + 2 N s - div N) rho - N grad rho)``,
     ``Eq. 10:  d log rho/dtau = -div(x + N s)`` along the path, ``div(N s) = <div N, s> + tr(N H)``.
 
-The repaired SDE of A4 has the drift ``x + s + N s + div N``, of which the divergence cancels in the flux:
+The corrected SDE of A4 has the drift ``x + s + N s + div N``, of which the divergence cancels in the flux:
 
     ``d rho/dtau = -div((x + s + N s) rho - N grad rho)``.
 """
@@ -86,7 +86,7 @@ def planar_ends(
     cells: int,
     steps: int,
     half_width: float,
-    repaired: bool = False,
+    corrected: bool = False,
 ) -> PlanarEnds:
     """Return where Eqs. 9 and 10 end from the same ``q_start``, on a mesh of ``[-half_width, half_width]^2``.
 
@@ -97,7 +97,7 @@ def planar_ends(
         cells: mesh cells an axis, quadratic elements.
         steps: of the implicit midpoint rule, and of the Runge-Kutta rule along the characteristics.
         half_width: of the square.
-        repaired: take the SDE of A4 in the place of Eq. 9.
+        corrected: take the SDE of A4 in the place of Eq. 9.
     """
     # Both flows throw mass far out: cells grow from the middle, by a factor of about 10.
     axis = half_width * np.sinh(_GRADING * np.linspace(-1, 1, cells + 1)) / math.sinh(_GRADING)
@@ -109,7 +109,7 @@ def planar_ends(
 
     def right_side(tau: float) -> scipy.sparse.csc_matrix:
         at = _fields(level_at(data, tau), flat, damping)
-        drift = at.score + at.damped if repaired else 2 * at.damped - at.divergence
+        drift = at.score + at.damped if corrected else 2 * at.damped - at.divergence
         carried = (flat + drift).numpy().T.reshape(2, *shape)
         N = np.moveaxis(at.diffusion_matrix.numpy(), 0, -1).reshape(2, 2, *shape)
 

@@ -4,14 +4,14 @@ In ``u = x/alpha`` and the clock ``v = (sigma/alpha)^2``, which falls to zero, t
 every flow of this file is ``dU = b dv + D^{1/2} dB_v`` with ``q_t`` the law of ``y + sqrt(v) z``. With ``p = alpha s``
 the score in u and ``N = lambda M``:
 
-===========  =======================  ======  =====================================================================
-flow         b                        D       what it is
-===========  =======================  ======  =====================================================================
-``sde``      ``N p``                  ``N``   Eq. 9 as written (Ito)
-``sde_div``  ``N p + div N/2``        ``N``   Eq. 9 with the divergence that Prop. 3 lacks (S2)
-``ode``      ``N p/2``                ``0``   Eq. 10
-``mixed``    ``(p + N p + div N)/2``  ``N``   the ordinary flow and, beside it, corrected LML dynamics at each level
-===========  =======================  ======  =====================================================================
+====================  =======================  ======  ============================================================
+flow                  b                        D       what it is
+====================  =======================  ======  ============================================================
+``literal``           ``N p``                  ``N``   Eq. 9 read literally (Ito)
+``divergence_added``  ``N p + div N/2``        ``N``   Eq. 9 with the divergence that Prop. 3 lacks (S2)
+``ode``               ``N p/2``                ``0``   Eq. 10
+``corrected``         ``(p + N p + div N)/2``  ``N``   the ordinary flow, and corrected LML dynamics at each level (A4)
+====================  =======================  ======  ============================================================
 
 For ``lambda = inf``, ``N = I``: the reverse SDE and the probability flow of Song et al. 2021. Time is
 ``tau = log(1 + v)/2``, in which ``alpha = e^-tau`` for every variance-preserving schedule.
@@ -48,7 +48,7 @@ __all__ = [
 ]
 
 #: Flows by name.
-FLOWS = ("sde", "sde_div", "ode", "mixed")
+FLOWS = ("literal", "divergence_added", "ode", "corrected")
 
 
 @dataclass(frozen=True)
@@ -92,13 +92,13 @@ class ReverseFlow:
             G = DampedOuterProduct(s, self.damping)
             damped = self.damping * G.solve_vector()
             root = lambda z: math.sqrt(self.damping) * G.sqrt_solve(z)  # noqa: E731
-            if self.name in ("sde_div", "mixed"):
+            if self.name in ("divergence_added", "corrected"):
                 divergence = self.damping * G.divergence(q.hessian_vector(x, s), q.laplacian(x))
         b = {
-            "sde": damped,
-            "sde_div": damped + 0.5 * divergence,
+            "literal": damped,
+            "divergence_added": damped + 0.5 * divergence,
             "ode": 0.5 * damped,
-            "mixed": 0.5 * (s + damped + divergence),
+            "corrected": 0.5 * (s + damped + divergence),
         }[self.name]
         rate = 2 / alpha**2
         if self.name == "ode":

@@ -10,7 +10,7 @@ __all__ = ["FAMILY"]
 _CLAIMS = (
     Claim(
         "S1",
-        "Prop. 3 as written: q_t is stationary for dX = M s dt + sqrt(2) M^(1/2) dB",
+        "Prop. 3 read literally: q_t is stationary for dX = M s dt + sqrt(2) M^(1/2) dB",
         source="Prop. 3, Eq. 7 (R), Ito reading",
         expected=Verdict.FAILS,
         check="theory_checks.stationary.stationary_measure:check_literal",
@@ -52,7 +52,7 @@ _CLAIMS = (
     ),
     Claim(
         "S5",
-        "as written, Eq. 7 on N(0, v I) has a stationary law if and only if lambda v > d - 1",
+        "read literally, Eq. 7 on N(0, v I) has a stationary law if and only if lambda v > d - 1",
         source="ours; Prop. 3, Eq. 7 (R), Ito reading",
         expected=Verdict.HOLDS,
         check="theory_checks.stationary.gaussian:check_existence",

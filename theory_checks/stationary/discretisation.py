@@ -14,6 +14,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -188,88 +189,132 @@ def _large(name: str, settings: Settings, comparisons: int) -> tuple[dict[str, I
 _MARGIN = 0.05
 
 
+# Steps of the adjusted chains on the grid.
+_TRIED = np.geomspace(0.1, 102.4, 11)
+
+
+@dataclass
+class _Results:
+    """What chains on a grid and particles gave.
+
+    Attributes:
+        worst: errors over their bounds, and distances of orders from 1.
+        steps: of the Euler chains on the grid.
+        bias: by reading, total variation from its own limit and from q, shape (2, steps).
+        times: autocorrelation time of the adjusted chains, by drift, a tried step.
+        per_draw: score evaluations for one draw of the adjusted chain at its best step, by drift.
+        biases: of ``E|x|^2`` in many dimensions, by target and chain.
+        worth: steps for one draw of ``|x|^2`` in 8 dimensions, by drift.
+    """
+
+    worst: MaxError = field(default_factory=MaxError)
+    steps: list[float] = field(default_factory=list)
+    bias: dict[str, np.ndarray] = field(default_factory=dict)
+    times: dict[str, list[float]] = field(default_factory=dict)
+    per_draw: dict[str, float] = field(default_factory=dict)
+    biases: dict[str, Interval] = field(default_factory=dict)
+    worth: dict[str, Interval] = field(default_factory=dict)
+
+
 def check_discretisation(settings: Settings, names: Sequence[str] = ("random-8d", "digits")) -> Finding:
     """S4: bias of order one in the step towards each reading's own limit; none of the Metropolis-adjusted chains."""
+    found = _measure(settings, names)
+    verdict, figures = _judge(found)
+    return _describe(verdict, figures, found, names)
+
+
+def _measure(settings: Settings, names: Sequence[str]) -> _Results:
+    """Run the chains: Euler's and adjusted ones on a grid, particles on the line and in many dimensions."""
     q = toy.target(_TARGET)
     assert isinstance(q, GaussianMixture)
-    worst = MaxError()
-    steps = [0.08 / 2**k for k in range(settings.pick(5, 7))]
-    bias = _biases(q, steps)
-    for distances, _ in bias.values():
+    found = _Results(steps=[0.08 / 2**k for k in range(settings.pick(5, 7))])
+    found.bias = _biases(q, found.steps)
+    for distances, _ in found.bias.values():
         orders = [math.log2(a / b) for a, b in itertools.pairwise(distances)]
-        worst.update("order", abs(orders[-1] - 1))
-        worst.update("late", abs(orders[-1] - 1) / abs(orders[0] - 1) if abs(orders[0] - 1) > 0.05 else 0.0)
-
-    tried = np.geomspace(0.1, 102.4, 11)
-    times: dict[str, list[float]] = {}
+        found.worst.update("order", abs(orders[-1] - 1))
+        late = abs(orders[-1] - 1) / abs(orders[0] - 1) if abs(orders[0] - 1) > 0.05 else 0.0
+        found.worst.update("late", late)
     for dynamics in track(_ADJUSTED, "adjusted chains on a grid"):
-        x = euler_grid(Coefficients(q, _DAMPING, dynamics), float(tried[0]), -_REACH, _REACH)
-        log_q, _ = _along(q, x)
-        weight = np.exp(log_q) / np.exp(log_q).sum()
-        times[dynamics] = []
-        for h in tried:
-            chain = adjusted_chain(q, _DAMPING, dynamics, float(h), x)
-            times[dynamics].append(autocorrelation_time(chain, weight, x))
-            # Rounding of an elimination of n equations, each of which carries a probability in units of u.
-            error = total_variation(chain.stationary(), weight / chain.spacing, chain.spacing)
-            worst.update("unbiased", error / (len(x) * U * times[dynamics][-1]))
-    _particles_on_line(q, settings, worst)
-
-    biases: dict[str, Interval] = {}
-    worth: dict[str, Interval] = {}
+        _adjusted_on_grid(found, q, dynamics)
+    _particles_on_line(q, settings, found.worst)
     for name in track(names, "particles in many dimensions"):
-        found, draws = _large(name, settings, 6 * len(names))
-        biases |= {f"{name}, {key}": value for key, value in found.items()}
-        worth |= draws
-    literal = {key: value for key, value in biases.items() if key.endswith("literal")}
-    others = {key: value for key, value in biases.items() if key not in literal}
+        biases, draws = _large(name, settings, 6 * len(names))
+        found.biases |= {f"{name}, {key}": value for key, value in biases.items()}
+        found.worth |= draws
+    return found
+
+
+def _adjusted_on_grid(found: _Results, q: GaussianMixture, dynamics: str) -> None:
+    """The adjusted chain's stationary law against q, and its autocorrelation time, at every tried step."""
+    x = euler_grid(Coefficients(q, _DAMPING, dynamics), float(_TRIED[0]), -_REACH, _REACH)
+    log_q, _ = _along(q, x)
+    weight = np.exp(log_q) / np.exp(log_q).sum()
+    times = []
+    for h in _TRIED:
+        chain = adjusted_chain(q, _DAMPING, dynamics, float(h), x)
+        times.append(autocorrelation_time(chain, weight, x))
+        # Rounding of an elimination of n equations, each of which carries a probability in units of u.
+        error = total_variation(chain.stationary(), weight / chain.spacing, chain.spacing)
+        found.worst.update("unbiased", error / (len(x) * U * times[-1]))
+    found.times[dynamics] = times
+    found.per_draw[dynamics] = min(times) * Proposal(q, _DAMPING, dynamics, 1.0).evaluations
+
+
+def _judge(found: _Results) -> tuple[Verdict, tuple[Measured, ...]]:
+    """Return the verdict with its figures: only the literal reading's chain is biased beyond its step."""
+    literal = {key: value for key, value in found.biases.items() if key.endswith("literal")}
+    others = {key: value for key, value in found.biases.items() if key not in literal}
     furthest = max(others.values(), key=lambda i: max(abs(i.low), abs(i.high)))
     nearest = min(literal.values(), key=lambda i: i.low)
-    per_draw = {d: min(times[d]) * Proposal(q, _DAMPING, d, 1.0).evaluations for d in _ADJUSTED}
-    figures = [
-        Measured("order of the bias in h from 1, the largest of the readings", worst["order"], limit=0.25,
-                 basis="last halving; orders are multiples of one half, and are told apart"),
-        Measured("that distance over the one at the first halving, the largest", worst["late"], limit=1,
+    from_limit, from_q = (float(row[-1]) for row in found.bias["literal"])
+    figures = (
+        Measured("order of the bias in h from 1, the largest of the readings", found.worst["order"], limit=0.25,
+                 basis="last halving; orders are multiples of one half, which this distinguishes"),
+        Measured("that distance over the one at the first halving, the largest", found.worst["late"], limit=1,
                  basis="it falls as h does"),
-        Measured(f"total variation of the literal chain from q at h = {steps[-1]:g}", float(bias["literal"][1, -1]),
-                 low=float(bias["literal"][1, -1] - bias["literal"][0, -1]),
-                 high=float(bias["literal"][1, -1] + bias["literal"][0, -1]),
-                 basis="its distance from its own limit"),
-        Measured("total variation of the adjusted chains from q, over rounding", worst["unbiased"], limit=1,
+        Measured(f"total variation of the literal chain from q at h = {found.steps[-1]:g}", from_q,
+                 low=from_q - from_limit, high=from_q + from_limit, basis="its distance from its own limit"),
+        Measured("total variation of the adjusted chains from q, over rounding", found.worst["unbiased"], limit=1,
                  basis="three drifts, eleven steps: n u tau"),
-        Measured("particles of Euler chains against the grid, over the error", worst["euler"], limit=1,
+        Measured("particles of Euler chains against the grid, over the error", found.worst["euler"], limit=1,
                  basis="99 % simultaneous intervals, and the cells at the border"),
-        Measured("autocorrelation time of adjusted particles against the grid, over the error", worst["adjusted"],
+        Measured("autocorrelation time of adjusted particles against the grid, over the error", found.worst["adjusted"],
                  limit=1, basis="99 % simultaneous intervals"),
         Measured("bias of E|x|^2 in many dimensions, all but the literal, the furthest from 0", furthest.value,
                  low=furthest.low, high=furthest.high, basis=f"90 % simultaneous; none if inside +-{_MARGIN}"),
         Measured("the same, literal without adjustment, the nearest to 0 (control)", nearest.value, low=nearest.low,
                  high=nearest.high, basis="90 % simultaneous"),
-        *(Measured(f"score evaluations for one draw, adjusted, {d} drift, {_TARGET}, best step", per_draw[d],
+        *(Measured(f"score evaluations for one draw, adjusted, {d} drift, {_TARGET}, best step", found.per_draw[d],
                    basis="exact on the grid") for d in _ADJUSTED),
         *(Measured(f"steps for one draw of |x|^2, adjusted, {d} drift, 8 dimensions", value.value, low=value.low,
-                   high=value.high, basis="95 % simultaneous, over the run's length") for d, value in worth.items()),
-    ]  # fmt: skip
+                   high=value.high, basis="95 % simultaneous, over the run's length")
+          for d, value in found.worth.items()),
+    )  # fmt: skip
     equal = all(interval.inside(_MARGIN) for interval in others.values())
     apart = all(interval.low > _MARGIN for interval in literal.values())
-    holds = all(figure.within for figure in figures) and equal and apart and bias["literal"][1, -1] > 0.1
+    holds = all(figure.within for figure in figures) and equal and apart and from_q > 0.1
+    return (Verdict.HOLDS if holds else Verdict.OPEN), figures
+
+
+def _describe(verdict: Verdict, figures: tuple[Measured, ...], found: _Results, names: Sequence[str]) -> Finding:
+    cost = {d: found.per_draw[d] / found.per_draw["langevin"] for d in ("literal", "corrected")}
     return Finding(
-        verdict=Verdict.HOLDS if holds else Verdict.OPEN,
-        figures=tuple(figures),
+        verdict=verdict,
+        figures=figures,
         reading=f"literal, corrected and mirror on {_TARGET} at lambda = {_DAMPING:g}; literal and corrected on "
         f"{', '.join(names)} at lambda = E|s|^2/10",
         methods=("transition matrices on a grid, no sampling", "particles in 1, 8 and 64 dimensions"),
         assumption="In many dimensions chains start from q and run for a fixed time, not to stationarity.",
         remark="No step is small enough for the literal reading: its bias is that of its limit. The adjusted chain has "
         "none whatever the drift, so that with an accept step div M is not needed. Whether the geometry then pays "
-        f"depends: on {_TARGET} a draw costs {per_draw['literal'] / per_draw['langevin']:.2f} times the evaluations of "
-        f"adjusted plain Langevin with the literal drift and {per_draw['corrected'] / per_draw['langevin']:.1f} times "
-        "with the corrected one, each at its best step; the second derivatives never earn their cost here.",
+        f"depends: on {_TARGET} a draw costs {cost['literal']:.2f} times the evaluations of adjusted plain Langevin "
+        f"with the literal drift and {cost['corrected']:.1f} times with the corrected one, each at its best step; the "
+        "second derivatives never earn their cost here.",
         data={
-            "steps": np.array(steps),
-            **{f"bias:{key}": value for key, value in bias.items()},
-            "tried": tried,
-            **{f"time:{key}": np.array(value) for key, value in times.items()},
+            "steps": np.array(found.steps),
+            **{f"bias:{key}": value for key, value in found.bias.items()},
+            "tried": _TRIED,
+            **{f"time:{key}": np.array(value) for key, value in found.times.items()},
         },
     )
 

@@ -67,7 +67,7 @@ def literal_drift_taken_for_the_corrected(original: Method) -> Method:
 
 
 @fault("theory_checks.stationary.stationary_measure:diffusion_matrix", "S2")
-def mobility_times_the_damping(original: Method) -> Method:
+def diffusion_matrix_times_the_damping(original: Method) -> Method:
     """``lambda M`` in the noise and ``M`` in the drift: ``lambda`` in place of ``1/lambda``."""
     return lambda s, *, damping, dynamics: damping * original(s, damping=damping, dynamics=dynamics)
 
@@ -97,7 +97,7 @@ def noise_of_plain_langevin(original: Method) -> Method:
 
 
 @fault("theory_checks.stationary.stationary_measure:literal_density", "S1")
-def density_over_the_mobility_inverted(original: Method) -> Method:
+def density_over_the_diffusion_matrix_inverted(original: Method) -> Method:
     """``q M`` in place of ``q/M``."""
     return lambda q, x, damping: q.log_density(x).exp() ** 2 / original(q, x, damping)
 
@@ -221,7 +221,7 @@ def density_with_the_inverse_metric(original: Formula) -> Formula:
 
 
 @fault("theory_checks.stationary.proofs:corrected_drift", "S2", "C1")
-def drift_as_written(original: Formula) -> Formula:
+def literal_drift(original: Formula) -> Formula:
     """``M s``: the literal reading."""
     return lambda s, H: original(s, H) - claimed_divergence(s, H)
 

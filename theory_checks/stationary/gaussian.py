@@ -1,4 +1,4 @@
-r"""Claim S5: for a Gaussian in two dimensions or more, Eq. 7 as written may have no stationary law at all (ours).
+r"""Claim S5: for a Gaussian in two dimensions or more, literal Eq. 7 may have no stationary law at all (ours).
 
 For ``q = N(0, v I)``, ``s = -x/v``, the radius of ``dX = M s dt + sqrt(2) M^{1/2} dB`` is itself a diffusion: ``M`` is
 ``1/(lambda + r^2/v^2)`` along x and ``1/lambda`` across, so for ``f(r)``
@@ -132,7 +132,7 @@ def check_existence(settings: Settings, cases: Sequence[tuple[int, float, float]
         reading="literal (Ito) reading of Eq. 7 on a single Gaussian",
         methods=("law of the radius in closed form, checked symbolically", "Euler-Maruyama particles in d dimensions"),
         assumption="Stationary means a probability. The particles' step is small against lambda v.",
-        remark="So Prop. 3 as written does not only end at another law (S1): at the paper's damping, on N(0, I) in "
+        remark="So literal Prop. 3 does not only end at another law (S1): at the paper's damping, on N(0, I) in "
         "the dimension of any image, it ends nowhere. The noise across s, of variance 2/lambda in each of d - 1 "
         "directions, outruns the drift, which is at most v/|x|. With div M in the drift (S2) the law is q for every "
         "lambda.",
@@ -157,6 +157,6 @@ def draw_existence(finding: Finding) -> Figure:
     axis.axvline(1, color=COLOURS["limit"], lw=0.8)
     axis.axhline(1, color=COLOURS["limit"], lw=0.8, ls=":")
     axis.set(xlabel=r"$\lambda v/(d-1)$", ylabel=r"$E|X|^2$ over that of $q$")
-    axis.set_title("Eq. 7 as written on $N(0, vI)$: no law left of 1", loc="left")
+    axis.set_title("Literal Eq. 7 on $N(0, vI)$: no law left of 1", loc="left")
     axis.legend(loc="upper right")
     return figure

@@ -1,4 +1,4 @@
-r"""Claims S1 and S2: the stationary measure of Eq. 7, as written and with the drift that it lacks (Prop. 3)."""
+r"""Claims S1 and S2: the stationary measure of Eq. 7, literal and with the drift that it lacks (Prop. 3)."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def chain_limit(q: ExactTarget, damping: float, dynamics: str) -> EulerLimit:
 
 @with_proofs("S1")
 def check_literal(settings: Settings, dampings: Sequence[float] = (0.1, 1.0, 10.0)) -> Finding:
-    """S1: as written (Ito), Eq. 7 does not leave q stationary; in 1-d it ends at ``q (lambda + s^2)``, normalised."""
+    """S1: literal Eq. 7 (Ito) does not leave q stationary; in 1-d it ends at ``q (lambda + s^2)``, normalised."""
     figures: list[Measured] = []
     biases: dict[tuple[str, float], float] = {}
     limits: dict[tuple[str, float], EulerLimit] = {}
@@ -116,7 +116,7 @@ def check_literal(settings: Settings, dampings: Sequence[float] = (0.1, 1.0, 10.
             "Euler-Maruyama's transition matrix on a grid, its stationary vector extrapolated to h = 0",
         ),
         remark="M varies with x, and without div M the noise collects mass where M is small: on the slopes of log q. "
-        "Adding div M to the drift repairs it (S2). The bias falls like 1/lambda: for lambda far above s^2 the "
+        "Adding div M to the drift corrects it (S2). The bias falls like 1/lambda: for lambda far above s^2 the "
         "geometry is nearly flat. In more dimensions it can be worse: for a Gaussian there may be no stationary law "
         "at all (S5).",
         counterexample={
@@ -153,7 +153,7 @@ def draw_literal(finding: Finding) -> Figure:
     axis.plot(data["chain_x"][::every], data["chain"][::every], "o", ms=3, mfc="none", color=COLOURS["lml"],
               label=rf"Euler chain, $\lambda={float(data['chain_damping']):g}$")  # fmt: skip
     axis.set(xlabel="x", ylabel="stationary density", ylim=(0, None), xlim=(-5, 5))
-    axis.set_title("Eq. 7 as written ends at $q\\,(\\lambda+s^2)$, not at $q$", loc="left")
+    axis.set_title("Literal Eq. 7 ends at $q\\,(\\lambda+s^2)$, not at $q$", loc="left")
     axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 

@@ -1,4 +1,4 @@
-"""Claim A4: the repaired SDE against closed forms and autograd, its faults, and what it costs in few steps."""
+"""Claim A4: the corrected SDE against closed forms and autograd, its faults, and what it costs in few steps."""
 
 import dataclasses
 import math
@@ -123,8 +123,8 @@ def test_score_and_hessian_have_the_means_that_bound_them_at_every_level(name):
 def test_the_two_methods_have_the_same_drift_and_noise_though_they_share_no_code(cross):
     x, tau, damping = normals(6, 2), 0.4, 0.3
     u = math.exp(tau) * x
-    b, root = ReverseFlow(cross, "mixed", damping, 2.5).coefficients(u, tau)
-    found = ReverseSDE(cross, "repaired", damping).at(x, tau)
+    b, root = ReverseFlow(cross, "corrected", damping, 2.5).coefficients(u, tau)
+    found = ReverseSDE(cross, "corrected", damping).at(x, tau)
     # u = x e^tau falls by dtau: du = e^tau (dx - x dtau).
     torch.testing.assert_close(b, math.exp(tau) * (found.drift - x))
     columns = torch.stack([root(e.expand(6, 2)) for e in torch.eye(2, dtype=torch.float64)], 2)
@@ -134,7 +134,7 @@ def test_the_two_methods_have_the_same_drift_and_noise_though_they_share_no_code
 
 
 def test_the_grid_keeps_the_marginals_at_second_order_on_every_level():
-    flow = ReverseFlow(toy.target("bimodal-1d"), "mixed", 1.0, 2.5)
+    flow = ReverseFlow(toy.target("bimodal-1d"), "corrected", 1.0, 2.5)
     (taus, coarse, _), (_, fine, _) = marginal_errors(flow, 320), marginal_errors(flow, 640)
     assert taus == pytest.approx([2.0, 1.5, 1.0, 0.5, 0.0])
     np.testing.assert_allclose(np.log2(coarse / fine), 2, atol=0.2)
@@ -143,7 +143,7 @@ def test_the_grid_keeps_the_marginals_at_second_order_on_every_level():
 def test_finite_elements_that_know_no_divergence_end_at_the_data():
     data = toy.target("bimodal-2d")
     coarse, fine = (
-        planar_ends(data, 1.0, start=2.5, cells=cells, steps=steps, half_width=9.0, repaired=True)
+        planar_ends(data, 1.0, start=2.5, cells=cells, steps=steps, half_width=9.0, corrected=True)
         for cells, steps in ((10, 10), (16, 20))
     )
     # Between second and third order in both: from 0.03 to 0.01.
@@ -151,7 +151,7 @@ def test_finite_elements_that_know_no_divergence_end_at_the_data():
     assert fine.distance("sde", "data") < 0.015
 
 
-@pytest.mark.parametrize("name", ["repaired", "plain"])
+@pytest.mark.parametrize("name", ["corrected", "plain"])
 def test_particles_of_a_gaussian_keep_its_covariance(name):
     data = toy.GaussianMixture(torch.ones(1), torch.zeros(1, 2), torch.tensor([[[1.0, 0.4], [0.4, 0.5]]]))
     sde = ReverseSDE(data, name, 1.0)
@@ -206,7 +206,7 @@ def test_the_divergence_pulls_to_a_mode_with_the_dimension_and_one(dim):
 
 
 def test_bad_arguments_are_refused(cross):
-    sde = ReverseSDE(cross, "repaired", 1.0)
+    sde = ReverseSDE(cross, "corrected", 1.0)
     with pytest.raises(ValueError, match="name must be one of"):
         dataclasses.replace(sde, name="ode")
     for damping in (0.0, -1.0, math.nan, math.inf):

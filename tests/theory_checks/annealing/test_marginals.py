@@ -45,10 +45,10 @@ def test_the_ordinary_flow_carries_the_cells_to_the_data_exactly(bimodal):
     np.testing.assert_allclose(transported(flow, edges, 0), probabilities_of(flow, edges, 0.0), rtol=0, atol=1e-7)
 
 
-def test_the_repaired_sde_reaches_the_data_at_second_order(bimodal):
+def test_the_corrected_sde_reaches_the_data_at_second_order(bimodal):
     errors = []
     for cells in (150, 300, 600):
-        flow = ReverseFlow(bimodal, "mixed", 1.0, 2.5)
+        flow = ReverseFlow(bimodal, "corrected", 1.0, 2.5)
         edges = cell_edges(bimodal, 2.5, cells)
         found = transported(flow, edges, cells // 4)
         assert found.sum() == pytest.approx(1, abs=1e-11)  # the flux form loses no mass
@@ -59,26 +59,28 @@ def test_the_repaired_sde_reaches_the_data_at_second_order(bimodal):
 def test_the_sde_of_a_gaussian_has_its_closed_form():
     # N(0, c), lambda = infinity: the reverse SDE is linear and its end is N(0, c) again, from any level.
     data = toy.GaussianMixture(torch.ones(1), torch.zeros(1, 1), torch.tensor([0.5]))
-    found = ends(data, math.inf, 400, ("sde",))
+    found = ends(data, math.inf, 400, ("literal",))
     variances = []
     for p, edges in ((found.coarse, found.edges[::2]), (found.fine, found.edges)):
-        variances.append(float(p["sde"] @ (0.5 * (edges[:-1] + edges[1:])) ** 2))
+        variances.append(float(p["literal"] @ (0.5 * (edges[:-1] + edges[1:])) ** 2))
     # Second order: the fine error is a third of the change.
     assert variances[1] == pytest.approx(0.5, abs=abs(variances[1] - variances[0]) / 2)
     assert variances[1] == pytest.approx(0.5, rel=0.01)
 
 
 def test_as_the_damping_grows_the_flows_become_the_ordinary_ones(bimodal):
-    distances = [ends(bimodal, damping, 300, ("sde", "ode")).distance("ode", "data")[0] for damping in (10, 1e3, 1e5)]
+    distances = [
+        ends(bimodal, damping, 300, ("literal", "ode")).distance("ode", "data")[0] for damping in (10, 1e3, 1e5)
+    ]
     # N = 1 - s^2/lambda + ..: the distance is of first order in 1/lambda.
     assert distances[1] / distances[2] == pytest.approx(100, rel=0.05)
     assert distances[0] > distances[1]
 
 
-def test_in_one_dimension_the_divergence_is_the_derivative_of_the_mobility(bimodal):
+def test_in_one_dimension_the_divergence_is_the_derivative_of_the_diffusion_matrix(bimodal):
     u, tau, t = np.linspace(-6, 6, 25), 0.7, 1e-4
-    with_divergence, _ = ReverseFlow(bimodal, "sde_div", 0.5, 2.5).on_line(u, tau)
-    flow = ReverseFlow(bimodal, "sde", 0.5, 2.5)
+    with_divergence, _ = ReverseFlow(bimodal, "divergence_added", 0.5, 2.5).on_line(u, tau)
+    flow = ReverseFlow(bimodal, "literal", 0.5, 2.5)
     b, _ = flow.on_line(u, tau)
     derivative = (flow.on_line(u + t, tau)[1] - flow.on_line(u - t, tau)[1]) / (2 * t)
     np.testing.assert_allclose(with_divergence - b, 0.5 * derivative, atol=2e-6)  # t^2 times a third derivative
@@ -113,7 +115,7 @@ def test_particles_of_the_ordinary_flows_have_the_covariance_of_the_data(name):
 )
 def test_bad_arguments_are_refused(bimodal, change, message):
     with pytest.raises(ValueError, match=message):
-        dataclasses.replace(ReverseFlow(bimodal, "sde", 1.0, 2.0), **change)
+        dataclasses.replace(ReverseFlow(bimodal, "literal", 1.0, 2.0), **change)
 
 
 def test_a_grid_needs_one_dimension_and_cells(bimodal):

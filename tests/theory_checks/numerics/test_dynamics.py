@@ -38,7 +38,7 @@ def definition(q, y, dynamics):
 
 
 @pytest.mark.parametrize("dynamics", DYNAMICS)
-def test_the_mobility_is_the_inverse_of_the_geometry(q, x, dynamics):
+def test_the_diffusion_matrix_is_the_inverse_of_the_geometry(q, x, dynamics):
     expected = torch.stack([definition(q, y, dynamics) for y in x])
     torch.testing.assert_close(
         diffusion_matrix(q.score(x), damping=DAMPING, dynamics=dynamics), expected, rtol=1e-9, atol=1e-12
@@ -46,7 +46,7 @@ def test_the_mobility_is_the_inverse_of_the_geometry(q, x, dynamics):
 
 
 @pytest.mark.parametrize("dynamics", REVERSIBLE)
-def test_the_reversible_drift_is_mobility_times_score_plus_divergence(q, x, dynamics):
+def test_the_reversible_drift_is_diffusion_matrix_times_score_plus_divergence(q, x, dynamics):
     expected = []
     for y in x:
         D = definition(q, y, dynamics)
@@ -65,7 +65,7 @@ def test_the_literal_drift_has_no_divergence(q, x):
 
 
 @pytest.mark.parametrize("dynamics", DYNAMICS)
-def test_the_generators_are_those_of_the_drift_and_the_mobility(q, x, dynamics):
+def test_the_generators_are_those_of_the_drift_and_the_diffusion_matrix(q, x, dynamics):
     at = fields(q, x)
     b, D = (
         f
