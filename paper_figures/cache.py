@@ -10,19 +10,24 @@ from pathlib import Path
 
 import numpy as np
 
-from paper_figures.code_version import code_version
 from paper_figures.figure import Data, PaperFigure
 from theory_checks.ledger.claim import Settings
+from theory_checks.ledger.code_version import code_version
 from toy.atomic import atomic
 
 __all__ = ["data_of", "key"]
+
+# What a figure's data do not depend on: how figures look, and of its own file what draws and what captions say.
+_LOOKS = ("paper_figures.style", "paper_figures.layout", "paper_figures.figure")
+_SHOWN_BY = ("draw", "facts", "missing", "FIGURE")
 
 
 def key(figure: PaperFigure, settings: Settings, parameters: Mapping[str, object]) -> str:
     """Return a digest of all that the data of a figure depend on."""
     digest = hashlib.sha256()
     chosen = ", ".join(f"{name}={parameters[name]!r}" for name in sorted(parameters))
-    for part in (figure.name, settings.profile, str(settings.seed), chosen, code_version(figure.compute.__module__)):
+    code = code_version(figure.compute.__module__, looks=_LOOKS, shown_by=_SHOWN_BY)
+    for part in (figure.name, settings.profile, str(settings.seed), chosen, code):
         digest.update(f"{part}\n".encode())
     for path in figure.inputs():
         digest.update(f"{path.name}={hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())

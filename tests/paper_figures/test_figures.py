@@ -1,6 +1,5 @@
 """Every figure on small data: files, captions, cache, fonts, and the command."""
 
-import ast
 import math
 import re
 import string
@@ -17,13 +16,14 @@ from matplotlib.lines import Line2D
 from PIL import Image
 
 from image_exps.sweeps.store import FORMAT
-from paper_figures import cache, code_version, sweeps
+from paper_figures import cache, sweeps
 from paper_figures.__main__ import main
 from paper_figures.figure import NAMES, PaperFigure, find, typed_numbers
 from paper_figures.layout import ONE_COLUMN, TWO_COLUMNS, on_a_phone, panels
 from paper_figures.render import render
 from paper_figures.style import style
 from theory_checks.ledger.claim import Settings
+from theory_checks.ledger.code_version import imported_files
 
 SETTINGS = Settings(seed=3)
 
@@ -217,15 +217,10 @@ def test_inputs_decide_over_the_cache(tmp_path):
     assert cache.key(figure, SETTINGS, {}) != before
 
 
-def test_code_version_sees_what_is_imported_and_not_what_only_draws():
-    files = {path.name for path in code_version.imported_files(code_version._file("paper_figures.geometry"))}
+def test_data_depend_on_what_is_imported_and_not_on_what_only_draws():
+    files = {path.name for path in imported_files("paper_figures.geometry", looks=cache._LOOKS)}
     assert {"geometry.py", "kernel.py", "_rotation.py", "controls.py"} <= files
     assert not {"style.py", "stationary.py", "quality.py"} & files
-    tree = ast.parse(
-        '"""Text."""\nimport x\ndef compute():\n    """Text."""\n    return 1\ndef draw(d):\n    return 2\n'
-    )
-    kept = [node for node in tree.body if not code_version._tells(node)]
-    assert [node.name for node in kept if isinstance(node, ast.FunctionDef)] == ["compute"]
 
 
 def test_unknown_name_lists_the_names():
