@@ -26,7 +26,7 @@ Samplers, and the numbers of evaluations that each can spend:
 
 \b
 A name is base@spacing/lml(option=value, ...), all but the base optional: ddim, ddim/lml, unipc-2@trailing/lml(rank=2).
-The spacings and options are those of --spacing and of LML below.
+The spacings and options are those of --spacing and of LML above.
 
 \b
 Examples:

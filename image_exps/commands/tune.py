@@ -71,7 +71,7 @@ def command(
     of = f"{count} samples, {seeds} seed{'s' if seeds > 1 else ''}"
     click.echo(f"{name} on {target} ({model}), {evaluations} evaluations, {distance} of {of}")
 
-    def tell(trial: Trial) -> None:
+    def notify(trial: Trial) -> None:
         click.echo(f"damping {trial.damping:<10.3g} {trial.value:.4g}{_spread(trial.error)}")
 
     trace = tune_damping(
@@ -80,7 +80,7 @@ def command(
         method=method,  # type: ignore[arg-type]
         iterations=iterations,
         seeds=range(seeds),
-        tell=tell,
+        notify=notify,
     )
     noise = "" if math.isnan(trace.noise) else f"; its lead over the second is known to {trace.noise:.2g}"
     click.echo(f"Best damping: {trace.best:.3g}{noise}.")

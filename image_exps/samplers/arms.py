@@ -5,8 +5,7 @@ An *arm* is a base with its spacing and a correction with its parameters, by the
 those of `toy.levels`, the corrections those of `image_exps.samplers.corrections`. A base without a spacing has the one
 that it was published with.
 
-"Evaluations" are evaluations of the network. PNDM starts with one more than it has steps, and takes one step fewer; the
-singlestep DPM-Solver spends 3 + 3 + ... + the rest.
+"Evaluations" are evaluations of the network; a sampler that needs more than one for a step takes fewer steps.
 """
 
 from __future__ import annotations

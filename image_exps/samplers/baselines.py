@@ -9,10 +9,8 @@ from image_exps.samplers.table import ALGORITHMS, algorithm
 
 __all__ = ["BASELINES", "BASELINE_ARMS", "BASELINE_SPACINGS", "baselines_text", "is_baseline"]
 
-#: Every published algorithm that can spend any number of evaluations from two on.
-BASELINES: tuple[str, ...] = tuple(
-    name for name, each in ALGORITHMS.items() if not each.flow and name not in ("pndm-prk", "euler", "heun")
-)
+#: The algorithms that are baselines, in the order of the table.
+BASELINES: tuple[str, ...] = tuple(name for name, each in ALGORITHMS.items() if each.baseline)
 
 #: The spacings of levels that were published; levels that were learned make another sampler.
 BASELINE_SPACINGS: tuple[str, ...] = ("time", "log-snr", "karras")

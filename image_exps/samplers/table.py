@@ -46,20 +46,23 @@ class Algorithm:
 
     Attributes:
         name: of `lml.samplers.SAMPLERS`; of the singlestep DPM-Solver, `lml.samplers.dpm_solver_singlestep` makes it.
-        about: what it is, in a line.
         order: of convergence, as it was published and measured (`lml.samplers.Sampler`); of a singlestep method the one
             that its steps have while the budget lasts.
         spacing: of its levels as published, one of `toy.levels.SPACINGS`.
+        about: what it is, in a line.
         scheduler: how diffusers runs it; ``None`` if it has no scheduler of it for any model's noise levels.
         flow: whether it steps along the velocity of a flow, for models that predict one.
+        baseline: whether it is compared with: it can spend any number of evaluations from two on, and is no other one
+            in other variables.
     """
 
     name: str
-    about: str
     order: int
     spacing: str
+    about: str
     scheduler: SchedulerOf | None = None
     flow: bool = False
+    baseline: bool = True
 
     @property
     def mixing(self) -> float:
@@ -106,56 +109,33 @@ _SINGLESTEP = SchedulerOf(
     spaced=False,
 )
 
-#: The algorithms by name. (The multistep DPM-Solver of first order is DDIM; Euler is too, in other variables.)
-ALGORITHMS: Mapping[str, Algorithm] = MappingProxyType(
-    {
-        each.name: each
-        for each in (
-            Algorithm("ddim", "DDIM, deterministic", 1, "time", SchedulerOf("DDIMScheduler")),
-            Algorithm(
-                "pndm", "PNDM with the start of Stable Diffusion: one evaluation more than steps", 2, "time", _PNDM
-            ),
-            Algorithm(
-                "pndm-prk", "PNDM with the paper's Runge-Kutta start: four evaluations in three steps", 2, "time"
-            ),
-            Algorithm("ipndm-2", "iPNDM, two noise predictions", 2, "time"),
-            Algorithm("ipndm-3", "iPNDM, three noise predictions", 2, "time"),
-            Algorithm("ipndm-4", "iPNDM, four noise predictions", 2, "time"),
-            Algorithm("dpm-solver-3s", "DPM-Solver-3, singlestep: 3 + 3 + ... + the rest", 3, "log-snr", _SINGLESTEP),
-            Algorithm("dpm-solver-2m", "DPM-Solver-2, multistep", 2, "log-snr", _dpm_solver(2)),
-            Algorithm(
-                "dpm-solver-3m",
-                "DPM-Solver-3, multistep: what the paper's published code runs",
-                2,
-                "log-snr",
-                _dpm_solver(3),
-            ),
-            Algorithm("dpm-solver++-2m", "DPM-Solver++ 2M", 2, "log-snr", _dpm_solver(2, "dpmsolver++")),
-            Algorithm("dpm-solver++-3m", "DPM-Solver++ 3M", 2, "log-snr", _dpm_solver(3, "dpmsolver++")),
-            Algorithm("unipc-2", "UniPC-2, the default of diffusers", 2, "log-snr", _unipc(2)),
-            Algorithm("unipc-3", "UniPC-3", 2, "log-snr", _unipc(3)),
-            Algorithm("unipc-2-noise", "UniPC-2 in the noise prediction", 2, "log-snr", _unipc(2, predict_x0=False)),
-            Algorithm("unipc-3-noise", "UniPC-3 in the noise prediction", 2, "log-snr", _unipc(3, predict_x0=False)),
-            Algorithm(
-                "euler", "Euler in sigma/alpha: the steps of DDIM", 1, "karras", SchedulerOf("EulerDiscreteScheduler")
-            ),
-            Algorithm(
-                "heun", "Heun: two evaluations a step, one into zero noise", 2, "karras", _heun("HeunDiscreteScheduler")
-            ),
-            Algorithm(
-                "euler-flow",
-                "Euler of flow matching",
-                1,
-                "time",
-                SchedulerOf("FlowMatchEulerDiscreteScheduler"),
-                flow=True,
-            ),
-            Algorithm(
-                "heun-flow", "Heun of flow matching", 2, "time", _heun("FlowMatchHeunDiscreteScheduler"), flow=True
-            ),
-        )
-    }
+_EULER, _EULER_FLOW = SchedulerOf("EulerDiscreteScheduler"), SchedulerOf("FlowMatchEulerDiscreteScheduler")
+_HEUN, _HEUN_FLOW = _heun("HeunDiscreteScheduler"), _heun("FlowMatchHeunDiscreteScheduler")
+
+_TABLE = (
+    Algorithm("ddim", 1, "time", "DDIM, deterministic", SchedulerOf("DDIMScheduler")),
+    Algorithm("pndm", 2, "time", "PNDM as in Stable Diffusion, one evaluation more than steps", _PNDM),
+    Algorithm("pndm-prk", 2, "time", "PNDM as published, four evaluations in its first steps", baseline=False),
+    Algorithm("ipndm-2", 2, "time", "iPNDM, two noise predictions"),
+    Algorithm("ipndm-3", 2, "time", "iPNDM, three noise predictions"),
+    Algorithm("ipndm-4", 2, "time", "iPNDM, four noise predictions"),
+    Algorithm("dpm-solver-3s", 3, "log-snr", "DPM-Solver-3, singlestep: 3 + 3 + ... + the rest", _SINGLESTEP),
+    Algorithm("dpm-solver-2m", 2, "log-snr", "DPM-Solver-2, multistep", _dpm_solver(2)),
+    Algorithm("dpm-solver-3m", 2, "log-snr", "DPM-Solver-3, multistep: the paper's published code", _dpm_solver(3)),
+    Algorithm("dpm-solver++-2m", 2, "log-snr", "DPM-Solver++ 2M", _dpm_solver(2, "dpmsolver++")),
+    Algorithm("dpm-solver++-3m", 2, "log-snr", "DPM-Solver++ 3M", _dpm_solver(3, "dpmsolver++")),
+    Algorithm("unipc-2", 2, "log-snr", "UniPC-2, the default of diffusers", _unipc(2)),
+    Algorithm("unipc-3", 2, "log-snr", "UniPC-3", _unipc(3)),
+    Algorithm("unipc-2-noise", 2, "log-snr", "UniPC-2 in the noise prediction", _unipc(2, predict_x0=False)),
+    Algorithm("unipc-3-noise", 2, "log-snr", "UniPC-3 in the noise prediction", _unipc(3, predict_x0=False)),
+    Algorithm("euler", 1, "karras", "Euler in sigma/alpha: the steps of DDIM", _EULER, baseline=False),
+    Algorithm("heun", 2, "karras", "Heun, two evaluations a step, one in the last", _HEUN, baseline=False),
+    Algorithm("euler-flow", 1, "time", "Euler, for models that predict a flow", _EULER_FLOW, flow=True, baseline=False),
+    Algorithm("heun-flow", 2, "time", "Heun, for models that predict a flow", _HEUN_FLOW, flow=True, baseline=False),
 )
+
+#: The algorithms by name. (The multistep DPM-Solver of first order is DDIM; Euler is too, in other variables.)
+ALGORITHMS: Mapping[str, Algorithm] = MappingProxyType({each.name: each for each in _TABLE})
 
 #: The five baselines of the paper's Table 1, by six names: DPM-Solver-3 was published as a singlestep and as a
 #: multistep solver, and the better one at a budget is the one to beat. (The paper keeps the order of all three solvers

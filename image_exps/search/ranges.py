@@ -30,6 +30,7 @@ from image_exps.problems.targets import target
 from image_exps.samplers.arms import pure_sampler
 from image_exps.samplers.baselines import BASELINE_ARMS
 from image_exps.samplers.names import parse_name
+from image_exps.samplers.table import TABLE_BASES
 from image_exps.search.differentiable import grid_levels
 from image_exps.search.trials import EVALUATIONS, RESULTS
 from lml.samplers import SAMPLERS, Level, sample
@@ -61,7 +62,7 @@ _BASELINES = tuple(name for name in BASELINE_ARMS if parse_name(name).base != "d
 #: The baselines that the files were made with.
 RECORDED: tuple[str, ...] = tuple(
     f"{base}@{spacing}"
-    for base in ("ddim", "pndm", "dpm-solver-3m", "dpm-solver++-2m", "dpm-solver++-3m", "unipc-2", "unipc-3")
+    for base in (*(name for name in TABLE_BASES if name != "dpm-solver-3s"), "dpm-solver++-2m", "unipc-2")
     for spacing in ("log-snr", "time")
 )
 

@@ -1,8 +1,8 @@
 r"""Tables of a sweep: the paper's Table 1 with intervals and controls, and its ablations of lambda and kappa.
 
 An entry is ``value ± half``, half the width of the 95 % interval; of several seeds, the mean of the values, with the
-interval of a mean of independent figures. The best of a column is bold, and ``°`` marks those that are not told from
-it: their interval and that of the best overlap.
+interval of a mean of independent figures. The best of a column is bold, and ``°`` marks those whose interval
+overlaps that of the best.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
-r"""Tuning the damping: the five-step search of the paper, and one that knows its noise.
+r"""Tuning the damping: the five-step search of the paper, and one that states its noise.
 
 The paper (Supp. B.2): "In each iteration, we computed the performance of our model using the current value and then
 updated the range based on the results. If the performance improved, we would continue the search in the direction of
 the current; otherwise, we would search in the opposite direction. This process was repeated until we reached 5
-iterations." The range, its halving and the first direction are not told. `paper_search` starts in the middle of
+iterations." The range, its halving and the first direction are not given. `paper_search` starts in the middle of
 ``log lambda``, upwards, and steps from the best value so far, each step half of the one before: the kindest reading.
 
 Its steps are a quarter, an eighth, ... of the range: what lies more than 7/32 of the range below the middle is out of
 reach, and a second valley is not seen. `scan_search` spends a part of its budget on a coarse grid, then narrows down
 around the best by golden sections (Kiefer 1953). It needs room for that: in five evaluations it does no better. Both
-meet the same noises at every damping, and the noise that is left is stated.
+use the same noises at every damping, and state the noise that is left.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Trace(NamedTuple):
         best: the damping with the least value among those that were tried.
         trials: all evaluations, in their order.
         noise: standard deviation over seeds of the difference between the best and the second best, over the square
-            root of their number: below that, dampings are not told apart. NaN for one seed.
+            root of their number: below that, dampings cannot be distinguished. NaN for one seed.
     """
 
     best: float
@@ -60,18 +60,18 @@ class Trace(NamedTuple):
 
 
 class _Recorded:
-    """An objective in ``log lambda`` that keeps what it was asked; a value that is not finite is the worst."""
+    """An objective in ``log lambda`` that records its evaluations; a value that is not finite is the worst."""
 
-    def __init__(self, objective: Objective, seeds: Sequence[int], tell: Callable[[Trial], None] | None) -> None:
-        self._objective, self._seeds, self._tell = objective, seeds, tell
+    def __init__(self, objective: Objective, seeds: Sequence[int], notify: Callable[[Trial], None] | None) -> None:
+        self._objective, self._seeds, self._notify = objective, seeds, notify
         self.asked: dict[float, np.ndarray] = {}
 
     def __call__(self, place: float) -> float:
         if place not in self.asked:
             values = np.array([self._objective(math.exp(place), seed) for seed in self._seeds], dtype=np.float64)
             self.asked[place] = np.where(np.isfinite(values), values, np.inf)
-            if self._tell is not None:
-                self._tell(self._trial(place))
+            if self._notify is not None:
+                self._notify(self._trial(place))
         return float(self.asked[place].mean())
 
     def _trial(self, place: float) -> Trial:
@@ -80,7 +80,7 @@ class _Recorded:
         return Trial(math.exp(place), float(values.mean()), float(spread))
 
     def trace(self) -> Trace:
-        """Return all that was asked, and the best of it."""
+        """Return all evaluations, and the best of them."""
         n = len(self._seeds)
         trials = [self._trial(place) for place in self.asked]
         order = sorted(self.asked, key=lambda place: (float(self.asked[place].mean()), place))
@@ -144,11 +144,12 @@ def tune_damping(
     method: Method = "scan",
     iterations: int | None = None,
     seeds: Sequence[int] = (0,),
-    tell: Callable[[Trial], None] | None = None,
+    notify: Callable[[Trial], None] | None = None,
 ) -> Trace:
     """Return the damping with the least objective, with every evaluation on the way.
 
-    All dampings meet the same seeds, so that their noise cancels in comparisons; several seeds tell how much is left.
+    All dampings are evaluated at the same seeds, so that their noise cancels in comparisons; several seeds show how
+    much is left.
 
     Args:
         objective: ``objective(damping, seed)``, smaller is better.
@@ -156,7 +157,7 @@ def tune_damping(
         method: ``paper`` or ``scan``.
         iterations: evaluations of the objective for each seed; 5 for ``paper`` and 12 for ``scan`` by default.
         seeds: at which the objective is averaged.
-        tell: told of every trial as it is done.
+        notify: called with every trial as it is done.
 
     Raises:
         ValueError: for an argument that does not fit, naming it; for an objective that is finite nowhere.
@@ -172,7 +173,7 @@ def tune_damping(
     iterations = default if iterations is None else iterations
     if isinstance(iterations, bool) or not isinstance(iterations, int) or iterations < least:
         raise ValueError(f"iterations must be an integer of at least {least} for {method}, got {iterations!r}")
-    recorded = _Recorded(objective, tuple(seeds), tell)
+    recorded = _Recorded(objective, tuple(seeds), notify)
     search(recorded, math.log(low), math.log(high), iterations)
     return recorded.trace()
 

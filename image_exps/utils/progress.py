@@ -18,11 +18,17 @@ __all__ = ["Bar", "format_progress"]
 _WIDE = 110
 
 
-def format_progress(label: str, done: int, total: int, seconds: float) -> str:
-    """Return the text of the line: what is done after so many seconds, how fast, and the time left at that pace."""
+def format_progress(label: str, done: int, total: int, seconds: float, width: int | None = None) -> str:
+    """Return the text of the line: what is done after so many seconds, how fast, and the time left at that pace.
+
+    Where it is longer than ``width`` the label is shortened.
+    """
     rate = done / max(seconds, 1e-9)
     left = datetime.timedelta(seconds=round((total - done) / rate)) if done else "?"
-    return f"{label}: {done} of {total} pictures, {rate:.3g}/s, {left} left"
+    rest = f": {done} of {total} pictures, {rate:.3g}/s, {left} left"
+    if width is not None and len(label) + len(rest) > width:
+        label = f"{label[: max(0, width - len(rest) - 1)]}…"
+    return label + rest
 
 
 class Bar:
@@ -39,6 +45,7 @@ class Bar:
         columns: list[ProgressColumn] = [TextColumn("{task.description}", markup=False)]
         if console.width >= _WIDE:
             columns.append(BarColumn(bar_width=None))
+        self._width = console.width if console.width < _WIDE else None
         self._bar = Progress(*columns, console=console, transient=True)
         self._task = self._bar.add_task(self._label, total=None)
 
@@ -48,7 +55,7 @@ class Bar:
         return self
 
     def __call__(self, done: int, total: int) -> None:
-        text = format_progress(self._label, done, total, time.perf_counter() - self._began)
+        text = format_progress(self._label, done, total, time.perf_counter() - self._began, self._width)
         self._bar.update(self._task, description=text, completed=done, total=total)
 
     def __exit__(

@@ -24,7 +24,7 @@ __all__ = ["Evaluation", "Info", "Level", "Network", "NoiseModel", "Sampler", "S
 class Level(NamedTuple):
     """A noise level ``x = alpha y + sigma z``.
 
-    ``time`` is what a network is told of it; exact targets need only ``alpha`` and ``sigma``.
+    ``time`` is what a network receives of it; exact targets need only ``alpha`` and ``sigma``.
     """
 
     alpha: float

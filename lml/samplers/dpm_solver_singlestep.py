@@ -89,7 +89,7 @@ def dpm_solver_singlestep(orders: Sequence[int], inner: Inner) -> Sampler:
 
     Args:
         orders: of the steps, each 1, 2 or 3: their sum is the number of evaluations.
-        inner: the level at a share of a step in half-log-SNR, with the time that a network is told of it.
+        inner: the level at a share of a step in half-log-SNR, with the time that a network receives.
 
     Raises:
         ValueError: for no order or another one; when sampling, for another number of steps.

@@ -189,10 +189,20 @@ def test_a_folder_of_controls_gives_its_pictures_and_no_hidden_files(tmp_path):
 
 def test_options_of_lml_that_no_row_has_are_refused(tmp_path):
     result = call(
-        "grid", "-m", "fashion-mnist", "-s", "ddim,tuned:5", "--mixing", "0.1", "--out", tmp_path / "grid.png"
+        "grid",
+        "-m",
+        "fashion-mnist",
+        "-s",
+        "ddim,ddim@tuned/tuned:5",
+        "--mixing",
+        "0.1",
+        "--out",
+        tmp_path / "grid.png",
     )
     assert result.exit_code == 2
-    assert "mixing: only of LML, and no row has it, got samplers 'ddim,tuned:5'" in " ".join(result.stderr.split())
+    assert "mixing: only of LML, and no row has it, got samplers 'ddim,ddim@tuned/tuned:5'" in " ".join(
+        result.stderr.split()
+    )
 
 
 def test_a_grid_crosses_out_what_is_not_finite():

@@ -119,10 +119,10 @@ def test_an_objective_of_an_arm_is_the_distance_of_its_samples_and_names_what_it
     assert "On 3 other seeds: " in done.output
 
 
-def test_every_trial_is_told_as_it_is_done():
-    told = []
-    trace = tune_damping(valley(0.5), bounds=BOUNDS, seeds=(0, 1), tell=told.append)
-    assert tuple(told) == trace.trials
+def test_every_trial_is_notified_as_it_is_done():
+    notified = []
+    trace = tune_damping(valley(0.5), bounds=BOUNDS, seeds=(0, 1), notify=notified.append)
+    assert tuple(notified) == trace.trials
 
 
 def test_the_best_meets_the_untuned_in_pairs():

@@ -13,6 +13,8 @@ def test_the_time_left_is_what_remains_at_the_pace_so_far():
     assert format_progress("sd15 ddim", 100, 30_000, 50.0) == "sd15 ddim: 100 of 30000 pictures, 2/s, 4:09:10 left"
     assert format_progress("x", 4, 4, 2.0).endswith("2/s, 0:00:00 left")
     assert format_progress("x", 0, 4, 2.0).endswith("0/s, ? left")
+    short = format_progress("a long name of a sampler", 4, 4, 2.0, width=45)
+    assert short == "a long n…: 4 of 4 pictures, 2/s, 0:00:00 left"
 
 
 def test_at_80_columns_the_line_shows_everything(monkeypatch):
