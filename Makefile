@@ -16,7 +16,7 @@ INSTALLED := $(VENV)/.installed
 LEDGER := out/verify/.complete
 SOURCES := $(shell git ls-files -co --exclude-standard -- 'lml/*' 'toy/*' 'theory_checks/*' 'image_exps/*' 2>/dev/null)
 
-.PHONY: setup verify figures notebooks mutation mutation-general test test-slow lint bench docs check-docs clean
+.PHONY: setup verify figures notebooks mutation mutation-general test outside test-outside test-slow lint bench docs check-docs clean
 setup: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -54,6 +54,14 @@ mutation-general: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -m "not slow"
+
+# What is not in the repository: data of system packages, weights, a browser, as far as registries have it.
+outside: $(INSTALLED)
+	.ci/outside $(BIN)/python
+
+# The tests that need it. Where it is absent they are skipped, with a sentence.
+test-outside: $(INSTALLED)
+	$(BIN)/python -m pytest -m outside
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow

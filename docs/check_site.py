@@ -6,7 +6,6 @@ read here needs none. One line a problem: the page, what is wrong, where.
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 from collections import defaultdict
@@ -22,6 +21,8 @@ import click
 from PIL import Image
 from playwright.sync_api import Browser, ConsoleMessage, Playwright, Route, sync_playwright
 
+from toy.outside import found, missing
+
 #: CSS pixels of a desk's and of a phone's window.
 WIDTHS = (1280, 390)
 #: Text below this many CSS pixels is not readable as shown; such a picture must lead to its full size by one click.
@@ -31,7 +32,6 @@ LEAST_TEXT = 6.0
 POINTS, DOTS = 7.0, 110.0
 #: Chromium lays out in 64ths of a pixel: a picture may be that much larger than its pixels, and a page than its window.
 SUBPIXEL = 1.0
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 # What a page is, as its reader sees it. Pictures that are loaded late are asked for at once.
 _SURVEY = r"""
@@ -139,10 +139,10 @@ def browser_of(playwright: Playwright) -> Browser:
     Raises:
         FileNotFoundError: if there is neither.
     """
-    found = next(filter(None, map(shutil.which, BROWSERS)), None) or playwright.chromium.executable_path
-    if not Path(found).exists():
-        raise FileNotFoundError("no browser: install Chromium, or run python -m playwright install chromium")
-    return playwright.chromium.launch(executable_path=found)
+    own = playwright.chromium.executable_path
+    if sentence := missing("browser", own):
+        raise FileNotFoundError(sentence)
+    return playwright.chromium.launch(executable_path=found("browser", own))
 
 
 def survey(browser: Browser, site: Path) -> list[Page]:

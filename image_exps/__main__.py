@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from image_exps import commands
+from theory_checks.command_line.readable import readable_output
 
 __all__ = ["main"]
 
@@ -71,4 +72,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    readable_output()  # of the help too
     main(prog_name="python -m image_exps")

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 import traceback
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
-from paper_figures.cache import data_of
-from paper_figures.figure import NAMES, find
-from paper_figures.render import render
-from theory_checks.ledger.claim import Settings
-from theory_checks.ledger.progress import listen
+from paper_figures.names import NAMES, check_name, title_of
+from theory_checks.command_line.outputs import check_output_folder
+from theory_checks.command_line.plain_errors import plain_errors, sentence_of
+from theory_checks.command_line.readable import readable_output
+
+if TYPE_CHECKING:
+    from theory_checks.ledger.claim import Settings
 
 
 @click.command(context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]})
@@ -36,6 +39,7 @@ from theory_checks.ledger.progress import listen
     help="quick: all figures in minutes. full: more samples and finer grids, in hours.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of every random number.")
+@plain_errors
 def main(names: tuple[str, ...], list_only: bool, out: Path, recompute: bool, profile: str, seed: int) -> None:
     """Draw the figures with these names, or all of them.
 
@@ -44,9 +48,10 @@ def main(names: tuple[str, ...], list_only: bool, out: Path, recompute: bool, pr
     it. The data are computed once: as long as the code that they rest on stays as it is, another run only draws, in
     seconds.
 
-    Figures of trained networks are left out where networks or their results are not there yet.
+    A figure whose networks, results or pictures are not on this machine is left out, and the reason said.
 
-    The exit status is 0 if every figure was drawn, 1 if one was not, 2 for a bad argument.
+    The exit status is 0 if every figure was drawn that can be, 1 if one failed, or was named and is left out, 2 for a
+    bad argument.
 
     \b
     Examples:
@@ -54,43 +59,64 @@ def main(names: tuple[str, ...], list_only: bool, out: Path, recompute: bool, pr
       python -m paper_figures geometry
       python -m paper_figures quality samples --out /tmp/figures
     """  # noqa: D301
-    console = Console(highlight=False, soft_wrap=True)
     try:
-        figures = [find(name) for name in names or NAMES]
+        for name in names:
+            check_name(name)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="NAME") from error
     if list_only:
-        for figure in figures:
-            console.print(f"{figure.name:<16} {figure.title}", markup=False)
+        for name in NAMES:
+            if name in (names or NAMES):
+                click.echo(f"{name:<16} {title_of(name)}")
         return
+    check_output_folder(out)
+
+    from theory_checks.ledger.claim import Settings
+
     settings = Settings(profile=profile, seed=seed)  # type: ignore[arg-type]
-    failed = []
-    for i, figure in enumerate(figures, 1):
-        start = time.perf_counter()
-        if missing := figure.missing():
-            console.print(f"{figure.name:<16} left out: {missing}", markup=False)
-            failed += [figure.name] if names else []
-            continue
+    left_out, failed = [], []
+    wanted = names or NAMES
+    for number, name in enumerate(wanted, 1):
         try:
-            with console.status(f"{figure.name} ({i} of {len(figures)})") as line:
-
-                def tell(label: str, done: float, name: str = figure.name, line: object = line, i: int = i) -> None:
-                    line.update(f"{name} ({i} of {len(figures)}): {label}, {done:.0%}")  # type: ignore[attr-defined]
-
-                with listen(tell):
-                    data, kept = data_of(figure, settings, out / "data", recompute=recompute)
-                files = render(figure, data, settings, out)
-        except Exception:  # the other figures are still wanted
-            failed.append(figure.name)
-            console.print(f"{figure.name:<16} not drawn\n{traceback.format_exc()}", markup=False)
-            continue
-        took = time.perf_counter() - start
-        source = "data kept from before" if kept else "data computed"
-        console.print(f"{figure.name:<16} {took:6.1f} s  {files.png}  ({source})", markup=False)
+            drawn, said = _draw(name, f"{name} ({number} of {len(wanted)})", settings, out, recompute=recompute)
+            left_out += [] if drawn else [name]
+        except Exception as error:  # the other figures are still wanted
+            failed.append(name)
+            sentence = None if os.environ.get("LML_TRACEBACK") else sentence_of(error)
+            said = f"not drawn: {sentence}" if sentence else f"not drawn\n{traceback.format_exc()}"
+        click.echo(f"{name:<16} {said}")
+    if left_out:
+        click.echo(f"Left out: {', '.join(left_out)}")
     if failed:
-        console.print(f"Not drawn: {', '.join(failed)}", markup=False)
-        sys.exit(1)
+        click.echo(f"Not drawn: {', '.join(failed)}")
+    sys.exit(1 if failed or (names and left_out) else 0)
+
+
+def _draw(name: str, label: str, settings: Settings, out: Path, *, recompute: bool) -> tuple[bool, str]:
+    """Draw a figure, or leave it out where something is missing; return whether it was drawn, and a line on it."""
+    from paper_figures.cache import data_of
+    from paper_figures.figure import find
+    from paper_figures.render import render
+    from theory_checks.command_line.progress_line import ProgressLine
+    from theory_checks.ledger.progress import listen
+
+    start = time.perf_counter()
+    figure = find(name)
+    if missing := figure.missing():
+        return False, f"left out: {missing}"
+    with ProgressLine(label) as line:
+
+        def tell(part: str, done: float) -> None:
+            line.label = f"{label}: {part}" if part else label
+            line(0, 0, share=done)
+
+        with listen(tell):
+            data, kept = data_of(figure, settings, out / "data", recompute=recompute)
+    files = render(figure, data, settings, out)
+    source = "data kept from before" if kept else "data computed"
+    return True, f"{time.perf_counter() - start:6.1f} s  {files.png}  ({source})"
 
 
 if __name__ == "__main__":
+    readable_output()  # of the help too
     main()

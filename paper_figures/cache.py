@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
-import zlib
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,6 +15,11 @@ from theory_checks.ledger.code_version import code_version
 from toy.atomic import atomic
 
 __all__ = ["data_of", "key"]
+
+_LOG = logging.getLogger(__name__)
+
+# The name of the array with the digest of the others.
+_DIGEST = "sha256"
 
 # What a figure's data do not depend on: how figures look, and of its own file what draws and what captions say.
 _LOOKS = ("paper_figures.style", "paper_figures.layout", "paper_figures.figure")
@@ -42,7 +46,7 @@ def data_of(
     recompute: bool = False,
     parameters: Mapping[str, object] | None = None,
 ) -> tuple[Data, bool]:
-    """Return the data of a figure, and whether they came from the cache.
+    """Return the data of a figure, and whether they came from the cache: whole, by their digest.
 
     Args:
         figure: whose data.
@@ -58,14 +62,28 @@ def data_of(
     data = {name: np.asarray(array) for name, array in figure.compute(settings, **parameters).items()}
     folder.mkdir(parents=True, exist_ok=True)
     with atomic(path) as partial, partial.open("wb") as file:
-        np.savez_compressed(file, **data)  # type: ignore[arg-type]
+        np.savez_compressed(file, **{**data, _DIGEST: np.array(_digest(data))})  # type: ignore[arg-type]
     return data, False
 
 
+def _digest(data: Data) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(data):
+        array = np.asarray(data[name])
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode() + array.tobytes())
+    return digest.hexdigest()
+
+
 def _load(path: Path) -> Data | None:
-    """Return the arrays of a file; none where there is no file, or what is there is damaged."""
+    """Return the arrays of a file; none where there is no file, or what is there is damaged, which is said."""
+    if not path.exists():
+        return None
     try:
         with path.open("rb") as file, np.load(file) as arrays:
-            return dict(arrays)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
-        return None
+            data = dict(arrays)
+        if str(data.pop(_DIGEST)) == _digest(data):
+            return data
+    except Exception:  # what NumPy and the libraries below it raise on a damaged file is not documented
+        pass
+    _LOG.warning("%s is damaged: its data are computed again", path)
+    return None

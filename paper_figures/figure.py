@@ -12,32 +12,13 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from paper_figures.names import NAMES, check_name
 from theory_checks.ledger.claim import Finding, Settings
 
 __all__ = ["NAMES", "Data", "PaperFigure", "find", "of_finding", "read"]
 
 #: Arrays by name: all that a drawing and its caption see.
 Data = Mapping[str, np.ndarray]
-
-#: The figures, in the order of the paper.
-NAMES = (
-    "schematic",
-    "geometry",
-    "hessian_error",
-    "stationary",
-    "convergence",
-    "spectral_gap",
-    "precision",
-    "order",
-    "quality",
-    "quality_networks",
-    "ablations",
-    "guidance",
-    "pareto",
-    "samples",
-    "samples_network",
-    "time_overhead",
-)
 
 # Figures of the paper, equations and claims may be named in a caption; every other number comes from the data.
 _NAMED = re.compile(r"(Figures?|Eqs?\.|Props?\.|Algorithm|Table|Remark|Supp\.) [A-Z]?\.?\d+((, | to | and |-)\d+)*")
@@ -99,8 +80,7 @@ def find(name: str) -> PaperFigure:
     Raises:
         ValueError: for another name; the message lists the figures.
     """
-    if name not in NAMES:
-        raise ValueError(f"figure must be one of {', '.join(NAMES)}, got {name!r}")
+    check_name(name)
     figure = import_module(f"paper_figures.{name}").FIGURE
     assert isinstance(figure, PaperFigure)
     return figure

@@ -16,13 +16,12 @@ import numpy as np
 import torch
 
 from toy.datasets import Pictures
+from toy.outside import OUTSIDE, required
 
-__all__ = ["CLASSES", "FOLDER", "Split", "fashion_mnist"]
+__all__ = ["CLASSES", "Split", "fashion_mnist"]
 
 Split = Literal["train", "test"]
 
-#: Where Debian's package ``dataset-fashion-mnist`` puts the files.
-FOLDER = Path("/usr/share/datasets/fashion-mnist")
 #: The words for the labels 0 to 9.
 CLASSES = (
     "T-shirt/top",
@@ -44,8 +43,7 @@ def fashion_mnist(folder: str | Path | None = None, split: Split = "train") -> P
     """Return one split of Fashion-MNIST (d = 784).
 
     Args:
-        folder: holds ``train-images-idx3-ubyte.gz`` and its three siblings; by default where Debian's package puts
-            them.
+        folder: holds ``train-images-idx3-ubyte.gz`` and its three siblings; by default where `toy.outside` finds them.
         split: ``train`` (60,000 pictures) or ``test`` (10,000).
 
     Raises:
@@ -53,7 +51,7 @@ def fashion_mnist(folder: str | Path | None = None, split: Split = "train") -> P
     """
     if split not in _PREFIXES:
         raise ValueError(f"split must be one of {', '.join(get_args(Split))}, got {split!r}")
-    folder = FOLDER if folder is None else Path(folder)
+    folder = required("fashion-mnist") if folder is None else Path(folder)
     images = _idx(folder / f"{_PREFIXES[split]}-images-idx3-ubyte.gz", axes=3)
     labels = _idx(folder / f"{_PREFIXES[split]}-labels-idx1-ubyte.gz", axes=1)
     if images.shape[1:] != (28, 28) or len(images) != len(labels):
@@ -71,8 +69,7 @@ def _idx(path: Path, axes: int) -> np.ndarray:
     """Return the bytes of a gzipped idx file as an array with that many axes."""
     if not path.is_file():
         raise ValueError(
-            f"folder must hold {path.name}, {str(path.parent)!r} does not: `apt install dataset-fashion-mnist`, or put "
-            "the files of github.com/zalandoresearch/fashion-mnist into a folder and pass it"
+            f"folder must hold {path.name}, {str(path.parent)!r} does not: {OUTSIDE['fashion-mnist'].install}"
         )
     try:
         content = gzip.decompress(path.read_bytes())

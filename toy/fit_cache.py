@@ -1,31 +1,36 @@
-"""Fits on disk: written whole or not at all, read only if every byte is the one that was written.
+"""Tensors on disk that are dear to compute: written whole or not at all, read only if every byte is the one written.
 
-A fit is found by the checksum of what it was made from: data, parameters, code. Processes may fit the same thing at
-once; each writes a file of its own, and the last one to finish gives its name. The folder is ``LML_CACHE``, else
-``XDG_CACHE_HOME/lml-toolkit``, else ``~/.cache/lml-toolkit``; anything in it may be deleted at any time.
+A file is found by the checksum of what it was made from: data, parameters, code. Processes may make the same thing at
+once; each writes a file of its own, and the last one to finish gives its name. What is damaged is made again, and said.
+The folder of fits is ``LML_CACHE``, else ``XDG_CACHE_HOME/lml-toolkit``, else ``~/.cache/lml-toolkit``; anything in it
+may be deleted at any time. With ``LML_OUTSIDE=none`` there is one only if ``LML_CACHE`` names it.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from torch import Tensor
 
 from toy.atomic import atomic
+from toy.outside import found
 
-__all__ = ["cache_folder", "cached", "checksum"]
+__all__ = ["cache_folder", "cached", "cached_in", "checksum"]
+
+_LOG = logging.getLogger(__name__)
 
 
-def cache_folder() -> Path:
-    """Return the folder of the cache; it need not exist."""
+def cache_folder() -> Path | None:
+    """Return the folder of the cache, which need not exist; ``None`` where there is no place for one."""
     if chosen := os.environ.get("LML_CACHE"):
         return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lml-toolkit"
+    home = found("cache")
+    return None if home is None else Path(home) / "lml-toolkit"
 
 
 def checksum(*parts: object) -> str:
@@ -42,7 +47,7 @@ def checksum(*parts: object) -> str:
 
 
 def cached(name: str, key: str, fit: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Return ``fit()``, from disk if it is there and whole.
+    """Return ``fit()``, from the folder of the cache if it is there and whole.
 
     Args:
         name: what the file's name begins with; characters that a name of a file cannot have become underscores.
@@ -52,21 +57,37 @@ def cached(name: str, key: str, fit: Callable[[], dict[str, Tensor]]) -> dict[st
     Raises:
         ValueError: if safetensors is not installed.
     """
+    folder = cache_folder()
+    start = re.sub(r"[^\w.() -]", "_", name)[:80]
+    return fit() if folder is None else cached_in(folder / f"{start}-{key[:16]}.safetensors", key, fit)
+
+
+def cached_in(file: Path, key: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Return ``make()``, from a file if it is there, is of this key and has the checksum that was written.
+
+    Args:
+        file: where it is kept; folders above it are made. Where it cannot be written it is not kept, and that is said.
+        key: checksum of all that it depends on.
+        make: makes named tensors.
+
+    Raises:
+        ValueError: if safetensors is not installed.
+    """
     try:
         import safetensors
     except ImportError as error:
-        raise ValueError("the cache of fits needs safetensors: pip install 'lml-toolkit[images]'") from error
+        raise ValueError("the cache needs safetensors: pip install 'lml-toolkit[images]'") from error
     del safetensors
-    start = re.sub(r"[^\w.() -]", "_", name)[:80]
-    file = cache_folder() / f"{start}-{key[:16]}.safetensors"
-    found = _read(file, key)
-    if found is not None:
-        return found
-    made = fit()
+    kept = _read(file, key)
+    if kept is not None:
+        return kept
+    if file.exists():
+        _LOG.warning("%s is damaged, or of something else: it is computed again", file)
+    made = make()
     try:
         _write(file, key, made)
     except OSError as error:
-        warnings.warn(f"the fit of {name} could not be kept in {str(file)!r}: {error}", RuntimeWarning, stacklevel=2)
+        _LOG.warning("%s could not be written (%s): the next run computes it again", file, error.strerror or error)
     return made
 
 

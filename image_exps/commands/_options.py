@@ -1,18 +1,34 @@
-"""What commands share: how a bad value is told (one message, no traceback), device, cache, a table as text."""
+"""What commands share: plain errors, the limits of numbers, device, cache, a table as text."""
 
 from __future__ import annotations
 
-import functools
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 
-__all__ = ["cache_option", "device_or_best", "echo_table", "plain_errors"]
+from theory_checks.command_line.plain_errors import plain_errors
 
-F = TypeVar("F", bound=Callable[..., Any])
+__all__ = ["MOST", "at_least", "cache_option", "device_or_best", "echo_table", "plain_errors", "shortened"]
+
+#: Of what a command may be asked: more is a mistake, and would fill the memory or never end.
+MOST = {
+    "batch": 10_000,  # pictures at a time
+    "count": 10_000_000,  # pictures of a folder
+    "evaluations": 10_000,  # of a network, a sample
+    "repetitions": 1_000_000,  # of what is timed
+    "samples": 1_000_000,  # of a cell of a sweep, all in memory at once
+    "seeds": 10_000,  # how many
+    "side": 16_384,  # of a picture, in pixels
+    "threads": 1024,
+    "workers": 1024,
+}
+
+
+def at_least(least: int, most: str) -> click.IntRange:
+    """Return the type of an option: a whole number from ``least`` on, up to that limit of `MOST`."""
+    return click.IntRange(least, MOST[most])
+
 
 #: Where endpoints of the exact flow are kept, which take longest.
 cache_option = click.option(
@@ -22,24 +38,6 @@ cache_option = click.option(
     show_default=True,
     help="Folder for endpoints of the exact flow, shared by sweep and tune.",
 )
-
-
-def plain_errors(function: F) -> F:
-    """Turn a ``ValueError``, which names the argument and what is allowed, into a usage error: exit status 2.
-
-    With ``LML_TRACEBACK=1`` in the environment it is left as it is, to see where it arose.
-    """
-
-    @functools.wraps(function)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return function(*args, **kwargs)
-        except ValueError as error:
-            if os.environ.get("LML_TRACEBACK"):
-                raise
-            raise click.UsageError(str(error)) from error
-
-    return wrapped  # type: ignore[return-value]
 
 
 def device_or_best(device: str | None) -> str:
@@ -61,3 +59,8 @@ def echo_table(rows: Sequence[Sequence[str]]) -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def shortened(items: Sequence[object], most: int = 10) -> str:
+    """Return the first of some items, with commas; what is left out is told by dots."""
+    return ", ".join(map(str, items[:most])) + (" ..." if len(items) > most else "")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from image_exps.commands._options import device_or_best
+from image_exps.commands._options import MOST, at_least, device_or_best
 from image_exps.pipelines.loading import DTYPES
 from image_exps.pipelines.models import Model, model
 from image_exps.samplers.pipeline_sampler import (
@@ -84,7 +83,10 @@ load_options = _together(
     ),
     click.option("--device", help="cpu, cuda, cuda:N or mps.", show_default="cuda if there is one, or cpu"),
     click.option(
-        "--threads", type=int, help="Of torch on a CPU; part of a run's settings.", show_default="torch's own"
+        "--threads",
+        type=at_least(1, "threads"),
+        help="Of torch on a CPU; part of a run's settings.",
+        show_default="torch's own",
     ),
 )
 
@@ -98,7 +100,7 @@ lml_options = _together(
     ),
     click.option("--mixing", type=float, help="kappa of LML in [0, 1); 0 is the base, bit for bit."),
     click.option("--damping-mode", help="absolute, relative (to |eps|^2) or adaptive.", show_default="relative"),
-    click.option("--rank", type=int, help="How many past noises LML uses.", show_default="1"),
+    click.option("--rank", type=click.IntRange(max=1000), help="How many past noises LML uses.", show_default="1"),
     click.option("--variant", help="algorithm1, or released: what the paper's code does.", show_default="algorithm1"),
     click.option("--start", type=float, help="LML acts from this part of the steps on.", show_default="0"),
     click.option("--stop", type=float, help="... and up to this part.", show_default="1"),
@@ -120,7 +122,9 @@ prompt_options = _together(
     click.option(
         "--guidance", type=float, help="Scale of classifier-free guidance.", show_default="the model's, see models"
     ),
-    click.option("--size", type=int, help="Height and width in pixels.", show_default="the model's own"),
+    click.option(
+        "--size", type=at_least(1, "side"), help="Height and width in pixels.", show_default="the model's own"
+    ),
     click.option(
         "--control",
         "controls",
@@ -132,9 +136,23 @@ prompt_options = _together(
 
 #: In how many evaluations, from which seeds, how many at a time.
 run_options = _together(
-    click.option("--evaluations", "-n", type=int, default=10, show_default=True, help="Of the network, a picture."),
-    click.option("--seed", type=int, default=0, show_default=True, help="Of the first picture; then one more each."),
-    click.option("--batch", type=int, default=1, show_default=True, help="Pictures at a time."),
+    click.option(
+        "--evaluations",
+        "-n",
+        type=at_least(1, "evaluations"),
+        default=10,
+        show_default=True,
+        help="Of the network, a picture.",
+    ),
+    click.option(
+        "--seed",
+        # Those of all pictures fit into the 64 bits of a generator.
+        type=click.IntRange(0, 2**63 - 1 - MOST["count"]),
+        default=0,
+        show_default=True,
+        help="Of the first picture; then one more each.",
+    ),
+    click.option("--batch", type=at_least(1, "batch"), default=1, show_default=True, help="Pictures at a time."),
 )
 
 
@@ -249,12 +267,12 @@ def read_prompts(texts: Sequence[str], file: Path | None, tag: str | None) -> tu
 
 def _prompts_of(file: Path) -> tuple[str, ...]:
     from image_exps.prompts import prompts_in
+    from image_exps.utils.text_files import read_json, read_text
 
     try:
-        content = file.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
-        found = json.loads(content) if file.suffix == ".json" else list(prompts_in(content))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"prompts: {file} cannot be read as UTF-8 text: {error}") from error
+        found = read_json(file) if file.suffix == ".json" else list(prompts_in(read_text(file)))
+    except ValueError as error:
+        raise ValueError(f"prompts: {error}") from error
     if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
         raise ValueError(f"prompts: {file} must hold a JSON list of texts")
     kept = tuple(text.strip() for text in found if text.strip())

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from image_exps.evaluation.folder import Generated
     from image_exps.evaluation.results import Result
     from image_exps.evaluation.scores import Score
-    from image_exps.utils.progress import Bar
+    from theory_checks.command_line.progress_line import ProgressLine
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -194,8 +194,7 @@ class _ResultsWriter:
             click.echo("and then this command again.")
 
 
-def _bar(label: str) -> Bar:
-    from image_exps.utils.processes import Process
-    from image_exps.utils.progress import Bar
+def _bar(label: str) -> ProgressLine:
+    from theory_checks.command_line.progress_line import ProgressLine
 
-    return Bar(label, Process())
+    return ProgressLine(label, "pictures")

@@ -9,11 +9,12 @@ from typing import Any
 import click
 
 from image_exps.commands import _sampling_options as options
-from image_exps.commands._options import plain_errors
+from image_exps.commands._options import MOST, plain_errors
 from image_exps.commands._sampling_options import SamplingOptions
 from image_exps.images.files import check_png, write_png
 from image_exps.samplers.names import parse_name, split_names
 from image_exps.samplers.pipeline_sampler import PipelineSampler
+from theory_checks.command_line.outputs import check_output_file
 
 # Columns without prompts, and at most.
 _COLUMNS, _MOST = 8, 64
@@ -62,6 +63,7 @@ def command(asked: SamplingOptions, samplers: str, count: int | None, out: Path)
     tells them apart is that. --spacing linspace lets all begin at 999, as dpm-solver-3s and tuned always do.
     """
     check_png(out)
+    check_output_file(out)
     if count is None and len(asked.prompts) > _MOST:
         raise ValueError(f"prompts must be at most {_MOST}, a column each, or --count given, got {len(asked.prompts)}")
     chosen = [_sampler(asked, text) for text in split_names(samplers)]
@@ -73,8 +75,7 @@ def command(asked: SamplingOptions, samplers: str, count: int | None, out: Path)
     from image_exps.images.grid import compose
     from image_exps.pipelines.rendering import to_bytes
     from image_exps.pipelines.session import open_session
-    from image_exps.utils.processes import Process
-    from image_exps.utils.progress import Bar
+    from theory_checks.command_line.progress_line import ProgressLine
 
     prompts, seed = asked.prompts, asked.seed
     columns = count if count is not None else len(prompts) or _COLUMNS
@@ -82,13 +83,13 @@ def command(asked: SamplingOptions, samplers: str, count: int | None, out: Path)
     for sampler in chosen:
         session.renderer(sampler).check_prompts(prompts)  # all of them, before the first takes its time
     rows: list[list[np.ndarray[Any, Any] | None]] = []
-    with Bar(asked.model.name, Process()) as bar:
+    with ProgressLine(asked.model.name, "pictures") as progress:
         for sampler in chosen:
             renderer = session.renderer(sampler)
             row: list[np.ndarray[Any, Any]] = []
             for start in range(0, columns, asked.batch):
                 row.extend(session.draw(renderer, range(start, min(start + asked.batch, columns))))
-                bar(len(rows) * columns + len(row), len(chosen) * columns)
+                progress(len(rows) * columns + len(row), len(chosen) * columns)
             rows.append([to_bytes(picture) for picture in row])
     labels = [f"{sampler.name}, {sampler.evaluations}" for sampler in chosen]
     heads = [prompts[i % len(prompts)] if prompts else f"seed {seed + i}" for i in range(columns)]
@@ -114,6 +115,8 @@ def _sampler(asked: SamplingOptions, text: str) -> PipelineSampler:
             asked = replace(asked, evaluations=int(budget))
         except ValueError:
             raise ValueError(f"samplers: the budget of {name} must be a whole number, got {budget!r}") from None
+        if asked.evaluations > MOST["evaluations"]:
+            raise ValueError(f"samplers: the budget of {name} must be at most {MOST['evaluations']}, got {budget}")
     if parts.correction != "lml":
         asked = replace(asked, lml={})
     if parts.spacing is not None or not replace(asked, spacing=None).sampler(name).scheduler.spaced:

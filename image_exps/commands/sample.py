@@ -8,10 +8,12 @@ from pathlib import Path
 import click
 
 from image_exps.commands import _sampling_options as options
-from image_exps.commands._options import plain_errors
+from image_exps.commands._options import at_least, plain_errors, shortened
 from image_exps.commands._sampling_options import SamplingOptions
 from image_exps.samplers.pipeline_sampler import PIPELINE_BASES, TUNED
 from image_exps.samplers.table import ALGORITHMS
+from image_exps.utils.processes import Process
+from theory_checks.command_line.outputs import check_output_folder
 
 _ABOUT = {name: (ALGORITHMS[name].about, form.budget) for name, form in PIPELINE_BASES.items()}
 _ABOUT["ddim@tuned/tuned"] = ("learned levels and weights, for linear betas", TUNED.budget)
@@ -41,7 +43,9 @@ Examples:
 @options.load_options
 @click.option("--sampler", "-s", default="ddim/lml", show_default=True, metavar="NAME")
 @options.run_options
-@click.option("--count", type=int, help="How many pictures.", show_default="as many as there are prompts, or 1")
+@click.option(
+    "--count", type=at_least(1, "count"), help="How many pictures.", show_default="as many as there are prompts, or 1"
+)
 @options.prompt_options
 @options.lml_options
 @click.option(
@@ -61,25 +65,33 @@ def command(asked: SamplingOptions, sampler: str, count: int | None, out: Path) 
     settings is left alone. A picture that is not finite is recorded with its seed, not written, and makes the exit
     status 1.
     """
+    process = Process.from_environment()
+    check_output_folder(out)
     chosen = asked.sampler(sampler)
 
     from image_exps.pipelines.generation import generate
-    from image_exps.utils.processes import Process
-    from image_exps.utils.progress import Bar
+    from theory_checks.command_line.progress_line import ProgressLine
 
-    process = Process.from_environment()
     request = asked.request(chosen, max(1, len(asked.prompts)) if count is None else count, process.device)
-    with Bar(f"{asked.model.name} {sampler}", process) as bar:
-        outcome = generate(request, out, process, bar)
+    label = f"{asked.model.name} {sampler}"
+    if process.world > 1:
+        label += f", process {process.rank + 1} of {process.world}"
+    with ProgressLine(label, "pictures", quiet=process.rank > 0) as progress:
+        outcome = generate(request, out, process, progress)
     rate = f", {outcome.made / outcome.seconds:.2f} pictures/s" if outcome.made else ""
     before = f" ({outcome.kept} were there)" if outcome.kept else ""
     share = "" if process.world == 1 else f"process {process.rank} of {process.world}: "
+    if outcome.damaged:
+        click.echo(
+            f"{share}{len(outcome.damaged)} recorded pictures were missing or damaged ({shortened(outcome.damaged)}); "
+            + ("they were drawn again" if outcome.complete else "those of this process were drawn again"),
+            err=True,
+        )
     click.echo(f"{share}{outcome.made} pictures in {out}{before}{rate}", err=True)
     if outcome.not_finite:
-        shown = ", ".join(map(str, outcome.not_finite[:10])) + (" ..." if len(outcome.not_finite) > 10 else "")
         click.echo(
-            f"{len(outcome.not_finite)} of them are not finite and were not written; seeds: {shown}. "
-            "Try --dtype bfloat16 or float32, or a smaller --mixing.",
+            f"{len(outcome.not_finite)} of them are not finite and were not written; seeds: "
+            f"{shortened(outcome.not_finite)}. Try --dtype bfloat16 or float32, or a smaller --mixing.",
             err=True,
         )
         sys.exit(1)

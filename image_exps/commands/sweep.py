@@ -8,7 +8,9 @@ from pathlib import Path
 
 import click
 
-from image_exps.commands._options import cache_option, plain_errors
+from image_exps.commands._options import at_least, cache_option, plain_errors
+from image_exps.sweeps.grid import find_grid, load_grid
+from theory_checks.command_line.outputs import check_output_folder
 
 
 @click.command(name="sweep")
@@ -22,7 +24,7 @@ from image_exps.commands._options import cache_option, plain_errors
 )
 @click.option(
     "--workers",
-    type=click.IntRange(min=1),
+    type=at_least(1, "workers"),
     default=os.cpu_count() or 1,
     show_default="a process a core",
     help="Processes of this machine, each on one thread.",
@@ -42,30 +44,36 @@ def command(grid: str, out: Path | None, workers: int, scheduler: str | None, ca
     A finished cell is a file. A run that was stopped, in whatever way, is continued by the same command, with any
     number of workers, to the same figures. The exit status is 1 if cells failed: these are tried again.
     """  # noqa: D301
-    from rich.console import Console
-
-    from image_exps.sweeps.grid import find_grid, load_grid
-    from image_exps.sweeps.run import run_sweep
-    from image_exps.sweeps.store import read_results
-
-    chosen = load_grid(find_grid(grid))
+    path = find_grid(grid)
+    if out is not None:
+        check_output_folder(out)
+    check_output_folder(cache, "cache")
+    chosen = load_grid(path)
     if list_only:
         for cell in chosen.cells:
             click.echo(f"{cell.key}  {cell}")
         return
     out = out or Path("out") / f"sweep-{chosen.name}"
-    console = Console(highlight=False)
+    check_output_folder(out)
+
+    from image_exps.sweeps.run import run_sweep
+    from image_exps.sweeps.store import read_results
+    from theory_checks.command_line.progress_line import ProgressLine
+
     try:
-        done = run_sweep(chosen, out, workers=workers, scheduler=scheduler, cache=cache, console=console)
+        with ProgressLine(chosen.name, "cells") as progress:
+            done = run_sweep(chosen, out, workers=workers, scheduler=scheduler, cache=cache, progress=progress)
     except KeyboardInterrupt:
-        console.print(f"Interrupted: what is finished is kept in {out}; the same command goes on.", markup=False)
+        click.echo(f"Interrupted: what is finished is kept in {out}; the same command goes on.", err=True)
         sys.exit(130)
-    console.print(f"{done.computed} cells computed, {done.kept} kept, {len(done.failed)} failed.", markup=False)
-    console.print(f"Results: {done.results}", markup=False)
+    for cell, reason in done.damaged.items():
+        click.echo(f"{cell.key} ({cell}) {reason}: it was computed again.")
+    click.echo(f"{done.computed} cells computed, {done.kept} kept, {len(done.failed)} failed.")
+    click.echo(f"Results: {done.results}")
     if done.results.is_file() and (states := read_results(done.results)["source"].nunique()) > 1:
-        console.print(f"The rows come from {states} states of the source, see the column 'source'.", markup=False)
+        click.echo(f"The rows come from {states} states of the source, see the column 'source'.")
     for error in dict.fromkeys(done.failed.values()):
-        console.print(error, markup=False)
+        click.echo(error)
     sys.exit(1 if done.failed else 0)
 
 

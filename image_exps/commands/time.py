@@ -12,6 +12,7 @@ from image_exps.pipelines.loading import DTYPES
 from image_exps.pipelines.models import Model, find_models, model
 from image_exps.samplers.pipeline_sampler import PIPELINE_BASES
 from image_exps.timing.shapes import FULL_SIZE
+from theory_checks.command_line.outputs import check_output_file
 
 _EVALUATIONS = "5,10,15,20,30,50,100"
 
@@ -38,11 +39,11 @@ Examples:
 )
 @click.option("--base", type=click.Choice(list(PIPELINE_BASES)), default="ddim", show_default=True, metavar="NAME")
 @click.option("--evaluations", "-n", default=_EVALUATIONS, show_default=True, help="Budgets, separated by commas.")
-@click.option("--repetitions", "-r", type=click.IntRange(min=1), default=200, show_default=True)
-@click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Pictures at a time.")
+@click.option("--repetitions", "-r", type=shared.at_least(1, "repetitions"), default=200, show_default=True)
+@click.option("--batch", type=shared.at_least(1, "batch"), default=1, show_default=True, help="Pictures at a time.")
 @click.option("--dtype", type=click.Choice(DTYPES), default="float32", show_default=True, help="Of the network.")
 @click.option("--device", default=None, help="cpu, cuda, cuda:N.", show_default="cuda if there is one, or cpu")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True)
 @click.option("--out", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Parquet file of the results.")
 @shared.plain_errors
 def command(
@@ -66,11 +67,14 @@ def command(
     if size is not None and (name is not None or model_dir is not None):
         raise ValueError("full-size takes no --model: it makes its own network")
     budgets = _budgets(evaluations)
+    if out is not None:
+        check_output_file(out)
 
     import torch
 
     from image_exps.evaluation.results import Result, add_results, check_parquet
     from image_exps.timing.timing import machine, median_ratio, spread, time_samplers
+    from theory_checks.command_line.progress_line import ProgressLine
 
     if out is not None:
         check_parquet(out)
@@ -89,7 +93,8 @@ def command(
         f"{label}, batch {batch}, {dtype}, {repetitions} repetitions; {facts['device']}, {facts['threads']} threads, "
         f"torch {facts['torch']}"
     )
-    timed = time_samplers(network, start, own, base=base, evaluations=budgets, repetitions=repetitions)
+    with ProgressLine(f"timing {label}"):
+        timed = time_samplers(network, start, own, base=base, evaluations=budgets, repetitions=repetitions)
     rows = [("evaluations", "sampler", "seconds [quartiles]", "network", "rest, ms", "ratio [95 %]")]
     results = []
     remark = f"{repetitions} repetitions, medians; {facts['device']}, {dtype}, batch {batch}"
@@ -121,8 +126,9 @@ def _budgets(text: str) -> list[int]:
         found = [int(part) for part in text.split(",") if part.strip()]
     except ValueError:
         raise ValueError(f"evaluations must be numbers separated by commas, got {text!r}") from None
-    if not found or min(found) < 1:
-        raise ValueError(f"evaluations must be positive numbers separated by commas, got {text!r}")
+    most = shared.MOST["evaluations"]
+    if not found or min(found) < 1 or max(found) > most:
+        raise ValueError(f"evaluations must be numbers from 1 to {most} separated by commas, got {text!r}")
     return found
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
-from image_exps.commands._options import cache_option, plain_errors
-from image_exps.sweeps.tuning import METHODS, Trial, compare, tune_damping
+from image_exps.commands._options import at_least, cache_option, plain_errors
+from image_exps.sweeps.tuning import ITERATIONS, METHODS, Trial, compare, tune_damping
+from theory_checks.command_line.outputs import check_output_folder
 
 
 @click.command(
@@ -26,19 +27,24 @@ Examples:
     "--arm", "name", default="ddim/lml", show_default=True, help="Base and correction whose damping is tuned."
 )
 @click.option("--model", default="exact", show_default=True, help="exact, network, smooth(size=0.1), ...")
-@click.option("--evaluations", "-n", type=click.IntRange(min=1), default=10, show_default=True)
+@click.option("--evaluations", "-n", type=at_least(1, "evaluations"), default=10, show_default=True)
 @click.option("--distance", default="endpoint-rmse", show_default=True, help="What is to be least.")
-@click.option("--count", type=click.IntRange(min=2), default=512, show_default=True, help="Samples of each seed.")
-@click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="How many, from 0 on.")
+@click.option("--count", type=at_least(2, "samples"), default=512, show_default=True, help="Samples of each seed.")
+@click.option("--seeds", type=at_least(1, "seeds"), default=3, show_default=True, help="How many, from 0 on.")
 @click.option(
     "--held-out",
-    type=click.IntRange(min=0),
+    type=at_least(0, "seeds"),
     default=3,
     show_default=True,
     help="Seeds after those, on which the best damping meets the arm as it was named.",
 )
 @click.option("--method", type=click.Choice(METHODS), default="scan", show_default=True)
-@click.option("--iterations", type=int, help="Dampings that are tried.", show_default="12; 5 for the paper's search")
+@click.option(
+    "--iterations",
+    type=click.IntRange(1, 10_000),
+    help="Dampings that are tried.",
+    show_default="12; 5 for the paper's search",
+)
 @click.option(
     "--bounds", type=(float, float), default=(1e-4, 1.0), show_default=True, help="Least and largest damping."
 )
@@ -65,23 +71,36 @@ def command(
     |eps|^2. The endpoints of the flow, from which endpoint-rmse is measured, take longest: some hundred evaluations for
     each seed, 256 samples at a time, kept in --cache for the next run.
     """
+    check_output_folder(cache, "cache")
+
     from image_exps.sweeps.tuning_objective import arm_objective
+    from theory_checks.command_line.progress_line import ProgressLine
 
     objective = arm_objective(target, name, evaluations, distance, count=count, model=model, cache=cache)
     of = f"{count} samples, {seeds} seed{'s' if seeds > 1 else ''}"
     click.echo(f"{name} on {target} ({model}), {evaluations} evaluations, {distance} of {of}")
 
-    def notify(trial: Trial) -> None:
-        click.echo(f"damping {trial.damping:<10.3g} {trial.value:.4g}{_spread(trial.error)}")
+    with ProgressLine(f"{name} on {target}", "measurements") as progress:
+        done = 0
 
-    trace = tune_damping(
-        objective,
-        bounds=bounds,
-        method=method,  # type: ignore[arg-type]
-        iterations=iterations,
-        seeds=range(seeds),
-        notify=notify,
-    )
+        def counted(damping: float | None, seed: int) -> float:
+            nonlocal done
+            value = objective(damping, seed)
+            done += 1
+            progress(done, seeds * (iterations or ITERATIONS[method]))
+            return value
+
+        def notify(trial: Trial) -> None:
+            click.echo(f"damping {trial.damping:<10.3g} {trial.value:.4g}{_spread(trial.error)}")
+
+        trace = tune_damping(
+            counted,
+            bounds=bounds,
+            method=method,  # type: ignore[arg-type]
+            iterations=iterations,
+            seeds=range(seeds),
+            notify=notify,
+        )
     noise = "" if math.isnan(trace.noise) else f"; its lead over the second is known to {trace.noise:.2g}"
     click.echo(f"Best damping: {trace.best:.3g}{noise}.")
     edges = [end for end in bounds if math.isclose(trace.best, end)]

@@ -9,7 +9,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from image_exps.utils.locks import lock
+from filelock import FileLock
+
 from toy.atomic import atomic
 from toy.folders import visible_files
 
@@ -96,8 +97,7 @@ def add_results(results: Sequence[Result], path: Path) -> None:
 
     again = {place(r) for r in results}
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f".{path.name}.lock").open("w") as file:
-        lock(file)
+    with FileLock(path.with_name(f".{path.name}.lock")):
         held = [r for r in read_results([path]) if place(r) not in again] if path.exists() else []
         write_results([*held, *results] if results else [], path)
 

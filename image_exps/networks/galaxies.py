@@ -13,7 +13,6 @@ import hashlib
 import json
 from collections.abc import Iterator
 from functools import cache
-from importlib.metadata import PackageNotFoundError, distribution
 from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +23,7 @@ from torch import Tensor
 
 from image_exps.networks.mixer import MixerScore
 from lml.samplers import Level
+from toy.outside import required
 from toy.schedule import VPConstant
 
 __all__ = [
@@ -44,8 +44,6 @@ END_TIME = 10.0
 #: The diffusion on the unit interval, and the first and last time of a trajectory there: t = 10 and 1e-3.
 SCHEDULE = VPConstant(END_TIME)
 TIMES = (1.0, 1e-4)
-
-_PACKAGE, _VERSION = "galaxygrad", "0.2.1"
 
 
 class Galaxy(NamedTuple):
@@ -73,20 +71,12 @@ def galaxy_file(name: str) -> Path:
     if name not in GALAXIES:
         raise ValueError(f"name must be one of {', '.join(GALAXIES)}, got {name!r}")
     galaxy = GALAXIES[name]
-    try:
-        path = Path(str(distribution(_PACKAGE).locate_file(f"{_PACKAGE}/{galaxy.file}")))
-    except PackageNotFoundError:
-        path = Path()
+    path = required("galaxygrad") / galaxy.file
     if not path.is_file():
-        raise ValueError(
-            f"{name} needs the weights of another package: `make outside`, or "
-            f"`pip install --no-deps {_PACKAGE}=={_VERSION}`"
-        )
+        raise ValueError(f"{path} is not there, and is part of the package galaxygrad: install it again")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if digest != galaxy.sha256:
-        raise ValueError(
-            f"{path} must be that of {_PACKAGE} {_VERSION}, whose SHA-256 is {galaxy.sha256}, got {digest}"
-        )
+        raise ValueError(f"{path} must be that of galaxygrad 0.2.1, whose SHA-256 is {galaxy.sha256}, got {digest}")
     return path
 
 

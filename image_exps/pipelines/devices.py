@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import torch
 
+from toy.outside import found
+
 __all__ = ["best_device", "check_device"]
 
 
 def best_device() -> str:
     """Return the CUDA GPU if there is one, else the CPU."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    return found("gpu") or "cpu"
 
 
 def check_device(device: str) -> None:
@@ -27,7 +29,7 @@ def check_device(device: str) -> None:
     instead = "; use --device cpu"
     if known.type == "mps" and not torch.backends.mps.is_available():
         raise ValueError(f"device {device!r}: torch {torch.__version__} finds no GPU of Apple here{instead}")
-    if known.type == "cuda" and not torch.cuda.is_available():
+    if known.type == "cuda" and found("gpu") is None:
         raise ValueError(f"device {device!r}: torch {torch.__version__} finds no CUDA GPU here{instead}")
     if known.type == "cuda" and (known.index or 0) >= torch.cuda.device_count():
         raise ValueError(f"device {device!r}: there are {torch.cuda.device_count()} CUDA GPUs here, counted from 0")

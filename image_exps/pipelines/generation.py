@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from image_exps.pipelines.picture_folder import PictureFolder
-from image_exps.pipelines.rendering import to_bytes
-from image_exps.pipelines.session import Request, open_session
+from image_exps.pipelines.picture_folder import PictureFolder, refuse_other
+from image_exps.pipelines.rendering import Renderer, to_bytes
+from image_exps.pipelines.session import Request, Session, open_session
+from image_exps.utils.process_locks import only_processes
 from image_exps.utils.processes import Process
 
 __all__ = ["Outcome", "Progress", "generate"]
@@ -26,6 +27,8 @@ class Outcome:
         made: pictures of this call.
         kept: pictures of this process that were there before.
         not_finite: seeds of those, of this call, that are not finite; they have a record but no file.
+        damaged: pictures that were recorded, and were not there or not as recorded; those of this process are made
+            again.
         complete: whether the whole folder is, by every process.
         seconds: that this call took to draw and write.
     """
@@ -33,6 +36,7 @@ class Outcome:
     made: int
     kept: int
     not_finite: tuple[int, ...]
+    damaged: tuple[str, ...]
     complete: bool
     seconds: float
 
@@ -47,17 +51,34 @@ def generate(request: Request, out: Path, process: Process | None = None, progre
         progress: told after each batch.
 
     Raises:
-        ValueError: before anything is drawn: for a bad request, or a folder with something else in it.
+        ValueError: before anything is drawn: for a bad request, a folder with something else in it, or one that others
+            write.
     """
     process = process or Process()
     session = open_session(request)
     renderer = session.renderer(request.sampler)
     renderer.check_prompts(request.prompts)
-    folder = PictureFolder(out, session.settings(request.sampler), request.prompts)
+    settings = session.settings(request.sampler)
+    out.mkdir(parents=True, exist_ok=True)
+    refuse_other(out, settings)
+    with only_processes(out, process):
+        folder = PictureFolder(out, settings, request.prompts)
+        began = time.perf_counter()
+        made, bad, todo = _draw(session, renderer, folder, process, progress)
+        seconds = time.perf_counter() - began
+        kept = folder.share(process.rank, process.world) - todo
+        complete = folder.finish()
+    return Outcome(made, kept, tuple(bad), tuple(sorted(folder.damaged)), complete, seconds)
+
+
+def _draw(
+    session: Session, renderer: Renderer, folder: PictureFolder, process: Process, progress: Progress | None
+) -> tuple[int, list[int], int]:
+    """Return how many pictures were made, the seeds of those that are not finite, and how many were to be made."""
+    request = session.request
     pending = list(folder.blocks(process.rank, process.world))
     todo = sum(len(folder.kept(block)) for block in pending)
     made, bad = 0, []
-    began = time.perf_counter()
     if pending:
         with folder.journal(process.rank) as journal:
             for block in pending:
@@ -70,5 +91,4 @@ def generate(request: Request, out: Path, process: Process | None = None, progre
                 made += len(kept)
                 if progress is not None:
                     progress(made, todo)
-    seconds = time.perf_counter() - began
-    return Outcome(made, folder.share(process.rank, process.world) - todo, tuple(bad), folder.finish(), seconds)
+    return made, bad, todo

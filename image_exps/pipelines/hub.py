@@ -75,6 +75,11 @@ def fetch(repository: str, revision: str | None = None, *, pipeline: bool = True
         ValueError: if it cannot be had (it is gone, its licence is not accepted, the hub cannot be reached), or has
             weights only as pickles.
     """
+    from toy.outside import missing  # torch comes with it, which help of a command does not need
+
+    if sentence := missing("hub"):
+        raise ValueError(sentence)
+
     from huggingface_hub import HfApi, hf_hub_download, snapshot_download
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 

@@ -1,7 +1,8 @@
 """Endpoints of the reference flow, computed once for a block of noises and kept on disk.
 
 They cost more than most of what is compared with them. A file is named after a digest of what the endpoints depend on,
-with the model's answers at a probe among it: another fit of a target, or another network, has other files.
+with the model's answers at a probe among it: another fit of a target, or another network, has other files. One that is
+damaged is computed again, see `toy.fit_cache`.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from image_exps.problems.endpoints import Endpoints, flow_endpoints
 from image_exps.problems.seeds import starting_noise
 from image_exps.problems.specification import SamplingProblem
 from image_exps.problems.targets import TIMES, levels
-from toy.atomic import atomic
+from toy.fit_cache import cached_in
 
 __all__ = ["BLOCK", "cached_endpoints"]
 
@@ -42,11 +44,12 @@ def cached_endpoints(made: SamplingProblem, seed: int, block: int, folder: Path)
     digest = hashlib.sha256(repr((made.name, made.shape, str(made.dtype), steps, TIMES, torch.__version__)).encode())
     # Six digits of the answers: enough to tell two fits, and blind to the order of a sum.
     digest.update(np.char.mod("%.5e", made.flow(x[:2], middle).double().numpy()).tobytes())
-    file = folder / f"{made.name}-{digest.hexdigest()[:16]}-{seed}-{block}.npz"
-    if not file.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
+    key = f"{digest.hexdigest()}-{seed}-{block}"
+
+    def compute() -> dict[str, Tensor]:
         ends = flow_endpoints(made.flow, x, steps)
-        with atomic(file) as path, path.open("wb") as stream:
-            np.savez(stream, exact=ends.exact.numpy(), refinement=ends.refinement.numpy())
-    with np.load(file) as kept:
-        return Endpoints(torch.from_numpy(kept["exact"]), torch.from_numpy(kept["refinement"]))
+        return {name: tensor.contiguous() for name, tensor in ends._asdict().items()}
+
+    file = folder / f"{made.name}-{digest.hexdigest()[:16]}-{seed}-{block}.safetensors"
+    kept = cached_in(file, key, compute)
+    return Endpoints(kept["exact"], kept["refinement"])

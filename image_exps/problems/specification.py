@@ -9,7 +9,7 @@ import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 
 import torch
 
@@ -20,8 +20,9 @@ from image_exps.samplers.names import parse_call
 from lml.samplers import NoiseModel
 from toy import Pictures, dataset
 from toy.fashion_mnist import fashion_mnist
+from toy.outside import OUTSIDE, required
 
-__all__ = ["MODELS", "SamplingProblem", "check_model", "check_problem", "sampling_problem"]
+__all__ = ["MODELS", "SamplingProblem", "check_model", "check_pictures", "check_problem", "sampling_problem"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class SamplingProblem:
         name: of the target.
         shape: of one sample.
         dtype: of the model's answers.
-        compared: what distances are to: a target, or real pictures.
+        compared: returns what distances are to: a target, or real pictures, which are not loaded before.
         flow: the model whose probability flow is the reference: the exact one, or the network itself.
         model: the noise prediction for samples ``first .. first + count - 1`` of a seed: ``model(seed, first, count)``.
     """
@@ -40,7 +41,7 @@ class SamplingProblem:
     name: str
     shape: tuple[int, ...]
     dtype: torch.dtype
-    compared: Target | Pictures
+    compared: Callable[[], Target | Pictures]
     flow: NoiseModel
     model: Callable[[int, int, int], NoiseModel]
 
@@ -53,17 +54,21 @@ class SamplingProblem:
 def _exact(name: str) -> SamplingProblem:
     made = target(name)
     noise = made.model()
-    return SamplingProblem(name, made.shape, made.dtype, made, noise, lambda seed, first, count: noise)
+    return SamplingProblem(name, made.shape, made.dtype, lambda: made, noise, lambda seed, first, count: noise)
 
 
 def _network(name: str) -> SamplingProblem:
     """The network draws from all classes where it knows some; it is compared with the pictures that it learnt from."""
-    pictures, noise = _PICTURES[name](), network_model(name)
-    shape = tuple(pictures.images.shape[1:])
-    return SamplingProblem(name, shape, torch.float32, pictures, noise, lambda seed, first, count: noise)
+    noise = network_model(name)
+    size = noise.net.config["sample_size"]
+    shape = (noise.net.config["in_channels"], size, size)
+    return SamplingProblem(name, shape, torch.float32, _PICTURES[name], noise, lambda seed, first, count: noise)
 
 
-_PICTURES: dict[str, Callable[[], Pictures]] = {"fashion-mnist": fashion_mnist, "emoji": partial(dataset, "emoji")}
+_PICTURES: dict[str, Callable[[], Pictures]] = {
+    "fashion-mnist": cache(fashion_mnist),
+    "emoji": partial(dataset, "emoji"),
+}
 
 
 def _imperfect(kind: Kind) -> Callable[..., SamplingProblem]:
@@ -119,6 +124,16 @@ def check_problem(target_name: str, model_name: str) -> None:
     known = NETWORKS if parse_call(model_name)[0] == "network" else tuple(TARGETS)
     if target_name not in known:
         raise ValueError(f"targets must be of {', '.join(known)} for {model_name!r}, got {target_name!r}")
+
+
+def check_pictures(target_name: str, model_name: str) -> None:
+    """Refuse to compare samples with pictures that are not on this machine.
+
+    Raises:
+        ValueError: saying how they are had.
+    """
+    if parse_call(model_name)[0] == "network" and target_name in OUTSIDE:
+        required(target_name)
 
 
 @lru_cache(maxsize=2)

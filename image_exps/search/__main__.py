@@ -23,9 +23,14 @@ from image_exps.search.trials import (
     leave_one_out,
     plain_trials,
 )
+from image_exps.utils.text_files import read_json
+from theory_checks.command_line.outputs import check_output_folder
+from theory_checks.command_line.plain_errors import plain_errors
 from toy.atomic import atomic
 
 __all__ = ["chosen", "main"]
+
+_MANY = click.IntRange(1, 100_000)
 
 
 def _record(folder: Path, name: str, rows: list[dict[str, Any]], found: Learned | None = None) -> None:
@@ -47,7 +52,7 @@ def chosen(folder: Path) -> dict[str, Any]:
     """Return the frozen setting of a record: at every number of evaluations what was learned of `FROZEN`."""
     k, table = list(VARIANTS).index(FROZEN), {}
     for n in EVALUATIONS:
-        found = json.loads((folder / f"{n}-learned-{k}.json").read_text())
+        found = read_json(folder / f"{n}-learned-{k}.json")
         first, *_, last = levels = found["half_log_snr"]
         fractions = [round((level - first) / (last - first), 6) for level in levels]
         table[str(n)] = {"fractions": fractions, "weights": found["weights"], "restored": found["restored"]}
@@ -68,13 +73,16 @@ def _text(found: Learned) -> str:
 
 
 @click.command()
-@click.option("--evaluations", "-n", multiple=True, type=int, default=EVALUATIONS, show_default=True)
+@click.option(
+    "--evaluations", "-n", multiple=True, type=click.IntRange(1, 1000), default=EVALUATIONS, show_default=True
+)
 @click.option("--part", type=click.Choice(["plain", "finalists", "variants", "leave-one-out"]), multiple=True)
-@click.option("--iterations", default=250, show_default=True, help="Steps of Adam.")
-@click.option("--training", default=48, show_default=True, help="Noises of every target to learn from.")
-@click.option("--validation", default=192, show_default=True, help="Noises of every target to judge by.")
+@click.option("--iterations", type=_MANY, default=250, show_default=True, help="Steps of Adam.")
+@click.option("--training", type=_MANY, default=48, show_default=True, help="Noises of every target to learn from.")
+@click.option("--validation", type=_MANY, default=192, show_default=True, help="Noises of every target to judge by.")
 @click.option("--freeze", is_flag=True, help="Try nothing: write what the record holds of the frozen setting to lml.")
 @click.option("--folder", default=RESULTS, type=click.Path(path_type=Path), show_default=True)
+@plain_errors
 def main(
     evaluations: tuple[int, ...],
     part: tuple[str, ...],
@@ -86,8 +94,10 @@ def main(
 ) -> None:
     """Try settings on the tuning targets, and keep a record of all of them."""
     if freeze:
-        (files("lml") / "tuned.json").write_text(json.dumps(chosen(folder), indent=1) + "\n")  # type: ignore[attr-defined]
+        with atomic(Path(str(files("lml"))) / "tuned.json") as new:
+            new.write_text(json.dumps(chosen(folder), indent=1) + "\n")
         return
+    check_output_folder(folder, "folder")
     torch.set_num_threads(1)
     on = bench(training, validation)
     for n in evaluations:

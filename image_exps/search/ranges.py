@@ -35,6 +35,8 @@ from image_exps.search.differentiable import grid_levels
 from image_exps.search.trials import EVALUATIONS, RESULTS
 from lml.samplers import SAMPLERS, Level, sample
 from lml.tuned import tuned_fractions, tuned_profile
+from theory_checks.command_line.outputs import check_output_folder
+from theory_checks.command_line.plain_errors import plain_errors
 from toy.atomic import atomic
 from toy.schedule import VPScaledLinear
 
@@ -135,11 +137,13 @@ def measure(
 
 @click.command()
 @click.option("--target", "names", multiple=True, default=TARGETS, show_default=True)
-@click.option("--count", default=256, show_default=True, help="Noises.")
+@click.option("--count", type=click.IntRange(2, 100_000), default=256, show_default=True, help="Noises.")
 @click.option("--room", is_flag=True, help="Move the ends of the linear table, eight ways by each of three distances.")
 @click.option("--folder", default=RESULTS / "ranges", type=click.Path(path_type=Path), show_default=True)
+@plain_errors
 def main(names: tuple[str, ...], count: int, room: bool, folder: Path) -> None:
     """Measure the learned setting on every table and target."""
+    check_output_folder(folder, "folder")
     torch.set_num_threads(1)
     ways = [(first * by, last * by) for by in MOVED for first, last in product((-1, 0, 1), repeat=2) if first or last]
     asked = [("linear", moved) for moved in ways] if room else [(on, (0.0, 0.0)) for on in TABLES]

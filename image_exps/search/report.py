@@ -13,6 +13,7 @@ from image_exps.search.frozen import CONTROLS, TUNED
 from image_exps.search.trials import FROZEN, RESULTS, TUNING
 from image_exps.search.verdict import EXACT
 from image_exps.utils.markup import markdown_table
+from theory_checks.command_line.plain_errors import plain_errors
 
 __all__ = ["page", "tried", "verdict"]
 
@@ -158,6 +159,7 @@ def page(folder: Path) -> str:
 
 @click.command()
 @click.option("--folder", default=RESULTS, type=click.Path(path_type=Path), show_default=True)
+@plain_errors
 def main(folder: Path) -> None:
     """Write README.md from the record."""
     (folder / "README.md").write_text(page(folder), encoding="utf-8")

@@ -26,6 +26,8 @@ from image_exps.samplers.baselines import BASELINE_ARMS, BASELINES
 from image_exps.search.frozen import CONTROLS, TUNED
 from image_exps.search.trials import EVALUATIONS, RESULTS
 from lml.samplers import sample
+from theory_checks.command_line.outputs import check_output_folder
+from theory_checks.command_line.plain_errors import plain_errors
 from theory_checks.ledger.statistics import mean_interval
 from toy.atomic import atomic
 
@@ -83,12 +85,14 @@ def measure(at: Target, *, count: int, seed: int, twice: bool = True) -> list[di
 
 @click.command()
 @click.option("--target", "name", required=True, help="A reported target.")
-@click.option("--count", default=512, show_default=True, help="Noises.")
-@click.option("--seed", default=0, show_default=True)
+@click.option("--count", type=click.IntRange(2, 100_000), default=512, show_default=True, help="Noises.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--twice/--no-twice", default=True, show_default=True, help="Baselines in twice the evaluations, too.")
 @click.option("--folder", default=RESULTS / "verdict", type=click.Path(path_type=Path), show_default=True)
+@plain_errors
 def main(name: str, count: int, seed: int, twice: bool, folder: Path) -> None:
     """Measure the frozen setting once on one reported target."""
+    check_output_folder(folder, "folder")
     torch.set_num_threads(1)
     frame = pd.DataFrame(measure(target(name), count=count, seed=seed, twice=twice))
     folder.mkdir(parents=True, exist_ok=True)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from image_exps.distances import Distance, Estimate, distances, estimate
 from image_exps.distances.endpoint import ENDPOINT_DISTANCES
+from image_exps.distances.reference import Reference
 from image_exps.problems.endpoint_cache import BLOCK, cached_endpoints
 from image_exps.problems.endpoints import Endpoints
 from image_exps.problems.seeds import starting_noise
@@ -118,7 +119,7 @@ def generate(cell: Cell) -> tuple[Tensor, Plan, int]:
 @lru_cache(maxsize=32)
 def _distance(target: str, model: str, name: str) -> Distance:
     """Return a distance; it keeps what it has prepared, and its floor."""
-    return distances(sampling_problem(target, model).compared, which=[name])[name]
+    return distances(sampling_problem(target, model).compared(), which=[name])[name]
 
 
 @lru_cache(maxsize=4)
@@ -135,7 +136,9 @@ def distance_of(cell: Cell, name: str, folder: Path) -> Distance:
     """
     if name in ENDPOINT_DISTANCES:
         ends = _ends_of(*cell.problem, cell.seed, cell.count, folder)
-        return ENDPOINT_DISTANCES[name](sampling_problem(*cell.problem).compared, ends)
+        made = sampling_problem(*cell.problem)
+        # The endpoints are what is compared with: no picture is needed, and none is loaded.
+        return ENDPOINT_DISTANCES[name](Reference(made.name, made.shape, real=torch.empty(0, made.dim)), ends)
     return _distance(*cell.problem, name)
 
 

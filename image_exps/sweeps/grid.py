@@ -23,23 +23,25 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import math
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from image_exps.distances import DISTANCES
-from image_exps.distances.endpoint import ENDPOINT_DISTANCES
-from image_exps.problems.specification import check_problem
-from image_exps.samplers.arms import arm
 from image_exps.samplers.baselines import BASELINES
-from image_exps.samplers.table import TABLE_BASES
+from image_exps.samplers.table import TABLE_BASES, algorithm
 
 __all__ = ["Cell", "Grid", "expand", "find_grid", "load_grid", "parse_grid"]
 
+T = TypeVar("T")
+
 _HERE = Path(__file__).parent / "grids"
+
+#: Of a grid, and of a cell: more is a mistake, or belongs into several grids. All samples of a cell are in memory.
+MOST_CELLS, MOST_SAMPLES, MOST_EVALUATIONS, MOST_REPEATS, MOST_SEED = 100_000, 1_000_000, 10_000, 100_000, 2**63 - 1
 _LISTS = ("targets", "models", "arms", "evaluations", "seeds", "distances")
 _KEYS = (*_LISTS, "count", "repeats")
 _DEFAULTS: dict[str, Any] = {"models": ["exact"], "seeds": [0], "repeats": 200}
@@ -100,10 +102,11 @@ def expand(name: str) -> list[str]:
     """Return the arms that a name of a grid stands for: of every base for ``table``, of every choice between ``|``.
 
     Raises:
-        ValueError: for a name that means no arm.
+        ValueError: for a name that means no arm, or more than `MOST_CELLS`.
     """
-    if not isinstance(name, str):
-        raise ValueError(f"arms must be names, got {name!r}")
+    from image_exps.samplers.arms import arm
+
+    _check_choices(name)
     base, rest = re.fullmatch(r"([^@/(]*)(.*)", name, re.S).groups()  # type: ignore[union-attr]
     if base in _SEVERAL:
         return [made for each in _SEVERAL[base] for made in expand(each + rest)]
@@ -122,6 +125,25 @@ def expand(name: str) -> list[str]:
     return [arm(f"{head}({', '.join(chosen)}{end}").name for chosen in itertools.product(*choices)]
 
 
+def _check_choices(name: object) -> int:
+    """Return how many arms a name stands for at most: the product of its numbers of bases, spacings and values.
+
+    Raises:
+        ValueError: for what is no name, has a base that is none, or stands for more than `MOST_CELLS`.
+    """
+    if not isinstance(name, str):
+        raise ValueError(f"arms must be names, got {name!r}")
+    place, _, values = name.partition("(")
+    base = re.split("[@/]", place, maxsplit=1)[0]
+    if base not in _SEVERAL:
+        algorithm(base)
+    many = len(_SEVERAL.get(base, (base,))) * (place.count("|") + 1)
+    many *= math.prod(part.count("|") + 1 for part in values.split(","))
+    if many > MOST_CELLS:
+        raise ValueError(f"arms must stand for at most {MOST_CELLS} arms each, {name[:60]!r} stands for {many}")
+    return many
+
+
 def parse_grid(content: Mapping[str, Any]) -> Grid:
     """Return the grid that a table declares.
 
@@ -134,33 +156,61 @@ def parse_grid(content: Mapping[str, Any]) -> Grid:
         raise ValueError(f"name must be a word of letters, digits, '_', '-' and '.', got {name!r}")
     if not isinstance(parts, list) or not parts:
         raise ValueError("part must be a list of one or more tables, [[part]], got none")
-    cells: dict[Cell, None] = {}  # an ordered set: parts may overlap
+    if not all(isinstance(part, Mapping) for part in parts):
+        raise ValueError("part must be a list of tables, [[part]], got something else in it")
+    whole = [{**_DEFAULTS, **shared, **part} for part in parts]
+    _each(whole, name, _check_part)  # what can be seen without loading anything is seen first
+    found = _each(whole, name, _cells)
+    cells = tuple(dict.fromkeys(itertools.chain.from_iterable(found)))  # parts may overlap
+    if len(cells) > MOST_CELLS:
+        raise ValueError(f"grid {name!r} must have at most {MOST_CELLS} cells, it has {len(cells)}: make several of it")
+    return Grid(name, cells)
+
+
+def _each(parts: Iterable[Mapping[str, Any]], name: str, function: Callable[[Mapping[str, Any]], T]) -> list[T]:
+    """Return what a function makes of each part; what it refuses is said of the part."""
+    made = []
     for number, part in enumerate(parts, 1):
         try:
-            cells.update(dict.fromkeys(_cells({**_DEFAULTS, **shared, **part})))
+            made.append(function(part))
         except ValueError as error:
             raise ValueError(f"part {number} of grid {name!r}: {error}") from error
-    return Grid(name, tuple(cells))
+    return made
 
 
-def _cells(part: Mapping[str, Any]) -> list[Cell]:
+def _check_part(part: Mapping[str, Any]) -> None:
+    """Refuse keys, kinds and numbers that are wrong whatever the names mean."""
     _known("key", part, _KEYS)
     for key in _KEYS:
         if key not in part:
             raise ValueError(f"{key} must be given, in the part or for all parts")
         if key in _LISTS and not (isinstance(part[key], list) and part[key]):
             raise ValueError(f"{key} must be a list that is not empty, got {part[key]!r}")
-    _known("distances", part["distances"], (*DISTANCES, *ENDPOINT_DISTANCES))
-    for key in ("evaluations", "seeds"):
+    for key, least, most in (("evaluations", 1, MOST_EVALUATIONS), ("seeds", 0, MOST_SEED)):
         for value in part[key]:
-            _check_integer(key, value, 1 if key == "evaluations" else 0)
-    _check_integer("count", part["count"], 2)
-    _check_integer("repeats", part["repeats"], 2)
+            _check_integer(key, value, least, most)
+    _check_integer("count", part["count"], 2, MOST_SAMPLES)
+    _check_integer("repeats", part["repeats"], 2, MOST_REPEATS)
+    many = math.prod(len(part[key]) for key in ("targets", "models", "seeds", "evaluations"))
+    many *= sum(map(_check_choices, part["arms"]))
+    if many > MOST_CELLS:
+        raise ValueError(f"a grid must have at most {MOST_CELLS} cells, this part has {many}: make several of it")
+
+
+def _cells(part: Mapping[str, Any]) -> list[Cell]:
+    """Return the cells of a part whose names are known; its numbers are checked."""
+    from image_exps.problems.specification import check_problem
+    from image_exps.samplers.arms import arm
+
     for target, model in itertools.product(part["targets"], part["models"]):
         check_problem(target, model)
     arms = list(dict.fromkeys(made for name in part["arms"] for made in expand(name)))
     for name, evaluations in itertools.product(arms, part["evaluations"]):
         arm(name).build(evaluations, 2, seed=0, count=1)  # what it cannot spend, it refuses now
+
+    from image_exps.distances import DISTANCES, ENDPOINT_DISTANCES  # after the rest: they take longest to load
+
+    _known("distances", part["distances"], (*DISTANCES, *ENDPOINT_DISTANCES))
     axes = itertools.product(part["targets"], part["models"], part["seeds"], part["evaluations"], arms)
     return [
         Cell(target, model, name, n, seed, part["count"], tuple(part["distances"]), part["repeats"])
@@ -176,10 +226,14 @@ def load_grid(path: Path) -> Grid:
     """
     try:
         return parse_grid(tomllib.loads(path.read_text(encoding="utf-8-sig")))
+    except RecursionError:
+        raise ValueError(f"{path} must be a TOML file of a few levels, it is nested too deep to be read") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} must be a TOML file: {error}") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def find_grid(name: str) -> Path:
@@ -201,6 +255,9 @@ def _known(what: str, names: Iterable[str], known: Sequence[str] | Mapping[str, 
         raise ValueError(f"{what} must be of {', '.join(known)}, got {', '.join(map(repr, unknown))}")
 
 
-def _check_integer(name: str, value: object, least: int) -> None:
+def _check_integer(name: str, value: object, least: int, most: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ValueError(f"{name} must be integers of at least {least}, got {value!r}")
+    if value > most:
+        shown = f"{value}" if value < 10**20 else f"one of {len(str(value))} digits"
+        raise ValueError(f"{name} must be integers of at most {most}, got {shown}")

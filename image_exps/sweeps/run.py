@@ -2,28 +2,34 @@
 
 Neither the number of workers nor where they run changes a figure: a cell is a pure function of its parameters, and
 runs on one thread. Costly cells come first, those of one target and model together, so that a worker builds each once.
+A worker ends with the run that started it, even if that is killed.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
+import threading
 import time
 import traceback
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from joblib import Parallel, delayed, parallel_config
-from rich.console import Console
+from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from image_exps.distances import ENDPOINT_DISTANCES
+from image_exps.problems.specification import check_pictures
 from image_exps.sweeps.cell import blocks_of, prepare, run_cell
 from image_exps.sweeps.grid import Cell, Grid
 from image_exps.sweeps.store import Store, source, versions
-from theory_checks.ledger.terminal import bar
+from theory_checks.command_line.plain_errors import PlainError, sentence_of
+from theory_checks.command_line.progress_line import ProgressLine
+from toy.outside import found
 
 __all__ = ["Done", "Pool", "in_order", "revision", "run_sweep"]
 
@@ -42,12 +48,14 @@ class Done(NamedTuple):
         computed: how many cells this run computed.
         kept: how many were there before.
         failed: what went wrong, by cell; these are tried again by the next run.
+        damaged: cells that were computed again because their file was not as it was written, with what was wrong.
     """
 
     results: Path
     computed: int
     kept: int
     failed: dict[Cell, str]
+    damaged: dict[Cell, str]
 
 
 def in_order(cells: Sequence[Cell]) -> list[Cell]:
@@ -69,7 +77,7 @@ def run_sweep(
     workers: int = 1,
     scheduler: str | None = None,
     cache: Path = Path("out/cache/flow-ends"),
-    console: Console | None = None,
+    progress: ProgressLine | None = None,
 ) -> Done:
     """Compute the cells of a grid that a folder does not have yet, and write the union of their rows.
 
@@ -79,31 +87,36 @@ def run_sweep(
         workers: processes of this machine.
         scheduler: address of a Dask scheduler, whose workers compute instead.
         cache: folder for endpoints of the exact flow, shared by all sweeps.
-        console: for progress, with the time left.
+        progress: shows what is done, with the time left.
 
     Raises:
-        ValueError: for a folder of another grid or version, no worker, a cluster that cannot be reached or that has
-            other versions.
+        ValueError: for a folder of another grid or version or one that another run writes, no worker, pictures that are
+            not on this machine, a cluster that cannot be reached or that has other versions.
+        PlainError: if a worker was ended from outside.
     """
     if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
         raise ValueError(f"workers must be an integer of at least 1, got {workers!r}")
     store = Store(out, grid)
-    missing = in_order(store.missing())
-    if missing or not (out / "results.parquet").is_file():
-        stamp = {**versions(), "revision": revision(), "source": source()}
-        pool = partial(_on_cluster, scheduler) if scheduler else partial(_on_processes, workers)
-        failed = _compute(missing, store, stamp, pool, cache.absolute(), console or Console(quiet=True))
-    else:
-        failed = {}
-    results = store.compact() if len(failed) < len(grid.cells) else out / "results.parquet"
-    return Done(results, len(missing) - len(failed), len(grid.cells) - len(missing), failed)
+    with store.open():
+        missing = in_order(store.missing())
+        for cell in missing:
+            if set(cell.distances) - set(ENDPOINT_DISTANCES):
+                check_pictures(*cell.problem)
+        failed: dict[Cell, str] = {}
+        if missing:
+            stamp = {**versions(), "revision": revision(), "source": source()}
+            pool = partial(_on_cluster, scheduler) if scheduler else partial(_on_processes, workers)
+            shown = progress or ProgressLine(grid.name, quiet=True)
+            failed = _compute(missing, store, stamp, pool, cache.absolute(), shown)
+        results = store.compact() if len(failed) < len(grid.cells) else out / "results.parquet"
+    return Done(results, len(missing) - len(failed), len(grid.cells) - len(missing), failed, store.damaged)
 
 
 Pool = Callable[[Callable[[Any], Any], Sequence[Any]], Iterator[tuple[int, Any]]]
 
 
 def _compute(
-    cells: Sequence[Cell], store: Store, stamp: dict[str, Any], pool: Pool, cache: Path, console: Console
+    cells: Sequence[Cell], store: Store, stamp: dict[str, Any], pool: Pool, cache: Path, progress: ProgressLine
 ) -> dict[Cell, str]:
     failed: dict[Cell, str] = {}
     references = {
@@ -112,21 +125,22 @@ def _compute(
         if set(cell.distances) & set(ENDPOINT_DISTANCES)
         for block in blocks_of(cell.count)
     }
-    with bar(console) as progress:
-        if references:
-            task = progress.add_task("endpoints of the exact flow", total=len(references))
-            for _ in pool(partial(_prepare, folder=cache), list(references)):
-                progress.advance(task)
-            progress.remove_task(task)
-        task = progress.add_task("cells", total=sum(map(_cost, cells)))
-        for index, (rows, error) in pool(partial(_work, folder=cache, stamp=stamp), cells):
+    if references:
+        with progress.part("endpoints of the exact flow", "blocks of samples"):
+            for done, _ in enumerate(pool(partial(_prepare, folder=cache), list(references)), 1):
+                progress(done, len(references))
+    whole = sum(map(_cost, cells))
+    with progress.part(progress.label, "cells"):
+        spent = 0
+        for done, (index, (rows, error)) in enumerate(pool(partial(_work, folder=cache, stamp=stamp), cells), 1):
             cell = cells[index]
             if error:
                 failed[cell] = error
-                console.print(f"failed: {cell}: {error.strip().splitlines()[-1]}", markup=False)
+                progress.say(f"failed: {cell}: {error.strip().splitlines()[-1]}")
             else:
                 store.add(cell, rows)
-            progress.update(task, advance=_cost(cell), description=f"{cell.target} {cell.model}")
+            spent += _cost(cell)
+            progress(done, len(cells), share=spent / whole)
     return failed
 
 
@@ -137,12 +151,13 @@ def _prepare(reference: tuple[str, str, int, int], *, folder: Path) -> None:
 
 
 def _work(cell: Cell, *, folder: Path, stamp: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:
-    """Return the rows of a cell, or the traceback of what went wrong."""
+    """Return the rows of a cell, or what went wrong: a sentence, or the traceback of a fault of the code."""
     started = time.perf_counter()
     try:
         rows = run_cell(cell, folder)
-    except Exception:
-        return [], traceback.format_exc()
+    except Exception as error:
+        sentence = None if os.environ.get("LML_TRACEBACK") else sentence_of(error)
+        return [], traceback.format_exc() if sentence is None else sentence
     return [{**row, **stamp, "key": cell.key, "seconds": time.perf_counter() - started} for row in rows], ""
 
 
@@ -151,10 +166,39 @@ def _numbered(function: Callable[[Any], Any], index: int, item: Any) -> tuple[in
 
 
 def _on_processes(workers: int, function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[tuple[int, Any]]:
-    """Yield indices and results as they are ready."""
+    """Yield indices and results as they are ready.
+
+    Raises:
+        PlainError: if a worker was ended from outside.
+    """
+    task = delayed(partial(_with_parent, os.getpid(), function))
     with parallel_config(backend="loky", n_jobs=workers, inner_max_num_threads=1):
         run = Parallel(return_as="generator_unordered", batch_size=1)
-        yield from run(delayed(_numbered)(function, i, item) for i, item in enumerate(items))
+        try:
+            yield from run(task(i, item) for i, item in enumerate(items))
+        except BrokenProcessPool as error:
+            raise PlainError(
+                "a worker was ended from outside, perhaps because the memory is too small: run the same command again, "
+                "with fewer --workers; what is finished is kept"
+            ) from error
+
+
+def _with_parent(parent: int, function: Callable[[Any], Any], index: int, item: Any) -> tuple[int, Any]:
+    if os.getpid() != parent:
+        _end_with(parent)
+    return _numbered(function, index, item)
+
+
+@cache
+def _end_with(parent: int) -> None:
+    """End this process as soon as its parent has ended: nobody waits for what it computes."""
+
+    def follow() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.2)
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
 
 
 def _on_cluster(address: str, function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[tuple[int, Any]]:
@@ -184,11 +228,14 @@ def _on_cluster(address: str, function: Callable[[Any], Any], items: Sequence[An
 def revision() -> str:
     """Return the commit of the source, with a plus if files differ from it; empty where there is none."""
     here = Path(__file__).parents[1]
+    program = found("git")
+    if program is None:
+        return ""
     git = partial(subprocess.run, cwd=here, capture_output=True, text=True, check=True)
     try:
-        commit = git(["git", "rev-parse", "--short=12", "HEAD"]).stdout.strip()
+        commit = git([program, "rev-parse", "--short=12", "HEAD"]).stdout.strip()
         changed = git(
-            ["git", "status", "--porcelain", "--untracked-files=no", "--", "../lml", "../toy", "."]
+            [program, "status", "--porcelain", "--untracked-files=no", "--", "../lml", "../toy", "."]
         ).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return ""

@@ -23,12 +23,25 @@ import numpy as np
 if TYPE_CHECKING:
     from theory_checks.ledger.statistics import Interval
 
-__all__ = ["METHODS", "Method", "Trace", "Trial", "compare", "paper_search", "scan_search", "tune_damping"]
+__all__ = [
+    "ITERATIONS",
+    "METHODS",
+    "Method",
+    "Trace",
+    "Trial",
+    "compare",
+    "paper_search",
+    "scan_search",
+    "tune_damping",
+]
 
 Method = Literal["paper", "scan"]
 
 #: The methods by name.
 METHODS: tuple[str, ...] = get_args(Method)
+
+#: Evaluations of the objective for each seed, by default.
+ITERATIONS: dict[str, int] = {"paper": 5, "scan": 12}
 
 #: ``objective(damping, seed)``, smaller is better: equal seeds stand for equal noises.
 Objective = Callable[[float, int], float]
@@ -169,8 +182,8 @@ def tune_damping(
         raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
     if not seeds:
         raise ValueError("seeds must be at least one, got none")
-    search, least, default = (paper_search, 1, 5) if method == "paper" else (scan_search, 4, 12)
-    iterations = default if iterations is None else iterations
+    search, least = (paper_search, 1) if method == "paper" else (scan_search, 4)
+    iterations = ITERATIONS[method] if iterations is None else iterations
     if isinstance(iterations, bool) or not isinstance(iterations, int) or iterations < least:
         raise ValueError(f"iterations must be an integer of at least {least} for {method}, got {iterations!r}")
     recorded = _Recorded(objective, tuple(seeds), notify)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
+from image_exps.problems.specification import check_pictures
 from image_exps.samplers.arms import Arm, arm
-from image_exps.sweeps.cell import distance_of, generate
 from image_exps.sweeps.grid import Cell, parse_grid
 from toy.threads import single_thread
 
@@ -45,6 +45,12 @@ def arm_objective(
     part = {"targets": [target], "models": [model], "arms": [_with(arm(name), 1.0)], "evaluations": [evaluations],
             "count": count, "distances": [distance]}  # fmt: skip
     (cell,) = parse_grid({"name": "tune", "part": [part]}).cells
+
+    from image_exps.distances import ENDPOINT_DISTANCES  # after what can be refused: it takes long to load
+    from image_exps.sweeps.cell import distance_of, generate
+
+    if distance not in ENDPOINT_DISTANCES:
+        check_pictures(target, model)
 
     def objective(damping: float | None, seed: int) -> float:
         used = name if damping is None else _with(arm(name), damping)

@@ -10,6 +10,8 @@ import torch
 
 from image_exps.training.loop import Budget, train
 from image_exps.training.recipes import PREDICTIONS, RECIPES, Prediction, recipe
+from theory_checks.command_line.outputs import check_output_folder
+from theory_checks.command_line.plain_errors import plain_errors
 
 __all__ = ["main"]
 
@@ -19,12 +21,13 @@ __all__ = ["main"]
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the checkpoint.")
 @click.option("--minutes", type=float, help="Budget in minutes of training.")
 @click.option("--steps", type=int, help="Budget in steps instead: reproducible to the bit.")
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--threads", type=click.IntRange(1, 1024), default=1, show_default=True)
 @click.option("--seed", type=click.IntRange(0, 4095), default=0, show_default=True)
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint, if there is one.")
 @click.option("--begin", type=click.Path(path_type=Path), help="Folder of a run whose weights this one begins with.")
 @click.option("--prediction", type=click.Choice(PREDICTIONS), help="What the network returns, instead of the recipe's.")
 @click.option("--bfloat16", is_flag=True, help="Multiply in bfloat16.")
+@plain_errors
 def main(
     name: str,
     out: Path,
@@ -38,22 +41,21 @@ def main(
     bfloat16: bool,
 ) -> None:
     """Train one of the shipped networks."""
+    budget = Budget(minutes, steps)
+    check_output_folder(out)
     torch.set_num_threads(threads)
-    try:
-        made = recipe(name) if prediction is None else replace(recipe(name), prediction=prediction)
-        train(
-            made,
-            made.pictures(),
-            Budget(minutes, steps),
-            out,
-            seed=seed,
-            resume=resume,
-            begin=begin,
-            bfloat16=bfloat16,
-            report=lambda line: click.echo(line),
-        )
-    except ValueError as error:
-        raise click.ClickException(str(error)) from error
+    made = recipe(name) if prediction is None else replace(recipe(name), prediction=prediction)
+    train(
+        made,
+        made.pictures(),
+        budget,
+        out,
+        seed=seed,
+        resume=resume,
+        begin=begin,
+        bfloat16=bfloat16,
+        report=click.echo,
+    )
 
 
 if __name__ == "__main__":

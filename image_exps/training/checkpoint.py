@@ -1,7 +1,14 @@
-"""Checkpoints of a training run that survive a kill at any moment."""
+"""Checkpoints of a training run that survive a kill at any moment, and damage to one of them.
+
+A checkpoint holds a digest of all that it says. The one before it is kept beside it: a run whose last checkpoint is
+damaged goes on from that, to the same weights.
+"""
 
 from __future__ import annotations
 
+import io
+import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,8 +18,9 @@ from torch import Tensor
 
 from image_exps.networks.files import UNet
 from toy.atomic import atomic
+from toy.fit_cache import checksum
 
-__all__ = ["Origin", "Run", "begin", "load", "save"]
+__all__ = ["Origin", "Run", "before", "begin", "load", "save"]
 
 
 @dataclass
@@ -49,11 +57,16 @@ class Origin:
     recipe: str
     seed: int
     prediction: str
-    version: int = 2
+    version: int = 3
+
+
+def before(path: Path) -> Path:
+    """Return where the checkpoint before the last one is."""
+    return path.with_name(f"{path.stem}-before{path.suffix}")
 
 
 def save(run: Run, origin: Origin, path: Path) -> None:
-    """Write a checkpoint: to a new file first, that replaces the old one in one operation once it is on disk."""
+    """Write a checkpoint: to a new file first, which replaces the old one, kept as `before`, once it is on disk."""
     state = {
         "origin": asdict(origin),
         "net": run.net.state_dict(),
@@ -65,17 +78,34 @@ def save(run: Run, origin: Origin, path: Path) -> None:
         "pending": run.pending,
         "earlier": run.earlier,
     }
+    content = io.BytesIO()  # torch reports a full disk as a fault of its own
+    torch.save({"digest": _digest(state), **state}, content)
     with atomic(path) as new:
-        torch.save(state, new)
+        new.write_bytes(content.getvalue())
+        if path.exists():
+            os.replace(path, before(path))
 
 
-def load(run: Run, origin: Origin, path: Path) -> None:
-    """Bring a run to where a checkpoint left it.
+def load(run: Run, origin: Origin, path: Path, report: Callable[[str], None] = lambda line: None) -> None:
+    """Bring a run to where a checkpoint left it; to where the one before did, if the last one is damaged or not there.
+
+    Args:
+        run: just begun.
+        origin: what the checkpoint must belong to.
+        path: of the last one.
+        report: told of damage.
 
     Raises:
-        ValueError: if the file is no checkpoint, or one of another recipe, seed or version.
+        ValueError: if neither is a whole checkpoint, or it is one of another recipe, seed or version.
     """
-    state = _read(path)
+    try:
+        state = _read(path)
+    except ValueError as error:
+        if not before(path).exists():
+            raise
+        report(f"{error}; it goes on from {before(path).name}, the one before")
+        path = before(path)
+        state = _read(path)
     if state["origin"] != asdict(origin):
         raise ValueError(f"{str(path)!r} is a checkpoint of {state['origin']}, it cannot go on as {asdict(origin)}")
     run.net.load_state_dict(state["net"])
@@ -106,6 +136,24 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         state["origin"]["recipe"]
+        written = state.pop("digest", None)
+        whole = written is None or written == _digest(state)  # an older version wrote none: the origin tells it
     except Exception as error:  # torch.load documents no exceptions, and raises many
-        raise ValueError(f"{str(path)!r} is not a checkpoint of a training run: {error}") from error
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"{str(path)!r} is not a checkpoint of a training run: {reason}") from error
+    if not whole:
+        raise ValueError(f"{str(path)!r} is not a checkpoint of a training run as it was written, it is damaged")
     return state
+
+
+def _digest(state: object) -> str:
+    return checksum(*_leaves(state))
+
+
+def _leaves(value: object) -> list[object]:
+    """Return the keys, tensors and numbers that nested mappings and sequences hold, in their order."""
+    if isinstance(value, dict):
+        return [leaf for key, held in value.items() for leaf in (key, *_leaves(held))]
+    if isinstance(value, (list, tuple)):
+        return [len(value), *(leaf for held in value for leaf in _leaves(held))]
+    return [value]

@@ -25,6 +25,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from image_exps.training import checkpoint
 from image_exps.training.checkpoint import Origin, Run, load, save
 from image_exps.training.recipes import Recipe, start
+from theory_checks.command_line.run_lock import only_run
 from toy import Pictures
 
 __all__ = ["CHECKPOINT", "Budget", "Draw", "draw", "learning_rate", "resumed", "train"]
@@ -132,15 +133,48 @@ def train(
         report: told of progress.
 
     Raises:
-        ValueError: if the folder holds a checkpoint and ``resume`` is not set, or one of another run.
+        ValueError: if the folder holds a checkpoint and ``resume`` is not set, or one of another run, or another run
+            writes it.
     """
+    if _there(folder) and not resume:
+        raise ValueError(f"folder must hold no checkpoint unless resume is set, {str(folder / CHECKPOINT)!r} is one")
+    with only_run(folder):
+        return _train(
+            made,
+            pictures,
+            budget,
+            folder,
+            seed=seed,
+            begin=begin,
+            bfloat16=bfloat16,
+            save_every=save_every,
+            log_every=log_every,
+            report=report,
+        )
+
+
+def _there(folder: Path) -> bool:
+    path = folder / CHECKPOINT
+    return path.exists() or checkpoint.before(path).exists()
+
+
+def _train(
+    made: Recipe,
+    pictures: Pictures,
+    budget: Budget,
+    folder: Path,
+    *,
+    seed: int,
+    begin: Path | None,
+    bfloat16: bool,
+    save_every: float,
+    log_every: int,
+    report: Callable[[str], None],
+) -> Run:
     path, origin = folder / CHECKPOINT, Origin(made.name, seed, made.prediction)
-    if path.exists() and not resume:
-        raise ValueError(f"folder must hold no checkpoint unless resume is set, {str(path)!r} is one")
-    folder.mkdir(parents=True, exist_ok=True)
     run = _begun(made, pictures, seed)
-    if path.exists():
-        load(run, origin, path)
+    if _there(folder):
+        load(run, origin, path, report)
         report(f"resumed at step {run.step}, after {run.seconds:.0f} s")
     elif begin is not None:
         checkpoint.begin(run, origin, begin / CHECKPOINT)
@@ -169,7 +203,7 @@ def resumed(made: Recipe, pictures: Pictures, folder: Path, seed: int = 0) -> Ru
         ValueError: if there is none, or it is of another recipe or seed.
     """
     path = folder / CHECKPOINT
-    if not path.is_file():
+    if not _there(folder):
         raise ValueError(f"folder must hold {CHECKPOINT} of a training run, {str(folder)!r} does not")
     run = _begun(made, pictures, seed)
     load(run, Origin(made.name, seed, made.prediction), path)

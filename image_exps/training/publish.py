@@ -13,6 +13,8 @@ from image_exps.training.export import export
 from image_exps.training.loop import resumed
 from image_exps.training.measure import measure
 from image_exps.training.recipes import RECIPES, recipe
+from theory_checks.command_line.outputs import check_output_folder
+from theory_checks.command_line.plain_errors import plain_errors
 from toy import Pictures
 from toy.fashion_mnist import fashion_mnist
 
@@ -28,19 +30,18 @@ _NETWORKS = Path(__file__).parent.parent / "networks"
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the run.")
 @click.option("--machine", default="one thread of a CPU, no GPU", show_default=True, help="In words, for the card.")
 @click.option("--samples", type=click.IntRange(min=128), default=1000, show_default=True, help="For the card.")
+@plain_errors
 def main(name: str, run_folder: Path, out: Path | None, seed: int, machine: str, samples: int) -> None:
     """Export the averaged weights of a run, measure them, and write their card."""
-    torch.set_num_threads(1)
     made = recipe(name)
     folder = out or _NETWORKS / name
-    try:
-        pictures = made.pictures()
-        run = resumed(made, pictures, run_folder, seed)
-        export(made, run, made.classes(pictures), folder, machine)
-        net, classes, prediction = load_network(folder)
-        measured = measure(NetworkModel(net, prediction, classes), _sets(name, pictures), pictures, samples)
-    except ValueError as error:
-        raise click.ClickException(str(error)) from error
+    check_output_folder(folder)
+    torch.set_num_threads(1)
+    pictures = made.pictures()
+    run = resumed(made, pictures, run_folder, seed)
+    export(made, run, made.classes(pictures), folder, machine)
+    net, classes, prediction = load_network(folder)
+    measured = measure(NetworkModel(net, prediction, classes), _sets(name, pictures), pictures, samples)
     draw_loss(folder)
     draw_samples(folder, pictures, measured.samples)
     write_card(folder, name, measured)

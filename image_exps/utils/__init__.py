@@ -1,1 +1,1 @@
-"""Locks, progress, processes and text that several commands share."""
+"""Processes that share a folder, and tables as text."""

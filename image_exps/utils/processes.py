@@ -12,9 +12,12 @@ from dataclasses import dataclass
 
 __all__ = ["Process"]
 
-_RANK = ("RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
-_WORLD = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
-_LOCAL = ("LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID")
+# Rank, number of processes, and rank on the node, as each launcher names them; the first that says anything counts.
+_LAUNCHERS = (
+    ("RANK", "WORLD_SIZE", "LOCAL_RANK"),
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"),
+    ("PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID"),
+)
 
 
 @dataclass(frozen=True)
@@ -40,24 +43,32 @@ class Process:
         """Return what the launcher's variables say; one process alone if there is no launcher.
 
         Raises:
-            ValueError: for variables that are not numbers, or a rank outside of the world.
+            ValueError: for variables that are not numbers, one of rank and number without the other, or a rank outside
+                of the world.
         """
-        rank, world, local = (_number(environment, names) for names in (_RANK, _WORLD, _LOCAL))
-        if world is None:
-            return cls()
-        return cls(rank or 0, world, (rank or 0) if local is None else local)
+        for names in _LAUNCHERS:
+            rank, world, local = (_number(environment, name) for name in names)
+            if rank is None and world is None:
+                continue
+            if rank is None or world is None:
+                there, absent = (names[1], names[0]) if rank is None else names[:2]
+                raise ValueError(
+                    f"{there} and {absent} must both be set, the environment has {there}={environment[there]} and no "
+                    f"{absent}: set it, or unset {there}"
+                )
+            return cls(rank, world, rank if local is None else local)
+        return cls()
 
     def device(self, asked: str) -> str:
         """Return the device of this process: ``cuda`` becomes the GPU of its local rank."""
         return f"cuda:{self.local}" if asked == "cuda" and self.world > 1 else asked
 
 
-def _number(environment: Mapping[str, str], names: tuple[str, ...]) -> int | None:
-    for name in names:
-        value = environment.get(name)
-        if value is not None:
-            try:
-                return int(value)
-            except ValueError:
-                raise ValueError(f"{name} must be an integer, got {value!r}") from None
-    return None
+def _number(environment: Mapping[str, str], name: str) -> int | None:
+    value = environment.get(name)
+    if value is None:
+        return None
+    try:
+        return int(value)
+    except ValueError:
+        raise ValueError(f"{name} must be an integer, got {value!r}") from None

@@ -10,6 +10,8 @@ playwright = pytest.importorskip("playwright.sync_api", reason="needs the extra 
 sys.path.insert(0, str(Path(__file__).parents[2] / "docs"))
 import check_site  # noqa: E402
 
+pytestmark = pytest.mark.outside("browser")
+
 SOUND = """
 <h1 id="top-of-it">Sound</h1>
 <p>Costs $5 and <code>$$x$$</code>; <span class="math"><math><mi>x</mi></math></span></p>
@@ -93,11 +95,7 @@ def pages(tmp_path_factory):
     # At 7 points on 72 dots an inch, 690 pixels on a phone's 390 leave letters of 4 pixels.
     Image.new("L", (690, 60)).save(site / "wide.png", dpi=(72, 72))
     with playwright.sync_playwright() as running:
-        try:
-            browser = check_site.browser_of(running)
-        except FileNotFoundError as error:
-            pytest.skip(str(error))
-        return site, check_site.survey(browser, site)
+        return site, check_site.survey(check_site.browser_of(running), site)
 
 
 @pytest.fixture(scope="module")

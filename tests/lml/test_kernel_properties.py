@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 import torch
 from exact_direction import PRECISIONS
@@ -239,7 +237,7 @@ def test_symbolic_trace_replays_on_other_data_and_other_batches(dtype: torch.dty
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # the compiler's own deprecations
-@pytest.mark.skipif(shutil.which("g++") is None and shutil.which("clang++") is None, reason="no C++ compiler")
+@pytest.mark.outside("compiler")
 @pytest.mark.parametrize(("dtype", "d"), [*((dtype, 500) for dtype in PRECISIONS), (torch.float32, 65536)], ids=str)
 def test_compiled_kernel_agrees_with_eager_in_one_graph(dtype: torch.dtype, d: int) -> None:
     noise, previous = pair((3, d), dtype)

@@ -19,7 +19,7 @@ from triton_interpreter import Interpreter
 from lml import _rotation
 
 pytest.importorskip("triton", reason="Triton is not installed (it exists for Linux; extra dev)")
-_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+_GPU = pytest.mark.outside("gpu")
 
 Rotate = Callable[[Tensor, Tensor, float | Tensor, float], Tensor]
 _NARROW = (torch.float32, torch.float16, torch.bfloat16)

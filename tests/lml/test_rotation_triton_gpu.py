@@ -12,7 +12,7 @@ from torch.autograd import DeviceType
 
 from lml import _rotation, lml_direction
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+pytestmark = pytest.mark.outside("gpu")
 triton = pytest.importorskip("triton", reason="Triton is not installed (it exists for Linux; extra dev)")
 
 _DTYPES = [torch.float32, torch.float16, torch.bfloat16]

@@ -10,25 +10,19 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from click.testing import CliRunner
 from matplotlib.container import ErrorbarContainer
 from matplotlib.lines import Line2D
 from PIL import Image
 
 from image_exps.sweeps.store import FORMAT
 from paper_figures import cache, sweeps
-from paper_figures.__main__ import main
 from paper_figures.figure import NAMES, PaperFigure, find, typed_numbers
 from paper_figures.layout import ONE_COLUMN, TWO_COLUMNS, on_a_phone, panels
 from paper_figures.render import render
 from paper_figures.style import style
 from theory_checks.ledger.claim import Settings
-from theory_checks.ledger.code_version import imported_files
 
 SETTINGS = Settings(seed=3)
-
-# Those that need nothing that is not there, such as trained networks.
-DRAWN = [name for name in NAMES if not find(name).missing()]
 
 
 @pytest.fixture(scope="session")
@@ -40,22 +34,15 @@ def small(tmp_path_factory):
     def data_of(name):
         if name not in made:
             figure = find(name)
+            if sentence := figure.missing():
+                pytest.skip(sentence)
             made[name], _ = cache.data_of(figure, SETTINGS, folder, parameters=figure.small)
         return made[name]
 
     return data_of
 
 
-def counting(figure, calls):
-    def compute(settings, **parameters):
-        calls.append(parameters)
-        return {"x": np.arange(3.0)}
-
-    compute.__module__ = figure.compute.__module__
-    return replace(figure, compute=compute)
-
-
-@pytest.mark.parametrize("name", DRAWN)
+@pytest.mark.parametrize("name", NAMES)
 def test_figure_has_print_screen_and_a_caption_of_its_data(name, small, tmp_path):
     figure, data = find(name), small(name)
     files = render(figure, data, SETTINGS, tmp_path)
@@ -77,7 +64,7 @@ def test_figure_has_print_screen_and_a_caption_of_its_data(name, small, tmp_path
         assert "nan" not in text.split()
 
 
-@pytest.mark.parametrize("name", DRAWN)
+@pytest.mark.parametrize("name", NAMES)
 def test_caption_is_filled_from_the_data(name, small):
     figure, data = find(name), small(name)
     fields = {field for _, field, _, _ in string.Formatter().parse(figure.caption) if field}
@@ -152,7 +139,7 @@ def test_fonts_are_embedded_in_the_pdf(name, small, tmp_path):
     assert b"/Type3" not in pdf
 
 
-@pytest.mark.parametrize("name", DRAWN)
+@pytest.mark.parametrize("name", NAMES)
 def test_texts_are_seven_points_or_more_at_print_size(name, small):
     figure, data = find(name), small(name)
     for layout, width in ((nullcontext, TWO_COLUMNS), (on_a_phone, ONE_COLUMN)):
@@ -163,7 +150,7 @@ def test_texts_are_seven_points_or_more_at_print_size(name, small):
         assert drawn.get_size_inches()[0] == width
 
 
-@pytest.mark.parametrize("name", DRAWN)
+@pytest.mark.parametrize("name", NAMES)
 def test_no_two_lines_of_a_panel_differ_by_colour_alone(name, small):
     with style():
         drawn = find(name).draw(small(name))
@@ -179,93 +166,6 @@ def _without_colour(handle):
         return None  # a surface
     filled = line.get_markerfacecolor() not in ("white", "none")
     return line.get_marker(), str(line._unscaled_dash_pattern), line.get_linewidth() > 3, filled
-
-
-def test_second_run_computes_nothing(tmp_path):
-    calls = []
-    figure = counting(find("geometry"), calls)
-    first, kept = cache.data_of(figure, SETTINGS, tmp_path)
-    assert not kept
-    second, kept = cache.data_of(figure, SETTINGS, tmp_path)
-    assert kept
-    assert len(calls) == 1
-    assert np.array_equal(first["x"], second["x"])
-    cache.data_of(figure, SETTINGS, tmp_path, recompute=True)
-    cache.data_of(figure, Settings(seed=4), tmp_path)
-    cache.data_of(figure, SETTINGS, tmp_path, parameters={"count": 2})
-    assert len(calls) == 4
-    assert not list(tmp_path.glob(".*"))  # what is written in part goes by another name, and goes away
-
-
-def test_damaged_data_are_computed_again(tmp_path):
-    calls = []
-    figure = counting(find("geometry"), calls)
-    cache.data_of(figure, SETTINGS, tmp_path)
-    (file,) = tmp_path.glob("*.npz")
-    file.write_bytes(file.read_bytes()[:40])
-    data, kept = cache.data_of(figure, SETTINGS, tmp_path)
-    assert not kept
-    assert len(data["x"]) == 3
-
-
-def test_inputs_decide_over_the_cache(tmp_path):
-    table = tmp_path / "results.parquet"
-    table.write_bytes(b"one")
-    figure = replace(find("geometry"), inputs=lambda: (table,))
-    before = cache.key(figure, SETTINGS, {})
-    table.write_bytes(b"two")
-    assert cache.key(figure, SETTINGS, {}) != before
-
-
-def test_data_depend_on_what_is_imported_and_not_on_what_only_draws():
-    files = {path.name for path in imported_files("paper_figures.geometry", looks=cache._LOOKS)}
-    assert {"geometry.py", "kernel.py", "_rotation.py", "controls.py"} <= files
-    assert not {"style.py", "stationary.py", "quality.py"} & files
-
-
-def test_unknown_name_lists_the_names():
-    with pytest.raises(ValueError, match=r"figure must be one of schematic, geometry, .*, got 'foo'"):
-        find("foo")
-    result = CliRunner().invoke(main, ["foo"])
-    assert result.exit_code == 2
-    for name in NAMES:
-        assert name in re.sub(r"\s+", " ", result.output)
-
-
-def test_list_names_every_figure_with_a_line():
-    result = CliRunner().invoke(main, ["--list"])
-    assert result.exit_code == 0
-    assert [line.split()[0] for line in result.output.splitlines()] == list(NAMES)
-
-
-def test_command_draws_and_then_only_draws(tmp_path):
-    arguments = ["geometry", "--out", str(tmp_path), "--seed", "1"]
-    first, second = (CliRunner().invoke(main, arguments) for _ in range(2))
-    assert first.exit_code == second.exit_code == 0
-    assert "data computed" in first.output
-    assert "data kept from before" in second.output
-    assert {p.name for p in tmp_path.iterdir()} == {
-        "geometry.pdf",
-        "geometry.png",
-        "geometry-phone.png",
-        "geometry.txt",
-        "data",
-    }
-
-
-def test_a_figure_that_fails_does_not_take_the_others_with_it(tmp_path, monkeypatch):
-    def broken(settings):
-        raise RuntimeError("no data")
-
-    from paper_figures import schematic
-
-    broken.__module__ = "paper_figures.schematic"
-    monkeypatch.setattr(schematic, "FIGURE", replace(schematic.FIGURE, compute=broken))
-    result = CliRunner().invoke(main, ["schematic", "geometry", "--out", str(tmp_path)])
-    assert result.exit_code == 1
-    assert "Not drawn: schematic" in result.output
-    assert (tmp_path / "geometry.pdf").is_file()
-    assert not (tmp_path / "schematic.pdf").exists()
 
 
 def test_networks_are_drawn_from_the_rows_of_their_sweep(tmp_path, monkeypatch):
@@ -288,14 +188,9 @@ def test_networks_are_drawn_from_the_rows_of_their_sweep(tmp_path, monkeypatch):
     assert f"LML {value:.3g} [" in render(figure, data, SETTINGS, tmp_path).caption.read_text(encoding="utf-8")
 
 
-def test_what_cannot_be_drawn_is_left_out_and_said(tmp_path, monkeypatch):
-    from paper_figures import geometry
-
-    monkeypatch.setattr(geometry, "FIGURE", replace(geometry.FIGURE, missing=lambda: "no network"))
-    result = CliRunner().invoke(main, ["geometry", "--out", str(tmp_path)])
-    assert result.exit_code == 1
-    assert "left out: no network" in result.output
-    assert not list(tmp_path.iterdir())
+def test_pictures_of_networks_need_nothing_from_outside(monkeypatch):
+    monkeypatch.setenv("LML_OUTSIDE", "none")
+    assert find("samples_network").missing() == ""
 
 
 @pytest.mark.parametrize(("name", "count"), [("quality", 2048), ("ablations", 2048), ("quality_networks", 256)])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from toy.fashion_mnist import CLASSES, FOLDER, fashion_mnist
+from toy.fashion_mnist import CLASSES, fashion_mnist
 
 
 def idx(array, *, kind=8):
@@ -85,7 +85,7 @@ def test_an_unknown_split_is_refused(tmp_path):
         fashion_mnist(tmp_path, "validation")
 
 
-@pytest.mark.skipif(not FOLDER.is_dir(), reason=f"{FOLDER} is absent: apt install dataset-fashion-mnist")
+@pytest.mark.outside("fashion-mnist")
 def test_the_published_test_split_has_ten_thousand_pictures_and_a_thousand_a_class():
     pictures = fashion_mnist(split="test")
     assert pictures.images.shape == (10_000, 1, 28, 28)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import math
 import subprocess
@@ -181,7 +182,9 @@ def test_other_data_parameters_and_code_have_other_files(folder: Path, monkeypat
 
 
 @pytest.mark.parametrize("damage", ["flipped", "cut", "empty", "foreign", "another's"])
-def test_damaged_file_is_fitted_again_and_replaced(damage: str, folder: Path) -> None:
+def test_damaged_file_is_fitted_again_replaced_and_named(
+    damage: str, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     X, fit = _draw(60, 8), LowRankFit(3, 2)
     first = low_rank_mixture(X, fit)
     (file,) = folder.iterdir()
@@ -201,16 +204,20 @@ def test_damaged_file_is_fitted_again_and_replaced(damage: str, folder: Path) ->
     again = low_rank_mixture(X, fit)
     assert torch.equal(first.score(X), again.score(X))
     assert file.read_bytes() == whole
+    assert caplog.messages == [f"{file} is damaged, or of something else: it is computed again"]
 
 
-def test_write_that_fails_leaves_nothing_and_the_fit_is_returned(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_write_that_fails_leaves_nothing_and_the_fit_is_returned(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     def full(*_: object) -> None:
-        raise OSError("no space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(fit_cache.os, "replace", full)
-    with pytest.warns(RuntimeWarning, match="the fit of low-rank could not be kept in .*: no space left"):
-        q = low_rank_mixture(_draw(60, 8), LowRankFit(3, 2))
+    q = low_rank_mixture(_draw(60, 8), LowRankFit(3, 2))
     assert q.components == 3
+    (said,) = caplog.messages
+    assert "could not be written (No space left on device): the next run computes it again" in said
     assert list(folder.iterdir()) == []
 
 
@@ -237,6 +244,7 @@ def test_processes_may_fit_the_same_at_once(folder: Path) -> None:
 
 
 def test_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LML_OUTSIDE", raising=False)
     monkeypatch.setenv("LML_CACHE", "/a")
     monkeypatch.setenv("XDG_CACHE_HOME", "/b")
     assert fit_cache.cache_folder() == Path("/a")
@@ -244,6 +252,11 @@ def test_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -
     assert fit_cache.cache_folder() == Path("/b/lml-toolkit")
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert fit_cache.cache_folder() == Path.home() / ".cache" / "lml-toolkit"
+    monkeypatch.setenv("LML_OUTSIDE", "none")
+    assert fit_cache.cache_folder() is None
+    assert fit_cache.cached("x", "key", lambda: {"a": torch.ones(1)})["a"] == 1
+    monkeypatch.setenv("LML_CACHE", "/a")
+    assert fit_cache.cache_folder() == Path("/a")
 
 
 @pytest.mark.parametrize(

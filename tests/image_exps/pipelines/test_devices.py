@@ -14,6 +14,7 @@ def test_names_that_torch_knows_and_pictures_are_not_drawn_on_are_refused():
 
 @pytest.mark.parametrize(("gpus", "apple"), [(0, False), (2, False), (0, True)])
 def test_a_device_is_taken_where_it_is_there(monkeypatch, gpus, apple):
+    monkeypatch.delenv("LML_OUTSIDE", raising=False)  # these devices are feigned
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: apple)

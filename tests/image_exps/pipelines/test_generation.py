@@ -22,6 +22,7 @@ from image_exps.pipelines.models import model
 from image_exps.pipelines.picture_folder import read_records, read_settings
 from image_exps.pipelines.session import Request, Session
 from image_exps.samplers.pipeline_sampler import pipeline_sampler
+from image_exps.utils.process_locks import only_processes
 from image_exps.utils.processes import Process
 
 pytestmark = pytest.mark.filterwarnings(*NUMPY_2)
@@ -81,6 +82,27 @@ def test_a_second_run_has_nothing_to_do(ask, tmp_path):
     generate(ask(), tmp_path)
     outcome = generate(ask(), tmp_path)
     assert (outcome.made, outcome.kept, outcome.complete) == (0, 7, True)
+
+
+def test_a_damaged_picture_is_drawn_again_and_named(ask, whole, tmp_path):
+    generate(ask(), tmp_path / "damaged")
+    path = tmp_path / "damaged/00000/000004.png"
+    path.write_bytes(path.read_bytes()[:-30])
+    outcome = generate(ask(), tmp_path / "damaged")
+    assert (outcome.made, outcome.kept, outcome.complete) == (3, 4, True)
+    assert outcome.damaged == ("00000/000004.png",)
+    assert pictures(tmp_path / "damaged") == whole
+
+
+def test_processes_of_two_numbers_do_not_share_a_folder_at_once(ask, whole, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    with only_processes(out, Process(1, 2)):
+        with pytest.raises(ValueError, match="written right now by process 1 of 2, and this is 0 of 1"):
+            generate(ask(), out)
+        generate(ask(), out, Process(0, 2))  # of the same number
+    assert generate(ask(), out).complete  # and now one that is alone goes on
+    assert pictures(out) == whole
 
 
 def test_a_picture_is_that_of_its_seed_wherever_it_stands(ask, tmp_path):
@@ -154,27 +176,6 @@ def test_prompts_for_an_unconditional_model_are_refused(ask, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(
-    ("variables", "expected"),
-    [
-        ({}, Process(0, 1, 0)),
-        ({"RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "1"}, Process(3, 8, 1)),
-        ({"OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": "2"}, Process(1, 2, 1)),
-    ],
-)
-def test_launchers_say_which_process_this_is(variables, expected):
-    assert Process.from_environment(variables) == expected
-    assert expected.device("cpu") == "cpu"
-    assert expected.device("cuda") == (f"cuda:{expected.local}" if expected.world > 1 else "cuda")
-
-
-def test_a_launcher_that_says_nonsense_is_told():
-    with pytest.raises(ValueError, match="RANK must be an integer, got 'one'"):
-        Process.from_environment({"RANK": "one", "WORLD_SIZE": "2"})
-    with pytest.raises(ValueError, match=r"rank must lie in \[0, 2\)"):
-        Process.from_environment({"RANK": "2", "WORLD_SIZE": "2"})
-
-
 COMMON = ["--model", "ddpm-ema-cifar10", "--sampler", "ddim/lml", "-n", "3"]
 COMMON += ["--batch", "3", "--threads", "1", "--seed", "5", "--device", "cpu"]
 
@@ -206,7 +207,7 @@ def test_kill_9_loses_the_batch_in_flight_and_repeats_none(ask, weights, tmp_pat
     assert sorted(p["index"] for line in lines for p in json.loads(line)["pictures"]) == list(range(count))
     generate(ask(count=count), tmp_path / "whole")
     assert pictures(out) == pictures(tmp_path / "whole")
-    assert not list(out.rglob(".*"))
+    assert [path.name for path in out.rglob(".*")] == [".lock"]
 
 
 @pytest.mark.slow

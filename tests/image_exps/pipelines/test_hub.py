@@ -71,6 +71,8 @@ def point_at(url, monkeypatch):
     """Do what HF_ENDPOINT does before the library is imported."""
     from huggingface_hub import constants
 
+    monkeypatch.delenv("LML_OUTSIDE", raising=False)  # this hub is none from outside
+
     template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, url)
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
     monkeypatch.setattr(constants, "ENDPOINT", url)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import logging
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -69,13 +72,93 @@ def test_a_line_that_was_cut_off_does_not_count_and_is_removed(tmp_path):
 
 
 def test_a_picture_that_was_deleted_is_made_again_and_leftovers_go(tmp_path):
-    folder = PictureFolder(tmp_path, SETTINGS)
-    fill(folder)
+    fill(PictureFolder(tmp_path, SETTINGS))
     (tmp_path / "00000/000004.png").unlink()
-    (tmp_path / "00000/.000004.png.99").write_bytes(b"half")
+    (tmp_path / "00000/.000004.png.0123abcd.unfinished").write_bytes(b"half")
+    folder = PictureFolder(tmp_path, SETTINGS)
     assert not folder.finish()
     assert [b[0] for b in fill(folder)] == [3]
+    assert folder.finish()
     assert not list(tmp_path.glob("00000/.*"))
+
+
+def _recoloured(path):
+    Image.fromarray(pixels(99)).save(path)
+
+
+DAMAGES = {
+    "cut off": lambda path: path.write_bytes(path.read_bytes()[:40]),
+    "cut off where pixels are not touched": lambda path: path.write_bytes(path.read_bytes()[:-5]),
+    "empty": lambda path: path.write_bytes(b""),
+    "other pixels": _recoloured,
+    "no picture": lambda path: path.write_bytes(b"<html>"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_picture_that_is_not_as_recorded_does_not_count_is_named_and_made_again(tmp_path, damage):
+    fill(PictureFolder(tmp_path, SETTINGS))
+    path = tmp_path / "00000/000004.png"
+    before = path.read_bytes()
+    DAMAGES[damage](path)
+    folder = PictureFolder(tmp_path, SETTINGS)
+    assert not folder.finish()
+    assert folder.damaged == {"00000/000004.png"}
+    assert [b[0] for b in fill(folder)] == [3]
+    assert folder.finish()
+    assert path.read_bytes() == before
+
+
+def test_every_damaged_picture_of_a_batch_is_named(tmp_path):
+    fill(PictureFolder(tmp_path, SETTINGS))
+    for index in (3, 4, 6):
+        _recoloured(tmp_path / picture_name(index))
+    folder = PictureFolder(tmp_path, SETTINGS)
+    assert [b[0] for b in folder.blocks()] == [3, 6]
+    assert folder.damaged == {picture_name(index) for index in (3, 4, 6)}
+
+
+def test_a_damaged_picture_of_another_process_keeps_the_folder_from_being_complete(tmp_path):
+    for rank in (0, 1):
+        fill(PictureFolder(tmp_path, SETTINGS), rank, 2)
+    _recoloured(tmp_path / picture_name(3))
+    folder = PictureFolder(tmp_path, SETTINGS)
+    assert not list(folder.blocks(0, 2))
+    assert not folder.finish()
+    assert folder.damaged == {picture_name(3)}
+
+
+LINES = {
+    "garbage": b"\x00\xff\x00",
+    "cut in the middle": b'{"pictures": [{"index": 3,',
+    "of something else": b'{"pictures": [{"index": 3}]}',
+    "a list": b"[1, 2]",
+    "a number in place of an object": b"7",
+    "a negative index": b'{"pictures": [{"index": -1, "seed": 1, "prompt": null, "file": null, "finite": false, '
+    b'"sha256": null, "png_sha256": null, "seconds": 1.0}]}',
+    "a hundred thousand levels": b"[" * 100_000 + b"]" * 100_000,
+}
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_a_bad_line_of_the_journal_costs_its_batch_alone_and_is_named_and_removed(tmp_path, name, caplog):
+    fill(PictureFolder(tmp_path, SETTINGS))
+    path = tmp_path / "records-000.jsonl"
+    first, _, third = path.read_bytes().splitlines()
+    path.write_bytes(b"\n".join((first, LINES[name], third, b"")))
+    folder = PictureFolder(tmp_path, SETTINGS)
+    with caplog.at_level(logging.WARNING):
+        assert [b[0] for b in fill(folder)] == [3]
+    assert f"{path}, line 2, is damaged" in caplog.text
+    assert folder.finish()
+    assert [json.loads(line)["pictures"][0]["index"] for line in path.read_bytes().splitlines()] == [0, 6, 3]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", "[" * 100_000 + "]" * 100_000])
+def test_settings_that_cannot_be_read_are_named(tmp_path, content):
+    (tmp_path / "settings.json").write_text(content)
+    with pytest.raises(ValueError, match=r"settings\.json (cannot be read as JSON|must hold)"):
+        PictureFolder(tmp_path, SETTINGS)
 
 
 def test_a_picture_that_is_not_finite_is_a_record_without_a_file(tmp_path):
@@ -113,12 +196,6 @@ def test_a_folder_with_something_else_is_left_alone(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-def test_two_processes_of_one_rank_do_not_write_at_once(tmp_path):
-    folder = PictureFolder(tmp_path, SETTINGS)
-    with folder.journal(), pytest.raises(ValueError, match="is written by another process right now"), folder.journal():
-        pass
-
-
 def test_grey_pictures_are_grey_files(tmp_path):
     folder = PictureFolder(tmp_path, SETTINGS)
     with folder.journal() as journal:
@@ -126,6 +203,7 @@ def test_grey_pictures_are_grey_files(tmp_path):
     with Image.open(tmp_path / "00000/000000.png") as opened:
         assert opened.mode == "L"
     assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == [
+        ".lock",
         "000000.png",
         "records-000.jsonl",
         "settings.json",

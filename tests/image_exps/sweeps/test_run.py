@@ -11,46 +11,22 @@ import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
+from small_sweep import PART, TOML, figures, grid
 
 from image_exps.commands.sweep import command
 from image_exps.commands.table import command as table_command
 from image_exps.problems.endpoint_cache import cached_endpoints
 from image_exps.problems.specification import sampling_problem
-from image_exps.samplers.arms import arm
-from image_exps.samplers.baselines import BASELINE_ARMS
 from image_exps.sweeps import run as sweep
 from image_exps.sweeps import store as sweep_store
 from image_exps.sweeps.cell import generate, run_cell
-from image_exps.sweeps.grid import Cell, expand, find_grid, load_grid, parse_grid
+from image_exps.sweeps.grid import find_grid, load_grid, parse_grid
 from image_exps.sweeps.run import in_order, run_sweep
 from image_exps.sweeps.store import read_results
+from theory_checks.command_line.plain_errors import PlainError
 
 ROOT = Path(__file__).parents[3]
 RESULTS = ROOT / "image_exps" / "results"
-PART = {
-    "targets": ["ring-2d"],
-    "arms": ["ddim", "ddim/noise", "unipc-3/lml"],
-    "evaluations": [5, 6],
-    "count": 300,
-    "distances": ["frechet", "endpoint-rmse"],
-    "repeats": 20,
-}
-# What a run says of itself; all else is the same to the bit.
-TIMES = ["seconds", "sampling_seconds", "distance_seconds", "revision", "source"]
-TOML = f"""
-name = "small"
-[[part]]
-{chr(10).join(f"{key} = {value!r}" for key, value in PART.items())}
-""".replace("'", '"')
-
-
-def grid(**part):
-    return parse_grid({"name": "small", "part": [PART | part]})
-
-
-def figures(path):
-    frame = read_results(path).drop(columns=TIMES)
-    return frame.sort_values(["key", "distance"]).reset_index(drop=True)
 
 
 @pytest.fixture(scope="module")
@@ -125,36 +101,6 @@ def test_a_cell_that_fails_stops_no_other_and_is_tried_again(tmp_path, cache, mo
     assert run_sweep(grid(), tmp_path, cache=cache).computed == 2
 
 
-def test_a_folder_of_another_grid_or_version_is_refused_and_left_alone(whole, tmp_path, monkeypatch):
-    def content():
-        return {path: path.read_bytes() for path in whole.rglob("*") if path.is_file()}
-
-    before = content()
-    with pytest.raises(ValueError, match=r"out must be a folder of this grid and version, .* Nothing was changed"):
-        run_sweep(grid(evaluations=[7]), whole)
-    monkeypatch.setattr(sweep_store.lml, "__version__", "99.0")
-    with pytest.raises(ValueError, match=r"package '.*', not '99.0'"):
-        run_sweep(grid(), whole)
-    assert content() == before
-    (tmp_path / "mine.txt").write_text("precious")
-    with pytest.raises(ValueError, match="out must be an empty folder"):
-        run_sweep(grid(), tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
-
-
-def test_results_of_another_format_are_refused(whole, tmp_path):
-    file = tmp_path / "old.parquet"
-    read_results(whole).assign(format=0).to_parquet(file)
-    with pytest.raises(ValueError, match=r"results must be of format 2, .* has \[0\]: run the sweep again"):
-        read_results(file)
-    read_results(whole).assign(format=1).to_parquet(file)
-    with pytest.raises(ValueError, match=r"has \[1\]: python -m image_exps.results.rename .*old.parquet"):
-        read_results(file)
-    for bad, message in ((tmp_path / "none", "does not exist"), (tmp_path, "has none"), (Path(__file__), "is not")):
-        with pytest.raises(ValueError, match=message):
-            read_results(bad)
-
-
 def test_endpoints_are_computed_once(tmp_path, monkeypatch):
     made = sampling_problem("ring-2d", "exact")
     first = cached_endpoints(made, 0, 1, tmp_path)
@@ -163,8 +109,24 @@ def test_endpoints_are_computed_once(tmp_path, monkeypatch):
     again = cached_endpoints(made, 0, 1, tmp_path)
     assert torch.equal(first.exact, again.exact)
     assert first.exact.shape == (256, 2)
-    assert file.name.endswith("-0-1.npz")
+    assert file.name.endswith("-0-1.safetensors")
     assert float(first.refinement.mean()) < 1e-3
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda b: b[:100], lambda b: b"", lambda b: b[:-8] + bytes(8), lambda b: b"x" * 500]
+)
+def test_damaged_endpoints_are_computed_again_and_named(tmp_path, damage, caplog):
+    made = sampling_problem("ring-2d", "exact")
+    first = cached_endpoints(made, 0, 1, tmp_path)
+    (file,) = tmp_path.iterdir()
+    whole = file.read_bytes()
+    file.write_bytes(damage(whole))
+    again = cached_endpoints(made, 0, 1, tmp_path)
+    assert torch.equal(first.exact, again.exact)
+    assert torch.equal(first.refinement, again.refinement)
+    assert file.read_bytes() == whole
+    assert caplog.messages == [f"{file} is damaged, or of something else: it is computed again"]
 
 
 def test_samples_that_are_not_finite_are_told_and_not_averaged(tmp_path, cache):
@@ -190,27 +152,7 @@ def test_cells_of_a_target_are_together_and_the_costly_ones_first():
     assert order == in_order(cells)
 
 
-def test_names_of_arms_stand_for_several():
-    assert expand("table/lml(damping=1e-3|0.1)")[:2] == ["ddim/lml(damping=0.001)", "ddim/lml(damping=0.1)"]
-    assert len(expand("table/lml(damping=1e-3|0.1, rank=1|2)")) == 6 * 4
-    assert expand("unipc-3") == ["unipc-3"]
-    assert expand("unipc-3@time|log-snr|karras/lml(rank=1|2)") == [
-        "unipc-3@time/lml(rank=1)",
-        "unipc-3@time/lml(rank=2)",
-        "unipc-3/lml(rank=1)",
-        "unipc-3/lml(rank=2)",
-        "unipc-3@karras/lml(rank=1)",
-        "unipc-3@karras/lml(rank=2)",
-    ]
-    assert set(map(arm, expand("baselines@time|log-snr|karras"))) == set(map(arm, BASELINE_ARMS))
-
-
 GRIDS = sorted(path.stem for path in find_grid("quick").parent.glob("*.toml"))
-
-
-@pytest.mark.parametrize("name", GRIDS)
-def test_the_grids_that_come_with_the_package_are_valid(name):
-    assert len(load_grid(find_grid(name)).cells) > 50
 
 
 @pytest.mark.parametrize("name", [name for name in GRIDS if (RESULTS / name).is_dir()])
@@ -219,56 +161,35 @@ def test_the_results_that_come_with_the_package_are_the_cells_of_their_grid(name
     assert set(rows["key"]) == {cell.key for cell in load_grid(find_grid(name)).cells}
 
 
-def test_a_cell_s_key_depends_on_every_parameter_and_on_no_order():
-    base = grid().cells[0]
-    changed = [
-        Cell(**{**vars(base), key: other})
-        for key, other in {"arm": "pndm", "seed": 1, "count": 2, "repeats": 3, "distances": ("w2",)}.items()
-    ]
-    assert len({cell.key for cell in (base, *changed)}) == 6
-    assert grid().digest == grid(arms=PART["arms"][::-1]).digest != grid(seeds=[1]).digest
+def test_pictures_that_are_not_here_are_said_before_a_cell_is_computed(tmp_path, monkeypatch):
+    monkeypatch.setenv("LML_OUTSIDE", "none")
+    monkeypatch.setattr(sweep, "run_cell", lambda *_: pytest.fail("a cell was computed"))
+    part = {"targets": ["fashion-mnist"], "models": ["network"], "distances": ["frechet-pca"]}
+    with pytest.raises(ValueError, match="Fashion-MNIST is not looked for"):
+        run_sweep(grid(**part), tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ({"part": [PART]}, "name must be a word"),
-        (
-            {"name": "x/../../../escaped", "part": [PART]},
-            "name must be a word of letters, .*, got 'x/../../../escaped'",
-        ),
-        ({"name": "..", "part": [PART]}, "name must be a word"),
-        ({"name": "a\\b", "part": [PART]}, "name must be a word"),
-        ({"name": "a\0b", "part": [PART]}, "name must be a word"),
-        ({"name": "a\n", "part": [PART]}, "name must be a word"),
-        ({"name": "x"}, "part must be a list of one or more tables"),
-        ({"name": "x", "plugins": ["a.module"], "part": [PART]}, "key must be of .* got 'plugins'"),
-        ({"name": "x", "part": [PART | {"arm": ["ddim"]}]}, "part 1 of grid 'x': key must be of targets, .* got 'arm'"),
-        ({"name": "x", "part": [{k: v for k, v in PART.items() if k != "count"}]}, "count must be given"),
-        ({"name": "x", "part": [PART | {"targets": ["digit"]}]}, "targets must be of digits, mnist, .* got 'digit'"),
-        ({"name": "x", "part": [PART | {"models": ["network"]}]}, "targets must be of fashion-mnist, emoji for"),
-        ({"name": "x", "part": [PART | {"models": ["exactt"]}]}, "models must be of exact, .* got 'exactt'"),
-        ({"name": "x", "part": [PART | {"models": ["white(sigma=1)"]}]}, "parameter of white must be one of size"),
-        ({"name": "x", "part": [PART | {"arms": ["table/lmm"]}]}, "correction must be one of none, lml"),
-        ({"name": "x", "part": [PART | {"arms": []}]}, "arms must be a list that is not empty"),
-        ({"name": "x", "part": [PART | {"arms": ["heun"], "evaluations": [5]}]}, "a number that heun can spend, got 5"),
-        ({"name": "x", "part": [PART | {"evaluations": [0]}]}, "evaluations must be integers of at least 1, got 0"),
-        ({"name": "x", "part": [PART | {"count": 0}]}, "count must be integers of at least 2, got 0"),
-        ({"name": "x", "part": [PART | {"distances": ["fid"]}]}, "distances must be of frechet, .* got 'fid'"),
-    ],
-)
-def test_a_grid_with_a_mistake_is_refused_with_what_is_known(content, message):
-    with pytest.raises(ValueError, match=message):
-        parse_grid(content)
+def test_a_network_is_judged_by_its_own_flow_without_its_pictures(tmp_path, monkeypatch):
+    monkeypatch.setenv("LML_OUTSIDE", "none")
+    part = {"targets": ["fashion-mnist"], "models": ["network"], "distances": ["endpoint-rmse"], "arms": ["ddim"]}
+    cell = grid(**part, count=2, evaluations=[2]).cells[0]
+    monkeypatch.setattr("image_exps.problems.endpoint_cache._STEPS_OF_PICTURES", 4)
+    monkeypatch.setattr("image_exps.problems.endpoint_cache.BLOCK", 2)
+    monkeypatch.setattr("image_exps.sweeps.cell.BLOCK", 2)
+    (row,) = run_cell(cell, tmp_path)
+    assert row["dim"] == 784
+    assert 0 < row["value"] < 2
 
 
-def test_a_file_that_is_no_grid_is_named(tmp_path):
-    file = tmp_path / "bad.toml"
-    file.write_text("name = ")
-    with pytest.raises(ValueError, match=r"bad.toml must be a TOML file"):
-        load_grid(file)
-    with pytest.raises(ValueError, match=r"grid must be a TOML file or one of ablations, .* table1, got 'fast'"):
-        find_grid("fast")
+def test_a_reason_outside_of_the_code_is_a_sentence_in_place_of_a_traceback(tmp_path, cache, monkeypatch):
+    def failing(cell, folder):
+        raise ValueError("pictures must be here") if cell.arm == "ddim" else RuntimeError("a fault")
+
+    monkeypatch.setattr(sweep, "run_cell", failing)
+    done = run_sweep(grid(), tmp_path, cache=cache)
+    assert {cell.arm: error.count("\n") for cell, error in done.failed.items()}["ddim"] == 0
+    assert {error for cell, error in done.failed.items() if cell.arm == "ddim"} == {"pictures must be here"}
+    assert all("Traceback" in error for cell, error in done.failed.items() if cell.arm != "ddim")
 
 
 def test_rows_of_two_states_of_the_source_are_told(tmp_path, cache, monkeypatch):
@@ -312,6 +233,48 @@ def test_the_commands_sweep_and_tabulate_and_tell_mistakes_in_one_line(tmp_path,
 def test_two_processes_give_the_same_figures_to_the_bit(whole, tmp_path, cache):
     run_sweep(grid(), tmp_path, workers=2, cache=cache)
     pd.testing.assert_frame_equal(figures(tmp_path), figures(whole), check_exact=True)
+
+
+def _end(item):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_ended_from_outside_is_a_sentence():
+    with pytest.raises(PlainError, match=r"a worker was ended from outside, .* with fewer --workers"):
+        list(sweep._on_processes(2, _end, [1, 2, 3]))
+
+
+@pytest.mark.slow
+def test_workers_of_a_killed_sweep_end_at_once_and_what_they_left_goes_with_the_next_run(tmp_path, cache):
+    psutil = pytest.importorskip("psutil")
+    file, out = tmp_path / "small.toml", tmp_path / "out"
+    file.write_text(TOML.replace("count = 300", "count = 100000"))
+    line = [
+        sys.executable,
+        "-m",
+        "image_exps",
+        "sweep",
+        str(file),
+        "--out",
+        str(out),
+        "--cache",
+        str(tmp_path / "ends"),
+    ]
+    run = subprocess.Popen([*line, "--workers", "2"], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 240
+    while not (tmp_path / "ends").exists() and time.monotonic() < deadline:  # workers compute
+        time.sleep(0.05)
+    workers = [p for p in psutil.Process(run.pid).children(recursive=True) if "loky" in " ".join(p.cmdline())]
+    assert len(workers) >= 2
+    run.kill()
+    run.wait()
+    (out / "cells" / ".a.parquet.01234567.unfinished").touch()
+    _, alive = psutil.wait_procs(workers, timeout=5)
+    assert not [p for p in alive if p.status() != psutil.STATUS_ZOMBIE]
+    store = sweep_store.Store(out, load_grid(file))
+    with store.open():
+        assert not list(out.rglob("*.unfinished"))
 
 
 @pytest.mark.slow

@@ -220,7 +220,7 @@ def test_the_network_of_a_loaded_model_is_timed_with_its_condition(name, monkeyp
     [
         (("--full-size", "sd15", "-m", "emoji"), "full-size takes no --model"),
         (("-n", "5,x"), "evaluations must be numbers separated by commas"),
-        (("-n", "0"), "evaluations must be positive"),
+        (("-n", "0"), "evaluations must be numbers from 1 to 10000"),
         (("-m", "flux-dev"), "to be timed, got 'flux-dev'"),
         (("-m", "sd15"), "sd15 does not come with this package"),
     ],

@@ -1,6 +1,7 @@
 """Training of networks: a killed run goes on as if it had not been killed, and what it leaves can be exported."""
 
 import math
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from tiny_recipe import TINY, tiny_pictures
 from image_exps.training.__main__ import main
 from image_exps.training.loop import CHECKPOINT, Budget, draw, learning_rate, resumed, train
 from image_exps.training.recipes import RECIPES, recipe
+from theory_checks.command_line.run_lock import only_run
 from toy import Pictures
 
 
@@ -33,6 +35,18 @@ def state(run):
         *run.average,
         *(m for s in run.optimizer.state.values() for m in s.values()),
     ]
+
+
+def _stop_at(step):
+    """Return a listener of a run with an entry of its loss curve at every step, which stops it at one."""
+    seen = []
+
+    def stop(line):
+        seen.append(line)
+        if len(seen) == step:
+            raise KeyboardInterrupt
+
+    return stop
 
 
 def assert_same(a, b):
@@ -71,7 +85,7 @@ from image_exps.training.loop import Budget, train
 replaced = os.replace
 def die(source, target):
     count.append(source)
-    if len(count) == 3:
+    if len(count) == 5:  # one for the first checkpoint, two for each further one
         os.kill(os.getpid(), signal.SIGKILL)
     return replaced(source, target)
 count = []
@@ -169,6 +183,35 @@ def test_damaged_checkpoints_are_refused(tmp_path, change, message):
         train(TINY, tiny_pictures(), Budget(steps=2), tmp_path, resume=True)
 
 
+@pytest.mark.parametrize("damage", [lambda b: b[:1000], lambda b: b"", None], ids=["cut off", "empty", "a weight"])
+def test_a_damaged_checkpoint_is_named_and_the_run_goes_on_from_the_one_before(tmp_path, damage):
+    made, pictures = TINY, tiny_pictures()
+    whole = train(made, pictures, Budget(steps=4), tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(made, pictures, Budget(steps=4), tmp_path / "run", save_every=0.0, report=_stop_at(3), log_every=1)
+    path = tmp_path / "run" / CHECKPOINT
+    if damage is None:
+        content = torch.load(path)
+        content["average"][0].view(-1)[0] += 1
+        torch.save(content, path)
+    else:
+        path.write_bytes(damage(path.read_bytes()))
+    said = []
+    again = train(made, pictures, Budget(steps=4), tmp_path / "run", resume=True, report=said.append)
+    assert re.search(
+        r"checkpoint.pt' is not a checkpoint .*; it goes on from checkpoint-before.pt, the one before", said[0]
+    )
+    assert said[1].startswith("resumed at step 1")
+    assert (again.step, again.net.state_dict().keys()) == (whole.step, whole.net.state_dict().keys())
+    for one, other in zip(state(again), state(whole), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_two_trainings_in_one_folder_at_once_are_refused(tmp_path):
+    with only_run(tmp_path), pytest.raises(ValueError, match="is written by one right now"):
+        train(TINY, tiny_pictures(), Budget(steps=1), tmp_path)
+
+
 def test_a_checkpoint_is_neither_overwritten_nor_taken_for_that_of_another_run(tmp_path):
     train(TINY, tiny_pictures(), Budget(steps=1), tmp_path)
     before = (tmp_path / CHECKPOINT).read_bytes()
@@ -208,5 +251,5 @@ def test_the_command_line_trains_and_goes_on(tmp_path, monkeypatch):
     assert "resumed at step 1" in result.output
     assert resumed(recipe("emoji"), tiny_pictures(), out).step == 2
     result = CliRunner().invoke(main, ["emoji", "--out", str(tmp_path / "none")])
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "exactly one of minutes and steps must be given" in result.output
