@@ -12,9 +12,9 @@ __all__ = ["Generated", "Result", "Score", "find_scores", "mean_score", "open_ge
            "write_results"]  # fmt: skip
 
 _MODULES = {
-    **dict.fromkeys(("Generated", "open_generated"), "folder"),
-    **dict.fromkeys(("Result", "read_results", "write_results"), "results"),
-    **dict.fromkeys(("Score", "find_scores", "mean_score"), "scores"),
+    **dict.fromkeys(("Generated", "open_generated"), ".folder"),
+    **dict.fromkeys(("Result", "read_results", "write_results"), ".results"),
+    **dict.fromkeys(("Score", "find_scores", "mean_score"), ".scores"),
 }
 
 
@@ -22,4 +22,4 @@ def __getattr__(name: str) -> Any:
     """Import a name when it is used: help of the commands needs the package's constants, and no torch."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    return getattr(import_module(_MODULES[name], __name__), name)
