@@ -170,8 +170,8 @@ FIGURE = PaperFigure(
     noises; dotted: what each misses; grey: density of the data. The noises are those from which DDIM's error is at the
     {low}, {middle} and {high} quantiles. (b) Median distance between a sampler's end and the flow's, n = {n} noises,
     the same for each arm; bars: {level} intervals by order statistics. In {steps} steps: DDIM {ddim}, LML {lml},
-    DPM-Solver++ 2M {pp}, UniPC-2 {unipc}. Controls: a turn by LML's angle in a random direction, and extrapolation
-    without the restored norm, whose farthest end in {steps} steps lies {worst} from the flow's (DDIM's:
-    {farthest}).""",
+    DPM-Solver++ {pp} and UniPC {unipc}, both of second order. Controls: a turn by LML's angle in a random direction,
+    and extrapolation without the restored norm, whose farthest end in {steps} steps lies {worst} from the flow's
+    (DDIM's: {farthest}).""",
     small={"count": 24},
 )

@@ -1,6 +1,6 @@
 """What samplers are run on: an exact score, one with a controlled error, or a network, by name beside a target's name.
 
-``exact`` is the target's own noise prediction; `MODELS` is open, like the registries of `image_exps.samplers.arms`.
+``exact`` is the target's own noise prediction; the others are in `MODELS`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 
 from image_exps.networks import NETWORKS, network_model
 from image_exps.problems.score_errors import Imperfect, Kind
-from image_exps.problems.targets import TARGETS, Target, target
+from image_exps.problems.targets import Target, find_targets, target
 from image_exps.samplers.names import parse_call
 from lml.samplers import NoiseModel
 from toy import Pictures, dataset
@@ -121,7 +121,7 @@ def check_problem(target_name: str, model_name: str) -> None:
         ValueError: listing those that are known.
     """
     check_model(model_name)
-    known = NETWORKS if parse_call(model_name)[0] == "network" else tuple(TARGETS)
+    known = NETWORKS if parse_call(model_name)[0] == "network" else tuple(find_targets())
     if target_name not in known:
         raise ValueError(f"targets must be of {', '.join(known)} for {model_name!r}, got {target_name!r}")
 

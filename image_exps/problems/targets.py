@@ -4,7 +4,8 @@ r"""The targets on which samplers are compared, all with an exact noise predicti
 - Mixtures of low-rank Gaussians fitted to them (`toy.low_rank`): a good sampler makes pictures that no one has seen.
 - Analytic mixtures in 2 and 16 dimensions, where every distance can be had without features.
 
-Those that are not *reported* are for choices: settings are tuned there, and judged on the others.
+Those that are not *reported* are for choices: settings are tuned there, and judged on the others. Other packages add
+targets through the entry-point group ``lml.targets``: an entry names a function that returns a `Target`.
 
 ``tau`` is 0.1 for all data, a twentieth of the range [-1, 1] of a pixel: the eye sees pictures still, while the score
 is smooth, of slope at most ``1/tau^2`` or so, where sampling ends: the noise left at time 1e-3 is ``sigma = 0.01``.
@@ -12,18 +13,36 @@ is smooth, of slope at most ``1/tau^2`` or so, where sampling ends: the noise le
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
+from types import MappingProxyType
 
 import torch
 
 import toy
+from image_exps.utils.entry_points import load_group
 from lml.samplers import Level, NoiseModel
 from toy import DataMixture, ExactTarget, LowRankFit, Pictures
 from toy.levels import Spacing, level_at
 
-__all__ = ["FITS", "SCHEDULE", "TARGETS", "TAU", "TIMES", "Target", "final_level", "level_of", "levels", "target"]
+__all__ = [
+    "FITS",
+    "GROUP",
+    "SCHEDULE",
+    "TARGETS",
+    "TAU",
+    "TIMES",
+    "Target",
+    "final_level",
+    "find_targets",
+    "level_of",
+    "levels",
+    "target",
+]
+
+#: The entry-point group of targets.
+GROUP = "lml.targets"
 
 #: Standard deviation of the smoothed data.
 TAU = 0.1
@@ -138,12 +157,26 @@ TARGETS: dict[str, Callable[[], Target]] = {
 }
 
 
+@cache
+def find_targets() -> Mapping[str, Callable[[], Target]]:
+    """Return what makes the targets, by name: ours, then those of every installed package.
+
+    Raises:
+        ValueError: if a plug-in cannot be loaded, or takes a name that is taken.
+    """
+    return MappingProxyType({**TARGETS, **load_group(GROUP, taken=TARGETS)})
+
+
 def target(name: str) -> Target:
     """Return the target of this name.
 
     Raises:
-        ValueError: for a name that is not in `TARGETS`.
+        ValueError: for a name that is not known, or a plug-in that makes no target.
     """
-    if name not in TARGETS:
-        raise ValueError(f"target must be one of {', '.join(TARGETS)}, got {name!r}")
-    return TARGETS[name]()
+    known = find_targets()
+    if name not in known:
+        raise ValueError(f"target must be one of {', '.join(known)}, got {name!r}")
+    made = known[name]()
+    if not isinstance(made, Target):
+        raise ValueError(f"the plug-in {name!r} of {GROUP} must make a Target, got {type(made).__name__}")
+    return made

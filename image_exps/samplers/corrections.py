@@ -13,7 +13,6 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import entry_points
 from types import MappingProxyType
 
 import torch
@@ -22,6 +21,7 @@ from image_exps.pipelines.models import model
 from image_exps.problems.seeds import sample_generators
 from image_exps.samplers.names import NO_CORRECTION, Value, check_known
 from image_exps.samplers.table import Algorithm
+from image_exps.utils.entry_points import load_group
 from lml.controls import ElementNoise, Extrapolation, MatchedNoise, NormOnly, RandomTurn
 from lml.correction import LML, Correction, NoCorrection, ReleasedLML
 from lml.profile import Profile
@@ -160,19 +160,7 @@ def find_corrections() -> Mapping[str, Builder]:
     Raises:
         ValueError: if a plug-in cannot be loaded, is no function, or takes a name that is taken.
     """
-    found = dict(CORRECTIONS)
-    points = {(point.name, point.value): point for point in entry_points(group=GROUP)}
-    for point in sorted(points.values(), key=lambda p: p.name):
-        if point.name in found:
-            raise ValueError(f"correction {point.name!r} is defined twice, the second time by {point.value}")
-        try:
-            builder = point.load()
-        except Exception as error:
-            raise ValueError(f"the plug-in {point.name!r} ({point.value}) cannot be loaded: {error}") from error
-        if not callable(builder):
-            raise ValueError(f"the plug-in {point.name!r} must be a function, got {type(builder).__name__}")
-        found[point.name] = builder
-    return MappingProxyType(found)
+    return MappingProxyType({**CORRECTIONS, **load_group(GROUP, taken=CORRECTIONS)})
 
 
 def parameters_of(correction: str) -> tuple[str, ...]:

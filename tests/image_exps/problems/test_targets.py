@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 import toy
 from image_exps.problems import targets
+from image_exps.problems.specification import check_problem
 from image_exps.problems.targets import TARGETS, TIMES, Target, target
+from image_exps.utils import entry_points as plugins
 from lml.samplers import SAMPLERS, Level, sample
 from toy.levels import SPACINGS, Spacing
 
@@ -97,3 +101,25 @@ def _single_error(name: str, steps: int) -> float:
 def test_single_precision_errs_far_less_than_a_solver(name: str) -> None:
     # A hundred steps of a first-order solver err by a percent or so of eps; a hundredth of that is not seen.
     assert _single_error(name, 20) <= 1e-4
+
+
+def test_other_packages_can_add_targets(monkeypatch: pytest.MonkeyPatch) -> None:
+    def mine() -> Target:
+        q = toy.target("ring-2d")
+        return Target("mine", q, (2,), None, q.dtype, True)
+
+    points = [
+        SimpleNamespace(name=n, value=f"other:{n}", load=lambda o=o: o) for n, o in (("mine", mine), ("no", dict))
+    ]
+    monkeypatch.setattr(plugins, "entry_points", lambda group: points)
+    targets.find_targets.cache_clear()
+    try:
+        assert target("mine").name == "mine"
+        check_problem("mine", "smooth(size=0.1)")
+        with pytest.raises(ValueError, match=r"the plug-in 'no' of lml\.targets must make a Target, got dict"):
+            target("no")
+    finally:
+        targets.find_targets.cache_clear()
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match=r"target must be one of digits, .* got 'mine'"):
+        target("mine")
