@@ -21,7 +21,7 @@ from types import MappingProxyType
 import torch
 
 import toy
-from image_exps.utils.entry_points import load_group
+from image_exps.utils.plugins import load_functions
 from lml.samplers import Level, NoiseModel
 from toy import DataMixture, ExactTarget, LowRankFit, Pictures
 from toy.levels import Spacing, level_at
@@ -164,7 +164,7 @@ def find_targets() -> Mapping[str, Callable[[], Target]]:
     Raises:
         ValueError: if a plug-in cannot be loaded, or takes a name that is taken.
     """
-    return MappingProxyType({**TARGETS, **load_group(GROUP, taken=TARGETS)})
+    return MappingProxyType({**TARGETS, **load_functions(GROUP, taken=TARGETS)})
 
 
 def target(name: str) -> Target:

@@ -21,7 +21,7 @@ from image_exps.pipelines.models import model
 from image_exps.problems.seeds import sample_generators
 from image_exps.samplers.names import NO_CORRECTION, Value, check_known
 from image_exps.samplers.table import Algorithm
-from image_exps.utils.entry_points import load_group
+from image_exps.utils.plugins import load_functions
 from lml.controls import ElementNoise, Extrapolation, MatchedNoise, NormOnly, RandomTurn
 from lml.correction import LML, Correction, NoCorrection, ReleasedLML
 from lml.profile import Profile
@@ -160,7 +160,7 @@ def find_corrections() -> Mapping[str, Builder]:
     Raises:
         ValueError: if a plug-in cannot be loaded, is no function, or takes a name that is taken.
     """
-    return MappingProxyType({**CORRECTIONS, **load_group(GROUP, taken=CORRECTIONS)})
+    return MappingProxyType({**CORRECTIONS, **load_functions(GROUP, taken=CORRECTIONS)})
 
 
 def parameters_of(correction: str) -> tuple[str, ...]:

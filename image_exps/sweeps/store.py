@@ -21,10 +21,10 @@ import pyarrow.parquet as pq
 import torch
 
 import lml
-import toy
 from image_exps.sweeps.grid import Cell, Grid
 from image_exps.utils.text_files import read_json
 from theory_checks.command_line.run_lock import only_run
+from theory_checks.ledger.code_version import code_version
 from toy.atomic import atomic
 
 __all__ = ["COLUMNS", "FORMAT", "TIMES", "Store", "read_results", "source", "versions"]
@@ -53,16 +53,9 @@ def versions() -> dict[str, str | int]:
 
 
 def source() -> str:
-    """Return a digest of the code that figures depend on: a row says which state of it made it."""
-    here = Path(__file__).parents[1]
-    files = [here / "sweeps/cell.py"]
-    own = [here / name for name in ("samplers", "problems", "distances", "networks")]
-    for folder in (Path(lml.__file__).parent, Path(toy.__file__).parent, *own):
-        files += sorted(folder.rglob("*.py"))
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(file.read_bytes())
-    return digest.hexdigest()[:12]
+    """Return a digest of the code that computes a cell: a row says which state of it made it."""
+    # What a grid declares are the parameters of cells: another grid changes none of them.
+    return code_version("image_exps.sweeps.cell", looks=("image_exps.sweeps.grid",))[:12]
 
 
 class Store:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Container
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-__all__ = ["load_plugin", "plugins"]
+__all__ = ["load_functions", "load_plugin", "plugins"]
 
 
 def plugins(group: str) -> dict[str, EntryPoint]:
@@ -33,3 +34,24 @@ def load_plugin(point: EntryPoint) -> Any:
         return point.load()
     except Exception as error:  # code of another package may raise anything
         raise ValueError(f"{point.group}: {point.name!r} ({point.value}) cannot be loaded: {error}") from error
+
+
+def load_functions(group: str, *, taken: Container[str]) -> dict[str, Callable[..., Any]]:
+    """Return the functions that a group of entry points adds to a registry, by name.
+
+    Args:
+        group: for example ``lml.corrections``.
+        taken: names that the registry has.
+
+    Raises:
+        ValueError: if one cannot be loaded, is no function, or has a name that is taken.
+    """
+    found = {}
+    for name, point in plugins(group).items():
+        if name in taken:
+            raise ValueError(f"{group}: {name!r} is defined twice, the second time by {point.value}")
+        function = load_plugin(point)
+        if not callable(function):
+            raise ValueError(f"{group}: {name!r} ({point.value}) must be a function, got {type(function).__name__}")
+        found[name] = function
+    return found

@@ -11,7 +11,7 @@ import toy
 from image_exps.problems import targets
 from image_exps.problems.specification import check_problem
 from image_exps.problems.targets import TARGETS, TIMES, Target, target
-from image_exps.utils import entry_points as plugins
+from image_exps.utils import plugins
 from lml.samplers import SAMPLERS, Level, sample
 from toy.levels import SPACINGS, Spacing
 

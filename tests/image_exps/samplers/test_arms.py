@@ -14,7 +14,7 @@ from image_exps.samplers.arms import BASES, Arm, arm
 from image_exps.samplers.baselines import BASELINE_ARMS
 from image_exps.samplers.corrections import CONTROLS, find_corrections
 from image_exps.samplers.table import ALGORITHMS, TABLE_BASES
-from image_exps.utils import entry_points as plugins
+from image_exps.utils import plugins
 from lml.controls import Extrapolation, MatchedNoise
 from lml.correction import LML, ReleasedLML
 from lml.samplers import Level, dpm_solver, sample
@@ -199,10 +199,10 @@ def test_other_packages_can_add_corrections(other_package):
 
 def test_corrections_of_other_packages_that_cannot_be_are_refused(other_package):
     other_package(lml=half)
-    with pytest.raises(ValueError, match=r"'lml' of lml\.corrections is defined twice, the second time by other:lml"):
+    with pytest.raises(ValueError, match=r"lml\.corrections: 'lml' is defined twice, the second time by other:lml"):
         arm("ddim")
     other_package(half=1)
-    with pytest.raises(ValueError, match=r"the plug-in 'half' of lml\.corrections must be a function, got int"):
+    with pytest.raises(ValueError, match=r"lml\.corrections: 'half' \(other:half\) must be a function, got int"):
         arm("ddim")
 
 

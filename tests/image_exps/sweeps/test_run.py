@@ -24,6 +24,7 @@ from image_exps.sweeps.grid import find_grid, load_grid, parse_grid
 from image_exps.sweeps.run import in_order, run_sweep
 from image_exps.sweeps.store import read_results
 from theory_checks.command_line.plain_errors import PlainError
+from theory_checks.ledger.code_version import imported_files
 
 ROOT = Path(__file__).parents[3]
 RESULTS = ROOT / "image_exps" / "results"
@@ -150,6 +151,13 @@ def test_cells_of_a_target_are_together_and_the_costly_ones_first():
     assert [cell.target for cell in order] == ["cross-2d"] * 6 + ["ring-2d"] * 6
     assert [cell.evaluations for cell in order[:6]] == [6, 6, 6, 5, 5, 5]
     assert order == in_order(cells)
+
+
+def test_the_digest_of_the_source_follows_what_a_cell_imports_and_no_grid():
+    files = imported_files("image_exps.sweeps.cell", looks=("image_exps.sweeps.grid",))
+    names = {file.relative_to(ROOT).as_posix() for file in files}
+    assert {"lml/samplers/ipndm.py", "lml/tuned.json", "toy/levels.py", "image_exps/samplers/table.py"} < names
+    assert not {name for name in names if name.endswith(".toml") or name.startswith("paper_figures/")}
 
 
 GRIDS = sorted(path.stem for path in find_grid("quick").parent.glob("*.toml"))
