@@ -5,7 +5,8 @@ noise predictions (`lml.samplers.adams_bashforth`). One evaluation a step. It di
 start alone: the first step is DDIM's, the second combines two predictions, the third three.
 
 The combination is exact in a variable of equal steps and the transfer in ``sigma/alpha``; with the start of first order
-the whole is of second order, whatever ``order``.
+the whole is of second order, whatever ``order``. On levels equal in log-SNR ``ipndm-2`` is the multistep DPM-Solver-2
+(`lml.samplers.dpm_solver`), but for the last step of few.
 
 ``diffusers.IPNDMScheduler`` takes the steps of ``ipndm-4``. It has a noise schedule of its own in place of the model's,
 ``sigma = sin(pi t/2)^2``, takes the velocity ``v = alpha e - sigma x0`` for the network's answer, and starts at

@@ -305,3 +305,13 @@ def test_their_float32_coefficients_agree_to_the_digits_that_they_keep():
     h = min(b.half_log_snr - a.half_log_snr for a, b in itertools.pairwise(levels))
     made = gaps(ours(dpm_solver_pp(3), x, levels), run(scheduler, MODEL, x, lambda i: levels[i]), levels)
     assert max(made) < (5 / h) ** 2
+
+
+def test_on_equal_steps_of_log_snr_ipndm_of_two_is_the_multistep_dpm_solver_of_two():
+    levels = toy.noise_levels(toy.noise_schedule("cosine"), 20, times=(0.95, 0.01))
+    x = start(levels).double()
+    for a, b in zip(ours(ipndm(2), x, levels), ours(dpm_solver(2), x, levels), strict=True):
+        # The steps are equal up to rounding of their levels, some ten units of a log-SNR of ten, over a step of a half.
+        torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-11)
+    uneven = toy.noise_levels(toy.noise_schedule("cosine"), 20, times=(0.95, 0.01), spacing="karras")
+    assert float((ours(ipndm(2), x, uneven)[-1] - ours(dpm_solver(2), x, uneven)[-1]).abs().max()) > 1e-4
