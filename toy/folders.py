@@ -26,7 +26,7 @@ def visible_files(folder: Path) -> VisibleFiles:
 
     Links to files count as files, a link that leads nowhere too. Links to folders are followed, and each folder counts
     once: by its own name where it lies below ``folder``, else by the first link to it in the order of paths. A link
-    that leads up, to a folder that holds the link, is not followed.
+    that leads up, to a folder that holds the link or ``folder``, is not followed.
 
     Raises:
         ValueError: naming the folder, if one cannot be read.

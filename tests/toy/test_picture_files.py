@@ -76,8 +76,8 @@ def test_transparency_of_16_bits_lies_on_white(tmp_path: Path, channels: int) ->
 def test_the_colour_that_a_png_of_16_bits_calls_transparent_is_white(tmp_path: Path, channels: int) -> None:
     words = WORDS[..., :channels].copy()
     clear = words[2, 3]
-    near = clear ^ 1  # another colour, of the same 8 bits
-    words[4, 5] = near
+    words[4, 5] = clear ^ 1  # another colour, of the same 8 bits
+    words[1, 1] = [clear[0], *(clear[1:] ^ 256)] if channels == 3 else words[1, 1]  # the same in one channel alone
     found = pixels(png(tmp_path / "a.png", words, more=chunk(b"tRNS", clear.astype(">u2").tobytes())))
     expected = np.broadcast_to(scaled(words), (5, 7, 3)).copy()
     expected[2, 3] = 255
@@ -115,6 +115,27 @@ def test_whole_numbers_of_32_bits_are_refused_by_name(tmp_path: Path, dtype: typ
     Image.fromarray(np.arange(6, dtype=dtype).reshape(2, 3)).save(tmp_path / "a.tif")
     for read in (read_picture, check_picture):
         with pytest.raises(ValueError, match=r"a\.tif cannot be read as a picture: the scale of its numbers .*32S"):
+            read(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize(("bits", "count"), [(16, 4), (12, 1)])
+def test_numbers_of_more_bits_that_are_not_read_exactly_are_refused(tmp_path: Path, bits: int, count: int) -> None:
+    """CMYK of 16 bits, of which Pillow keeps 8, and grey of 12, which it does not scale."""
+    kind = 5 if count == 4 else 1
+    data = bytes(range(2 * 2 * 2 * count))
+    tags = [(256, 3, 1, 2), (257, 3, 1, 2), (258, 3, 1, bits), (259, 3, 1, 1), (262, 3, 1, kind), (273, 4, 1, 8),
+            (277, 3, 1, count), (278, 3, 1, 2), (279, 4, 1, len(data))]  # fmt: skip
+    if count == 4:
+        place = 8 + len(data)
+        data += struct.pack("<4H", *[bits] * 4)
+        tags[2] = (258, 3, 4, place)
+    head = b"II*\0" + struct.pack("<I", 8 + len(data))
+    entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    (tmp_path / "a.tif").write_bytes(head + data + struct.pack("<H", len(tags)) + entries + struct.pack("<I", 0))
+    for read in (read_picture, check_picture):
+        with pytest.raises(
+            ValueError, match=r"a\.tif cannot be read as a picture: (its 16 bits a channel|the scale of it)"
+        ):
             read(tmp_path / "a.tif")
 
 
@@ -170,12 +191,13 @@ def test_a_png_of_16_bits_is_turned_too(tmp_path: Path) -> None:
     assert np.array_equal(pixels(path), np.rot90(scaled(WORDS[..., :3]), -1))
 
 
+@pytest.mark.parametrize("count", [2, 3])
 @pytest.mark.parametrize("suffix", [".gif", ".png", ".webp", ".tif"])
-def test_several_frames_are_refused(tmp_path: Path, suffix: str) -> None:
-    frames = [Image.new("RGB", (8, 8), (k, 0, 0)) for k in (0, 90, 180)]
+def test_several_frames_are_refused(tmp_path: Path, suffix: str, count: int) -> None:
+    frames = [Image.new("RGB", (8, 8), (90 * k, 0, 0)) for k in range(count)]
     frames[0].save(tmp_path / f"moving{suffix}", save_all=True, append_images=frames[1:])
     for read in (read_picture, check_picture):
-        with pytest.raises(ValueError, match=rf"moving{suffix} cannot .*: it has 3 frames, a picture has one: "):
+        with pytest.raises(ValueError, match=rf"moving{suffix} cannot .*: it has {count} frames, a picture has one: "):
             read(tmp_path / f"moving{suffix}")
 
 
@@ -292,6 +314,19 @@ def test_links_to_folders_are_followed_and_each_folder_counts_once(tmp_path: Pat
     (root / "gone.png").unlink()
     assert image_folder(root).labels == ("further", "deep", "root", "own")
     assert {p.name for p in visible_files(root / "further").files} == {"a.png", "b.png", "c.png", "one.png"}
+
+
+def test_a_link_that_leads_up_is_not_followed_from_wherever_it_is(tmp_path: Path) -> None:
+    root, other = tmp_path / "here" / "root", tmp_path / "there" / "other"
+    picture(root / "a.png")
+    picture(other / "b.png")
+    picture(other.parent / "above.png")
+    picture(root.parent / "beside.png")
+    (root / "link").symlink_to(other)
+    (other / "up").symlink_to(other.parent)  # to a folder that holds the link
+    (other / "across").symlink_to(root.parent)  # to a folder that holds the one that was asked for
+    found = [str(path.relative_to(root)) for path in find_pictures(root).files]
+    assert found == ["a.png", "link/b.png"]
 
 
 def test_a_folder_without_pictures_says_what_it_holds(tmp_path: Path) -> None:
