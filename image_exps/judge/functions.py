@@ -31,6 +31,7 @@ from image_exps.judge.judged import (
     Start,
     Trajectory,
 )
+from image_exps.judge.noise import noise_sampler
 from image_exps.problems.targets import SCHEDULE, TIMES
 from image_exps.samplers.arms import Arm
 from lml.samplers import Level, Sampler, sample
@@ -160,7 +161,10 @@ class _KDiffusionRunner:
     def _call(self, predictor: Predictor, start: Start, sigmas: Tensor, dtype: torch.dtype, seed: int) -> Trajectory:
         first = Level(1.0, float(sigmas[0]))
         x = _began(start, first, first.sigma, dtype)
-        model, quiet = _Recorder(predictor), {"disable": True} if "disable" in self._accepted else {}
+        model = _Recorder(predictor)
+        quiet: dict[str, Any] = {"disable": True} if "disable" in self._accepted else {}
+        if "noise_sampler" in self._accepted and noise_sampler() is not None:
+            quiet["noise_sampler"] = noise_sampler()
         with torch.random.fork_rng(devices=[]), double_precision() if dtype == torch.float64 else nullcontext():
             torch.manual_seed(seed)  # they draw from the global generator
             try:

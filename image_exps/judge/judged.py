@@ -100,10 +100,10 @@ class Judged:
         run: one trajectory, see `Run`.
         claimed_order: what it says of itself, ``None`` if nothing.
         free_levels: whether whoever calls it chooses the levels.
-        draws: whether its signature or its documentation allows for chance; measured apart from that.
         notes: what a reader must know of how it was run.
         evaluations: network evaluations of a number of steps, as it says itself; ``None`` if it does not.
         rebuild: makes it anew, for other options; ``None`` where there are none.
+        reused: as ``run``, with one object for all runs, as a pipeline has it; ``None`` where there is none to keep.
         origin: the object itself, for checks that need it.
     """
 
@@ -115,6 +115,7 @@ class Judged:
     notes: tuple[str, ...] = ()
     evaluations: Callable[[int], int] | None = None
     rebuild: Callable[..., Judged] | None = None
+    reused: Run | None = None
     origin: object = field(default=None, compare=False)
 
 

@@ -17,26 +17,35 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy import stats
 from torch import Tensor
 
+import toy
 from image_exps.distances.frechet import frechet_statistic, normal_moments
-from image_exps.judge.judged import SMOOTH, CannotRunError, Judged
-from image_exps.judge.levels import Levels
-from image_exps.judge.predictors import Budget, ExactPredictor, Limited
+from image_exps.judge.judged import SMOOTH, SMOOTH_LOG_SNR, CannotRunError, Judged
+from image_exps.judge.predictors import Budget, ExactPredictor, Limited, PointPredictor
 from image_exps.judge.right import exact_start, problem
+from image_exps.problems.targets import SCHEDULE
 from lml.samplers import Level
 from toy import ExactTarget
 
-__all__ = ["LAW_COUNTS", "InLaw", "judge_law"]
+__all__ = ["LAW_COUNTS", "SAMPLES", "InLaw", "judge_law"]
 
 #: Numbers of steps, quick and full.
 LAW_COUNTS = {"quick": (8, 32, 128), "full": (8, 16, 32, 64, 128, 256, 512)}
 
-# Samples of a run, sets of exact samples beside it, and the error of the whole verdict.
-_SAMPLES = {"quick": 4096, "full": 16384}
+#: Samples of a run, quick and full.
+SAMPLES = {"quick": 4096, "full": 16384}
+
+# Sets of exact samples beside it, and the error of the whole verdict.
 _SETS = 99
 _ERROR = 0.01
 _DIRECTIONS = 64
+# Points whose ends show where a sampler ends, and within how much: some five standard errors of their spread.
+_POINTS = 4096
+_NEAR = 0.05
+# Exact samples that stand for the law itself.
+_LAW = 200_000
 
 
 @dataclass(frozen=True)
@@ -77,17 +86,12 @@ def _sliced(x: Tensor, y_sorted: Tensor, directions: Tensor) -> float:
     return math.sqrt(float((torch.sort((x @ directions).T, 1).values - y_sorted).square().mean()))
 
 
-def _end_of(run_end: Tensor, calls_last: Level, first: Level) -> Level:
-    del run_end, first
-    return calls_last
-
-
 def judge_law(
     judged: Judged,
     counts: Sequence[int] = LAW_COUNTS["quick"],
     *,
     targets: Sequence[str],
-    samples: int = _SAMPLES["quick"],
+    samples: int = SAMPLES["quick"],
     seed: int = 0,
     seconds: float = math.inf,
     progress: Callable[[float], None] = lambda share: None,
@@ -141,9 +145,10 @@ def _on(
         run = judged.run(predictor, start, n, grid=SMOOTH, seed=seed + k)
         if not bool(torch.isfinite(run.end).all()):
             raise CannotRunError(f"its end is not finite in {n} steps")
-        end, last = _where(judged, n, run.calls[-1].level)
+        last = max((call.level for call in run.calls), key=lambda level: level.half_log_snr)
+        end = _end(judged, n, last)
         exact = _exact_ends(target, end, last)
-        big = exact(max(200_000, 8 * samples), generator)
+        big = exact(max(_LAW, 8 * samples), generator)
         mean, root, trace = normal_moments(big.mean(0), torch.cov(big.T).reshape(target.dim, target.dim))
         one = torch.ones(samples, dtype=torch.float64)
 
@@ -164,48 +169,41 @@ def _on(
 
 
 def _upper(values: Sequence[float], error: float) -> float:
-    """Return what a right sampler exceeds with this probability: of the logarithms, which are nearly normal."""
-    from scipy import stats
+    """Return what a right sampler exceeds with this probability: of logarithms, which are nearly normal.
 
+    The limit is one for a new value of a normal law whose mean and spread are estimated from these.
+    """
     logs = np.log(np.maximum(values, 1e-300))
     count = len(logs)
-    # A new value of the same normal law, whose mean and spread are estimated from count of them.
     quantile = float(stats.t.isf(error, count - 1)) * math.sqrt(1 + 1 / count)
     return float(np.exp(logs.mean() + quantile * logs.std(ddof=1)))
 
 
-def _where(judged: Judged, steps: int, last: Level) -> tuple[Level, Level]:
-    """Return the level where it ends, and the last with noise, of a sampler that draws.
+def _end(judged: Judged, steps: int, last: Level) -> Level:
+    """Return the level where a sampler that draws ends on the levels of orders.
 
-    A point of data cannot show it: the noise that is drawn is in the sample. The signal is what is left of the data
-    of many runs; whether noise is left shows in how far two of them are apart.
+    What it adds to a point of data is noise, and the spread of many ends is how much: enough to tell which of the
+    levels that there are is meant: no noise, that of the last evaluation, or the last of the range.
     """
-    from image_exps.judge.predictors import PointPredictor
-
-    count = 4096
-    rows = torch.tensor([1.0, 0.0], dtype=torch.float64)
+    shape = torch.Size((_POINTS, 2))
+    generator = torch.Generator().manual_seed(7)
+    noise = torch.randn(shape, dtype=torch.float64, generator=generator)
 
     def start(level: Level) -> Tensor:
-        noise = torch.randn((count, 2), dtype=torch.float64, generator=torch.Generator().manual_seed(7))
-        return level.alpha * rows + level.sigma * noise
+        return level.alpha * noise.new_tensor([1.0, 0.0]) + level.sigma * noise
 
-    shape = torch.Size((count, 2))
-    run = judged.run(Limited(PointPredictor(), shape, Budget(40 * steps + 400)), start, steps, grid=SMOOTH)
-    signal = float(run.end[:, 0].double().mean())
-    spread = float(run.end.double().std(0).mean())
-    if spread < 1e-6 * abs(signal):
-        return Level(signal, 0.0), last
-    return _claimed_end(signal, spread, judged, steps), last
-
-
-def _claimed_end(signal: float, spread: float, judged: Judged, steps: int) -> Level:
+    predictor = Limited(PointPredictor(), shape, Budget(40 * steps + 400))
+    end = judged.run(predictor, start, steps, grid=SMOOTH).end.double()
+    signal, spread = float(end[:, 0].mean()), float(end.std(0).mean())
+    final = toy.noise_levels(SCHEDULE, 1, log_snr=SMOOTH_LOG_SNR)[-1]
     if judged.free_levels:
-        from image_exps.judge.functions import grid_levels
-
-        claimed = grid_levels(steps, SMOOTH, "log-snr", final_zero=False)[-1]
-        scale = 1.0 if judged.kind != "k-diffusion function" else 1 / claimed.alpha
-        return Level(claimed.alpha * scale, claimed.sigma * scale)
-    return Level(signal, spread)
+        scale = 1.0 if abs(signal - final.alpha) < abs(signal - 1) else 1 / final.alpha
+        return Level(scale * final.alpha, scale * final.sigma)
+    known = [Level(1.0, 0.0), last, final, Level(1.0, final.sigma / final.alpha), Level(1.0, last.sigma / last.alpha)]
+    nearest = min(known, key=lambda level: math.hypot(level.alpha - signal, level.sigma - spread))
+    if math.hypot(nearest.alpha - signal, nearest.sigma - spread) > _NEAR:
+        return Level(signal, spread)
+    return nearest
 
 
 def _exact_ends(target: ExactTarget, end: Level, last: Level) -> Callable[[int, torch.Generator], Tensor]:

@@ -32,6 +32,8 @@ _NOISE = 0.04
 # Errors must exceed the run's rounding by this factor, so that its share of a local order is below 0.05.
 _ABOVE = 30.0
 _RESAMPLES = 200
+# What a median over a few tens of samples, and timesteps that are rounded to a table, move an order by.
+_RESOLUTION = 0.02
 
 
 class Order(NamedTuple):
@@ -111,8 +113,8 @@ def fit_order(errors: Sequence[Tensor], steps: Sequence[float], floor: float, se
     count = rows.shape[1]
     draws = [_slope(rows[:, generator.integers(0, count, count)], x) for _ in range(_RESAMPLES)]
     around = np.quantile(draws, (0.025, 0.975))
-    low = min(value, p[-1], limit, around[0]) - drift
-    high = max(value, p[-1], limit, around[1]) + drift
+    low = min(value, p[-1], limit, around[0]) - drift - _RESOLUTION
+    high = max(value, p[-1], limit, around[1]) + drift + _RESOLUTION
     return Order(value, float(low), float(high), first, last, local)
 
 

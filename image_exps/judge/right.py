@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
@@ -23,14 +23,25 @@ from torch import Tensor
 
 import toy
 from image_exps.judge.judged import SMOOTH, CannotRunError, Grid, Judged, Trajectory
-from image_exps.judge.levels import Levels, end_level, level_symptoms, own_levels
+from image_exps.judge.levels import Levels, NoLevelError, end_level, level_symptoms, own_levels
 from image_exps.judge.order import Order, fit_order
 from image_exps.judge.predictors import Budget, ExactPredictor, Limited
 from image_exps.judge.tableau import history_symptoms, read_tableau
 from lml.samplers import Level
 from toy import ExactTarget
 
-__all__ = ["COUNTS", "TARGETS", "Convergence", "Right", "chance", "converge", "exact_start", "flow_end", "judge_right"]
+__all__ = [
+    "COUNTS",
+    "TARGETS",
+    "Convergence",
+    "Right",
+    "chance",
+    "converge",
+    "exact_start",
+    "flow_end",
+    "judge_right",
+    "problem",
+]
 
 #: Numbers of steps, quick and full: halved steps, and multiples of three for singlestep methods of third order.
 COUNTS = {"quick": (24, 48, 96, 192, 384), "full": (12, 24, 48, 96, 192, 384, 768)}
@@ -129,7 +140,8 @@ def end_errors(target: ExactTarget, run: Trajectory, levels: Levels, *, plain_ju
 
 
 @lru_cache(maxsize=8)
-def _target(name: str) -> ExactTarget:
+def problem(name: str) -> ExactTarget:
+    """Return the target of this name in `toy.ZOO`, the same for all who ask."""
     return toy.target(name)
 
 
@@ -166,7 +178,7 @@ def converge(
     Raises:
         CannotRunError: as `Judged.run`; or for levels that do not become finer with the number of steps.
     """
-    distribution, errors, steps, evaluations, exact, size = _target(target), list[Tensor](), [], [], True, 0.0
+    distribution, errors, steps, evaluations, exact, size = problem(target), list[Tensor](), [], [], True, 0.0
     for i, n in enumerate(counts):
         progress(i / len(counts))
         levels = own_levels(judged, n)
@@ -203,7 +215,7 @@ def chance(judged: Judged, steps: int = 12, grid: Grid = SMOOTH) -> bool:
     Raises:
         CannotRunError: as `Judged.run`.
     """
-    target = _target(TARGETS[0])
+    target = problem(TARGETS[0])
     shape = torch.Size((4, target.dim))
     start = exact_start(target, 4, 0)
     budget = Budget(40 * steps + 400)
@@ -279,24 +291,20 @@ def judge_right(
     if tableau is not None:
         symptoms += history_symptoms(tableau, judged.claimed_order)
     form, history = (tableau.form, tableau.history) if tableau else ("", -1)
-    try:
-        end_level(levels)
-    except CannotRunError as error:
-        return Right((), (*symptoms, str(error)), levels.end, form, history)
     plain_jump = tableau is None or tableau.used(len(tableau.linear) - 1) == (len(tableau.linear) - 1,)
-    on = []
+    on: list[Convergence] = []
     for i, name in enumerate(targets):
 
         def part(share: float, done: int = i) -> None:
             progress((done + share) / len(targets))
 
-        made = converge(judged, name, counts, seed=seed, plain_jump=plain_jump, deadline=deadline, progress=part)
+        try:
+            made = converge(judged, name, counts, seed=seed, plain_jump=plain_jump, deadline=deadline, progress=part)
+        except NoLevelError as error:
+            return Right((), (*symptoms, str(error)), levels.end, form, history)
         on.append(made)
-    found = Right(
-        tuple(on), tuple(symptoms), levels.end, tableau.form if tableau else "", tableau.history if tableau else -1
-    )
-    extra = _order_symptom(found, judged.claimed_order)
-    return Right(tuple(on), (*symptoms, *extra), levels.end, found.form, found.history)
+    found = Right(tuple(on), tuple(symptoms), levels.end, form, history)
+    return replace(found, symptoms=(*symptoms, *_order_symptom(found, judged.claimed_order)))
 
 
 def _order_symptom(found: Right, claimed: float | None) -> list[str]:

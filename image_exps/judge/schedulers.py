@@ -42,10 +42,11 @@ from image_exps.judge.judged import (
     Start,
     Trajectory,
 )
+from image_exps.judge.noise import noise_sampler
 from image_exps.judge.scheduler_levels import is_flow, of_cumulative, preserving, spacing_options
 from lml.samplers import Level
 
-__all__ = ["judged_scheduler", "make_scheduler"]
+__all__ = ["judged_scheduler", "make_scheduler", "quiet"]
 
 # Timesteps of the table of orders: so many that the rounding of timesteps to integers is a small part of a step, and
 # no more: some schedulers visit each of them, with a cost that grows with the table, as they are made.
@@ -79,7 +80,8 @@ def judged_scheduler(cls: type, options: Mapping[str, Any], name: str) -> Judged
         return judged_scheduler(cls, {**options, **changes}, name)
 
     made = make_scheduler(cls, settings)
-    return Judged(name, "diffusers scheduler", run, order, notes=tuple(notes), rebuild=rebuild, origin=made)
+    return Judged(name, "diffusers scheduler", run, order, notes=tuple(notes), rebuild=rebuild, origin=made,
+                  reused=_Runner(cls, settings, keep=True))  # fmt: skip
 
 
 def make_scheduler(cls: type, options: Mapping[str, Any]) -> Any:
@@ -97,7 +99,7 @@ def make_scheduler(cls: type, options: Mapping[str, Any]) -> Any:
         shown = ", ".join(f'"{each}": ...' for each in needed)
         raise CannotRunError(f"{cls.__name__} needs arguments: give them behind its name, {{{shown}}}")
     try:
-        with _quiet():
+        with quiet():
             return cls(**options)
     except Exception as error:
         raise CannotRunError(f"{cls.__name__} cannot be made: {_said(error)}") from error
@@ -123,7 +125,7 @@ def _said(error: BaseException) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Leave out what diffusers says of deprecation, and of NumPy to PyTorch: it is no part of a verdict."""
     logger = logging.getLogger("diffusers")
     before = logger.level
@@ -137,12 +139,13 @@ def _quiet() -> Iterator[None]:
 
 
 class _Runner:
-    """`Judged.run` of a scheduler class."""
+    """`Judged.run` of a scheduler class; ``keep`` uses one scheduler for every run."""
 
-    def __init__(self, cls: type, options: dict[str, Any]) -> None:
+    def __init__(self, cls: type, options: dict[str, Any], *, keep: bool = False) -> None:
         self._cls, self._options = cls, options
         self._accepted = set(inspect.signature(cls).parameters)
         self._made: tuple[object, Any] | None = None
+        self._keep = keep
 
     def __call__(
         self,
@@ -157,11 +160,14 @@ class _Runner:
     ) -> Trajectory:
         if levels is not None:
             raise CannotRunError("a scheduler chooses its levels itself")
-        with _quiet(), double_precision() if dtype == torch.float64 else nullcontext():
+        with quiet(), double_precision() if dtype == torch.float64 else nullcontext():
             scheduler = self._fresh(self._settings(grid, steps), dtype)
             self._set_timesteps(scheduler, steps, grid)
             if dtype == torch.float64:
                 to_double(scheduler)
+            sampler = noise_sampler()
+            if sampler is not None and hasattr(scheduler, "noise_sampler"):
+                scheduler.noise_sampler = sampler
             loop = _Loop(scheduler, predictor, dtype, torch.Generator().manual_seed(seed))
             return loop.run(start)
 
@@ -170,7 +176,7 @@ class _Runner:
         key = (dtype, repr(sorted(settings.items(), key=lambda item: item[0])))
         if self._made is None or self._made[0] != key:
             self._made = key, make_scheduler(self._cls, settings)
-        return copy.deepcopy(self._made[1])
+        return self._made[1] if self._keep else copy.deepcopy(self._made[1])
 
     def _settings(self, grid: Grid, steps: int) -> dict[str, Any]:
         """Return the options, with the schedule of the grid where the class takes one."""
