@@ -43,6 +43,8 @@ def grid_levels(steps: int, grid: Grid, spacing: str, *, final_zero: bool) -> li
     """Return the variance-preserving levels of a grid, for samplers that leave them to whoever calls them."""
     if grid.name == "smooth":
         return toy.noise_levels(SCHEDULE, steps, log_snr=SMOOTH_LOG_SNR)
+    if final_zero and steps == 1:  # one jump to the data
+        return [toy.noise_levels(SCHEDULE, 1, times=TIMES)[0], Level(1.0, 0.0)]
     chosen: Any = grid.spacing or spacing
     return toy.noise_levels(SCHEDULE, steps, spacing=chosen, times=TIMES, final_zero=final_zero)
 
