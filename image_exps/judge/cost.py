@@ -14,6 +14,7 @@ from image_exps.judge.functions import judged_sampler
 from image_exps.judge.judged import Grid, Judged, Predictor
 from image_exps.judge.what import find
 from lml.samplers import SAMPLERS, Level
+from toy.threads import single_thread
 
 __all__ = ["Cost", "judge_cost"]
 
@@ -65,17 +66,13 @@ def judge_cost(judged: Judged, *, progress: Callable[[float], None] = lambda sha
     ddim = find("diffusers:DDIMScheduler") if is_scheduler else judged_sampler(SAMPLERS["ddim"])
     noise = torch.randn(_SHAPE, generator=torch.Generator().manual_seed(1))
     own, other = [], []
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with single_thread():
         for i in range(_ROUNDS + 1):
             progress(i / (_ROUNDS + 1))
             a, b = _seconds(judged, _Nothing(), noise), _seconds(ddim, _Nothing(), noise)
             if i:  # the first round warms up
                 own.append(a)
                 other.append(b)
-    finally:
-        torch.set_num_threads(threads)
     ratio = float(np.median(np.array(own) / np.array(other)))
     ms = 1000 * np.array(own)
     return Cost(float(np.median(ms)), float(ms.min()), float(ms.max()), float(1000 * np.median(other)), ratio)

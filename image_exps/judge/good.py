@@ -31,6 +31,7 @@ from image_exps.judge.right import flow_end
 from image_exps.problems.endpoints import flow_endpoints, rms
 from image_exps.problems.seeds import starting_noise
 from image_exps.problems.targets import TARGETS, Target, final_level, target
+from image_exps.samplers.baselines import BASELINE_SPACINGS
 from lml.samplers import DDIM, SAMPLERS, Level, sample
 from theory_checks.ledger.comparisons import LEVEL, compare, holm
 
@@ -58,22 +59,17 @@ CHOSEN_ON = ("cross-2d", "random-16d-tuning")
 SAMPLES = {"quick": 256, "full": 1024}
 
 #: The fixed samplers that a new one is held against.
-BASELINES: tuple[str, ...] = tuple(
-    name
-    for name in (
-        "ddim",
-        "pndm",
-        "ipndm-4",
-        "dpm-solver-3",
-        "dpm-solver++-2m",
-        "dpm-solver++-3m",
-        "unipc-2",
-        "unipc-3",
-        "heun",
-    )
-    if name in SAMPLERS
+BASELINES: tuple[str, ...] = (
+    "ddim",
+    "pndm",
+    "ipndm-4",
+    "dpm-solver-3m",
+    "dpm-solver++-2m",
+    "dpm-solver++-3m",
+    "unipc-2",
+    "unipc-3",
+    "heun",
 )
-SPACINGS = ("time", "log-snr", "karras")
 
 _NO_FLIP = 1.5 / 5000
 # Other noises than those of the targets on which spacings are chosen.
@@ -222,7 +218,7 @@ def _best_spacing(name: str, evaluations: int, count: int) -> str:
     """Return the spacing at which a baseline is nearest, in the geometric mean over the targets for choices."""
     judged = judged_sampler(SAMPLERS[name])
     scores: dict[str, float] = {}
-    for spacing in SPACINGS:
+    for spacing in BASELINE_SPACINGS:
         grid = Grid("model", spacing)
         try:
             steps = steps_for(judged, evaluations, grid)

@@ -25,7 +25,8 @@ from typing import Any
 from image_exps.judge.functions import judged_arm, judged_function, judged_sampler
 from image_exps.judge.judged import CannotRunError, Judged
 from image_exps.judge.schedulers import judged_scheduler
-from image_exps.samplers.arms import BASES, arm
+from image_exps.samplers.arms import arm
+from image_exps.samplers.table import algorithm
 from lml.samplers import SAMPLERS, Sampler
 
 __all__ = ["GROUP", "find"]
@@ -74,8 +75,11 @@ def find(what: object, **options: Any) -> Judged:
             raise CannotRunError(f"the entry point {text} of {GROUP} cannot be loaded: {error}") from error
         return _of_object(thing, options, text)
     if text in SAMPLERS:
-        base = BASES.get(text)
-        return judged_sampler(SAMPLERS[text], text, base.spacing if base else "log-snr")
+        try:
+            spacing: str = algorithm(text).spacing
+        except ValueError:  # one of flow matching, which no table spaces
+            spacing = "log-snr"
+        return judged_sampler(SAMPLERS[text], text, spacing)
     try:
         return judged_arm(arm(text))
     except ValueError as error:
