@@ -21,7 +21,7 @@ from scipy import stats
 from torch import Tensor
 
 import toy
-from image_exps.distances.frechet import frechet_statistic, normal_moments
+from image_exps.distances.frechet import frechet_statistic, sample_moments
 from image_exps.judge.judged import SMOOTH, SMOOTH_LOG_SNR, CannotRunError, Judged
 from image_exps.judge.predictors import Budget, ExactPredictor, Limited, PointPredictor
 from image_exps.judge.right import exact_start, problem
@@ -149,20 +149,15 @@ def _on(
         end = _end(judged, n, last)
         exact = _exact_ends(target, end, last)
         big = exact(max(_LAW, 8 * samples), generator)
-        mean, root, trace = normal_moments(big.mean(0), torch.cov(big.T).reshape(target.dim, target.dim))
-        one = torch.ones(samples, dtype=torch.float64)
-
-        def moments(x: Tensor, m: Tensor = mean, r: Tensor = root, t: float = trace, w: Tensor = one) -> float:
-            return frechet_statistic(x, m, r, t)(w)
-
+        law, one = sample_moments(big), torch.ones(samples, dtype=torch.float64)
         y = torch.sort((big[:samples] @ directions).T, 1).values
         x = run.end.double()
-        frechet.append(moments(x))
+        frechet.append(frechet_statistic(x, law)(one))
         sliced.append(_sliced(x, y, directions))
         if k == len(counts) - 1:
             sets = [exact(samples, generator) for _ in range(_SETS)]
             limits = (
-                _upper([moments(s) for s in sets], error),
+                _upper([frechet_statistic(s, law)(one) for s in sets], error),
                 _upper([_sliced(s, y, directions) for s in sets], error),
             )
     return InLaw(name, tuple(counts), tuple(frechet), tuple(sliced), *limits, samples, end)
