@@ -150,15 +150,17 @@ class LML(Turn):
 class ReleasedLML(Correction):
     r"""What the paper's published code does, which is not Algorithm 1 (claim K5); to explain its figures with.
 
-    The base solver is handed the raw noise. What is turned is the vector that it adds to the linear part of its step:
-    for DDIM the noise in the direction term ``sqrt(1 - abar_prev) e`` alone, while ``x0`` keeps the raw noise; for the
-    DPM-Solvers the whole increment ``u = x_next - (linear coefficient) x``, with its step-dependent scale and its
-    multistep terms. The expression is the textbook's, which loses its digits as claim K4 says. In the published code
-    the last vector of one generation is the first "previous" one of the next; here each generation starts afresh.
+    Source: repository LML-diffusion-sampler, commit e19cbdc. The base solver is handed the raw noise. What is turned is
+    the vector that it adds to the linear part of its step: for DDIM the noise in the direction term
+    ``sqrt(1 - abar_prev) e`` alone, while ``x0`` keeps the raw noise; for the DPM-Solvers the whole increment
+    ``u = x_next - (linear coefficient) x``, with its step-dependent scale and its multistep terms; for flow-matching
+    Euler the velocity. The expression is the textbook's, which loses its digits as claim K4 says, with ``v = e`` in the
+    first step. In the published code the last vector of one generation is the first "previous" one of the next; here
+    each generation starts afresh. `lml.schedulers` has the same in diffusers, with the options of that code.
 
     Args:
         damping: ``lambda``, positive, absolute.
-        mixing: ``kappa`` in [0, 1); every published command leaves it at its default, zero.
+        mixing: ``kappa`` in [0, 1); its default is zero in every script, and no published command sets it.
         textbook: evaluate the published expression; ``False`` evaluates the one of `lml_direction`.
 
     Raises:
@@ -180,6 +182,7 @@ class ReleasedLML(Correction):
         return 1
 
     def _turned(self, vector: Tensor, history: Sequence[Tensor], progress: float) -> Tensor:
-        previous = history[0] if history else None
         direction = lml_direction_textbook if self.textbook else lml_direction
-        return direction(vector, previous, damping=self.damping, mixing=self.mixing)
+        if not history:  # v = e; as kappa e + (1 - kappa) e it would be rounded
+            return direction(vector, None, damping=self.damping, mixing=0.0)
+        return direction(vector, history[0], damping=self.damping, mixing=self.mixing)

@@ -98,6 +98,5 @@ def lml_direction_textbook(noise: Tensor, previous: Tensor | None, *, damping: f
     lam = damping.to(e)[..., None] if isinstance(damping, Tensor) else damping
     v = kappa * p + (1 - kappa) * e
     r = e - v * (v * e).sum(1, keepdim=True) / (lam + (v * v).sum(1, keepdim=True))  # from left to right, as written
-    direction: Tensor = torch.linalg.vector_norm(e, dim=1, keepdim=True) * r
-    direction = direction / torch.linalg.vector_norm(r, dim=1, keepdim=True)
+    direction: Tensor = r * torch.sqrt((e * e).sum(1, keepdim=True)) / torch.sqrt((r * r).sum(1, keepdim=True))
     return direction.reshape(noise.shape)

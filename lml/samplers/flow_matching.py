@@ -36,7 +36,7 @@ def euler(state: State, network: Network, levels: Sequence[Level], i: int) -> tu
     now, after = levels[i], levels[i + 1]
     evaluation, memory = network.noise(state.x, now, state.memory, i)
     linear, c = _scales(now, after)
-    x, memory = network.advance(linear * state.x, 1.0, c * velocity(state.x, evaluation.noise, now), memory, i)
+    x, memory = network.advance(linear * state.x, c, velocity(state.x, evaluation.noise, now), memory, i)
     return State(x, memory), Info((evaluation,))
 
 
