@@ -187,6 +187,8 @@ def load_pipeline(
     # Whatever had to be fetched is there by now.
     import torch
 
+    import lml.schedulers  # noqa: F401 - diffusers takes a class from a module only if that has been imported
+
     with _quiet():
         number = getattr(torch, dtype)
         pipe = _shipped(known, source.folder, number) if known.shipped else _pipeline(known, source, number)

@@ -16,7 +16,10 @@ is constructed or loaded with, with a warning at most: give it its scheduler aft
 # mypy: disallow-subclassing-any=False
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+
+from torch import Tensor
 
 try:
     # SchedulerMixin stands here because a saved pipeline names this module, and diffusers looks for it in there.
@@ -40,8 +43,8 @@ except ImportError as error:
 
 from lml.schedulers.coefficients import exploding, flow, preserving, table
 from lml.schedulers.mechanism import LMLSchedulerMixin
+from lml.schedulers.released import ddim_direction, dpm_increment, turned_increment, velocity
 from lml.schedulers.tuned import LMLTunedDDIMScheduler
-from lml.schedulers.update import ddim_direction, dpm_increment
 from lml.strength import default_mixing
 
 __all__ = [
@@ -66,22 +69,59 @@ __all__ = [
 
 _HIGHER_ORDER = default_mixing(2)
 
+# Levels of DPM-Solver that are not those of its table of training timesteps, the only ones of the published code.
+_OTHER_LEVELS = ("karras_sigmas", "exponential_sigmas", "beta_sigmas", "lu_lambdas", "flow_sigmas")
 
-class LMLDDIMScheduler(LMLSchedulerMixin, DDIMScheduler, noise=table, update=ddim_direction):
+
+class LMLDDIMScheduler(LMLSchedulerMixin, DDIMScheduler, noise=table, released=ddim_direction, counts=False):
     """DDIM with LML; at ``eta > 0`` the drift is corrected, not what is drawn."""
-
-    def _restarts(self, timestep: Any) -> bool:
-        return self._lml_timestep is not None and timestep >= self._lml_timestep
 
 
 class LMLPNDMScheduler(LMLSchedulerMixin, PNDMScheduler, noise=table, mixing=_HIGHER_ORDER):
     """PNDM with LML, before the Runge-Kutta evaluations too."""
 
+    counter: int
+
+    def _place(self) -> int | None:
+        return self.counter or None
+
 
 class LMLDPMSolverMultistepScheduler(
-    LMLSchedulerMixin, DPMSolverMultistepScheduler, noise=preserving, update=dpm_increment, mixing=_HIGHER_ORDER
+    LMLSchedulerMixin, DPMSolverMultistepScheduler, noise=preserving, released=dpm_increment, mixing=_HIGHER_ORDER
 ):
     """Multistep DPM-Solver and DPM-Solver++ with LML; of the ``sde-`` algorithms the drift is corrected."""
+
+    config: Any
+    _lml_turn: Any = None
+
+    def _check(self, options: Mapping[str, Any]) -> None:
+        super()._check(options)
+        if options["variant"] != "released":
+            return
+        wanted = {"final_sigmas_type": "sigma_min", "euler_at_final": False}
+        wanted |= {f"use_{kind}": False for kind in _OTHER_LEVELS}
+        for name, only in wanted.items():
+            if self.config[name] != only:
+                raise ValueError(f"{name} must be {only!r} with variant='released', got {self.config[name]!r}")
+        if self.config.algorithm_type.startswith("sde-"):
+            raise ValueError(
+                "algorithm_type must be 'dpmsolver' or 'dpmsolver++' with variant='released', which turns nothing "
+                f"where the base draws noise, got {self.config.algorithm_type!r}"
+            )
+
+    # The base calls these with the outputs of this evaluation and of those before it.
+
+    def dpm_solver_first_order_update(self, *args: Any, **kwargs: Any) -> Tensor:
+        base: Any = super()
+        return turned_increment(self, base.dpm_solver_first_order_update, *args, **kwargs)
+
+    def multistep_dpm_solver_second_order_update(self, *args: Any, **kwargs: Any) -> Tensor:
+        base: Any = super()
+        return turned_increment(self, base.multistep_dpm_solver_second_order_update, *args, **kwargs)
+
+    def multistep_dpm_solver_third_order_update(self, *args: Any, **kwargs: Any) -> Tensor:
+        base: Any = super()
+        return turned_increment(self, base.multistep_dpm_solver_third_order_update, *args, **kwargs)
 
 
 class LMLDPMSolverSinglestepScheduler(
@@ -114,7 +154,9 @@ class LMLLMSDiscreteScheduler(LMLSchedulerMixin, LMSDiscreteScheduler, noise=exp
     """Linear multistep with LML."""
 
 
-class LMLFlowMatchEulerDiscreteScheduler(LMLSchedulerMixin, FlowMatchEulerDiscreteScheduler, noise=flow):
+class LMLFlowMatchEulerDiscreteScheduler(
+    LMLSchedulerMixin, FlowMatchEulerDiscreteScheduler, noise=flow, released=velocity
+):
     """Flow-matching Euler with LML."""
 
 

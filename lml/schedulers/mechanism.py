@@ -10,6 +10,11 @@ clipping, multistep terms, drawing noise) it does with the corrected one. In a s
 Nothing is changed, bit for bit, where there is nothing to correct: at ``mixing = 0``, at the first evaluation, outside
 of ``[start, stop)``, and where ``b = 0`` (the output says nothing of the noise). A number that is not finite is passed
 on as it is, and counts as no noise for the rest of its sample.
+
+Which past noises a step remembers is decided by the sample that it continues (`lml.schedulers.generations`). They are
+remembered without their graph: in a derivative of a step they are constants. So a loop that calls ``backward()`` in
+every step works where the base's does, and no activation outlives its step. The derivative of a whole trajectory
+through several steps lacks what flows through the remembered noises; `lml.samplers` has all of it.
 """
 
 # mypy: disallow-subclassing-any=False
@@ -17,6 +22,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -25,10 +31,16 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor
 
 from lml.correction import Correction, Memory
-from lml.schedulers.coefficients import IDENTITY, Affine, Evaluation
+from lml.schedulers.coefficients import IDENTITY, Affine, Evaluation, flow
+from lml.schedulers.families import check_family
+from lml.schedulers.generations import Counted, Generations, Past
 from lml.schedulers.options import DEFAULTS, correction_of, parameters_of
+from lml.schedulers.released import Step, Turn, ddim_direction
 
-__all__ = ["LMLSchedulerMixin", "constructor"]
+__all__ = ["LMLSchedulerMixin", "constructor", "refusing_unknown"]
+
+# Held while the state of a scheduler is exchanged. One for all: a lock of a scheduler's own could not be copied.
+_EXCHANGE = threading.Lock()
 
 
 class LMLSchedulerMixin:
@@ -45,25 +57,32 @@ class LMLSchedulerMixin:
             one counts as given.
         damping_mode: one of `lml.damping.DAMPING_MODES`.
         rank: how many past noises span the geometry; the paper's is one.
-        variant: ``algorithm1``, or ``released``: what the paper's published code does (claim K5; DDIM with ``eta = 0``
-            and the deterministic multistep DPM-Solvers). That one evaluates its expression at ``mixing = 0`` too.
+        variant: ``algorithm1``, or ``released``: what the paper's published code does (claim K5,
+            `lml.schedulers.released`: DDIM, the deterministic multistep DPM-Solvers, flow-matching Euler). That one
+            evaluates its expression at ``mixing = 0`` too.
         start, stop: LML acts on the part ``[start, stop)`` of the schedule.
 
+    One scheduler can serve generations that take turns, also in several threads, where its base can, which is DDIM
+    (`lml.schedulers.generations`); the others serve one at a time.
+
     Raises:
-        ValueError: at construction, for an option out of range, naming it.
+        ValueError: at construction, for an option out of range, naming it, and for a config of another family of
+            models. From ``step``, where two generations are seen to take turns in a scheduler that serves one at a
+            time.
     """
 
     _noise: ClassVar[Callable[[Any, Evaluation], Affine | None]]
-    _update: ClassVar[Callable[..., tuple[Tensor, Any]] | None] = None
+    _released: ClassVar[Callable[[Any, Step, dict[str, Any], Turn], Any] | None] = None
     _base: ClassVar[Any]
-    _lml_memory: Memory = Memory()
-    _lml_timestep: int | None = None
-    _lml_schedule: tuple[float, ...] | None = None
+    _flow: ClassVar[bool] = False
+    _lml_past: Generations | Counted = Counted()
+    _lml_schedule: tuple[int, ...] | None = None
 
     def __init_subclass__(
         cls,
         noise: Callable[[Any, Evaluation], Affine | None] | None = None,
-        update: Callable[..., tuple[Tensor, Any]] | None = None,
+        released: Callable[[Any, Step, dict[str, Any], Turn], Any] | None = None,
+        counts: bool = True,
         mixing: float = DEFAULTS["mixing"],
         **kwargs: Any,
     ) -> None:
@@ -71,7 +90,8 @@ class LMLSchedulerMixin:
 
         Args:
             noise: gives the coefficients of the noise in an output.
-            update: gives the vector that the ``released`` variant turns, for bases that have one.
+            released: makes the step of the ``released`` variant, for bases that the published code has.
+            counts: whether the base counts its steps, and so serves one generation at a time.
             mixing: the default of the class.
             **kwargs: for other classes in the statement.
         """
@@ -81,7 +101,9 @@ class LMLSchedulerMixin:
         base: Any = cls.__bases__[1]
         cls._base = base
         cls._noise = staticmethod(noise)
-        cls._update = staticmethod(update) if update else None
+        cls._flow = noise is flow
+        cls._released = staticmethod(released) if released else None
+        cls._lml_past = Counted() if counts else Generations()
         # Pipelines read these signatures to know what a scheduler takes.
         made: Any = cls
         made.__init__ = constructor(base, {**DEFAULTS, "mixing": mixing})
@@ -90,9 +112,23 @@ class LMLSchedulerMixin:
 
     def _check(self, options: Mapping[str, Any]) -> None:
         """Refuse, at construction, options that do not fit."""
-        if options["variant"] == "released" and self._update is None:
+        if options["variant"] == "released" and self._released is None:
             raise ValueError(f"variant must be 'algorithm1' for {type(self).__name__}, got {options['variant']!r}")
         correction_of(options)
+        if options["variant"] == "released" and options["start"] and type(self)._released is not ddim_direction:
+            raise ValueError(f"start must be 0 with variant='released' but for DDIM, got {options['start']!r}")
+
+    @classmethod
+    def from_config(cls, config: Any = None, return_unused_kwargs: bool = False, **kwargs: Any) -> Any:
+        """Return a scheduler of a config, as diffusers does; ``kwargs`` go before it.
+
+        Raises:
+            ValueError: for a config of another family of models.
+        """
+        if isinstance(config, Mapping):
+            check_family(cls.__name__, {**config, **kwargs}, flow=cls._flow)
+        made: Any = super()
+        return made.from_config(config, return_unused_kwargs, **kwargs)
 
     @classmethod
     def _get_compatibles(cls) -> list[type]:
@@ -132,25 +168,63 @@ class LMLSchedulerMixin:
         # A copy in any case: a network may reuse the memory of its output.
         return torch.nan_to_num(noise, nan=0.0, posinf=0.0, neginf=0.0), affine
 
-    def _turned(self, call: dict[str, Any], at: Evaluation, correction: Correction) -> tuple[Tensor, Memory]:
+    def _turned(
+        self, call: dict[str, Any], at: Evaluation, correction: Correction, memory: Memory
+    ) -> tuple[Tensor, Memory]:
         """Return the output in which the noise is corrected, and what the next evaluation remembers."""
         m: Tensor = call["model_output"]
         split = self._split(call, at)
         if split is None:
             return m, Memory()
         noise, affine = split
-        turned, memory = correction.correct(noise, self._remembered(noise, at.timestep), self._progress(at))
+        turned, memory = correction.correct(noise, self._fitting(memory, noise, at), self._progress(at))
         return m if turned is noise else _put_back(m, noise, turned, affine), memory
 
-    def _remembered(self, noise: Tensor, timestep: Any) -> Memory:
-        """Return the memory, or an empty one where it belongs to another generation."""
-        memory = self._lml_memory
+    def _fitting(self, memory: Memory, noise: Tensor, at: Evaluation) -> Memory:
+        """Return the memory, or an empty one where its noises are not like this one: of another batch or dtype."""
         like = all(p.shape == noise.shape and p.dtype == noise.dtype and p.device == noise.device for p in memory[0])
-        return memory if like and not self._restarts(timestep) else Memory()
+        return memory if like else Memory()
 
-    def _restarts(self, timestep: Any) -> bool:
-        """Whether this timestep begins a generation, in a base that does not count its steps."""
-        return False
+    def _place(self) -> int | None:
+        """Return the place of the next step in the schedule, of a base that counts; ``None`` where it begins."""
+        place: int | None = getattr(self, "step_index", None)
+        return place
+
+    def _past(self, call: Mapping[str, Any]) -> Past:
+        """Return what a step remembers.
+
+        Raises:
+            ValueError: where two generations take turns in a scheduler that serves one at a time.
+        """
+        state, x = self._lml_past, call["sample"]
+        if isinstance(state, Generations):
+            return state.past(x, call["timestep"], self._lml_schedule or ())
+        place = self._place()
+        if state.is_mixed(x, place):
+            self._lml_past = state._replace(mixed=True)
+            raise ValueError(
+                f"sample must be what the step before handed out, but another generation has made that step: "
+                f"{type(self).__name__} counts its steps, as its base does, and serves one generation at a time. Give "
+                "each its own, copy.deepcopy(scheduler), and begin them again with set_timesteps"
+            )
+        return state.past(x, place)
+
+    def _begin(self) -> None:
+        """Take note that the timesteps have been set."""
+        with _EXCHANGE:
+            self._lml_past = self._lml_past.begun()
+
+    def _keep(self, past: Past, call: Mapping[str, Any], handed: Tensor, memory: Memory) -> None:
+        """Remember a step that was made, without graphs."""
+        memory = Memory(tuple(p.detach() for p in memory.history))
+        with _EXCHANGE:
+            state = self._lml_past
+            if isinstance(state, Generations):
+                t, schedule = call["timestep"], self._lml_schedule or ()
+                finished = t == schedule[-1] if schedule else False
+                self._lml_past = state.after(past, call["sample"], handed, memory, t, finished=finished)
+            else:
+                self._lml_past = state.after(handed, memory, self._place() or 0)
 
 
 def _put_back(m: Tensor, noise: Tensor, turned: Tensor, affine: Affine) -> Tensor:
@@ -184,12 +258,28 @@ def constructor(base: Any, defaults: Mapping[str, Any]) -> Any:
     return register_to_config(__init__)  # type: ignore[no-untyped-call]
 
 
+def refusing_unknown(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method of a scheduler that refuses arguments which it does not have by a ``ValueError``."""
+    signature = inspect.signature(method)
+    names = ", ".join(list(signature.parameters)[1:])
+
+    @functools.wraps(method)
+    def checked(self: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            signature.bind(self, *args, **kwargs)
+        except TypeError as error:
+            raise ValueError(f"{method.__name__} of {type(self).__name__} takes {names}: {error}") from None
+        return method(self, *args, **kwargs)
+
+    return checked
+
+
 def _set_timesteps(base: Any) -> Callable[..., None]:
+    @refusing_unknown
     @functools.wraps(base.set_timesteps)
     def set_timesteps(self: Any, *args: Any, **kwargs: Any) -> None:
-        self._lml_memory = Memory()
-        self._lml_timestep = None
         base.set_timesteps(self, *args, **kwargs)
+        self._begin()
         if not hasattr(base, "step_index"):
             self._lml_schedule = tuple(self.timesteps.tolist())
 
@@ -209,37 +299,36 @@ def _step(base: Any) -> Callable[..., Any]:
         if self._lml_schedule is not None:
             # Looked up in a table several times by the base: one wait for the device here, none there.
             call["timestep"] = int(call["timestep"])
+        past = self._past(call)
         if correction.site == "update":
-            return _released(self, base, bound, correction)
+            return _step_as_released(self, base, bound, correction, past)
         # At the first evaluation the base goes first, with all of its own checks: there is nothing to correct.
-        first = not self._lml_memory.history
-        result = base.step(*bound.args, **bound.kwargs) if first else None
+        first = not past.memory.history
+        result: Any = base.step(*bound.args, **bound.kwargs) if first else None
         at = self._evaluation(call, made=first)
-        call["model_output"], memory = self._turned(call, at, correction)
+        call["model_output"], memory = self._turned(call, at, correction, past.memory)
         if not first:
             result = base.step(*bound.args, **bound.kwargs)
-        self._lml_memory, self._lml_timestep = memory, at.timestep
+        self._keep(past, call, result[0], memory)
         return result
 
     return step
 
 
-def _released(self: Any, base: Any, bound: inspect.BoundArguments, correction: Correction) -> Any:
-    """Make the base's step, then turn what it added: ``rest + scale u`` becomes ``rest + scale u'``."""
-    call = bound.arguments
-    if call.get("eta") or self.config.get("algorithm_type", "").startswith("sde-"):
-        raise ValueError("variant must be 'algorithm1' where the base draws noise, got 'released'")
-    result = base.step(*bound.args, **bound.kwargs)
-    at = self._evaluation(call, made=True)
-    split = self._split(call, at)
-    after = result[0]
-    if split is None:
-        return result
-    u, scale = type(self)._update(self, split[0], at, call["sample"], after)
-    turned, self._lml_memory = correction.correct(u, self._remembered(u, at.timestep))
-    self._lml_timestep = at.timestep
-    after = after + (scale * (turned - u)).to(after)
-    if isinstance(result, tuple):
-        return (after, *result[1:])
-    result.prev_sample = after
+def _step_as_released(self: Any, base: Any, bound: inspect.BoundArguments, correction: Correction, past: Past) -> Any:
+    """Make the step of the published code, in which one vector is turned."""
+    call, kept = bound.arguments, Memory()
+
+    def turn(vector: Tensor, rounded: torch.dtype | None = None) -> Tensor:
+        nonlocal kept
+        at = self._evaluation(call, made=False)
+        memory, kept = self._fitting(past.memory, vector, at), Memory((vector,))
+        # Rounded where the published code rounds; what is remembered is not, and decides the dtype from then on.
+        v = vector if rounded is None else vector.to(rounded)
+        exact = functools.reduce(torch.promote_types, (p.dtype for p in memory.history), v.dtype)
+        turned, _ = correction.correct(v.to(exact), Memory(tuple(p.to(exact) for p in memory.history)))
+        return turned
+
+    result = type(self)._released(self, lambda: base.step(*bound.args, **bound.kwargs), call, turn)
+    self._keep(past, call, result[0], kept)
     return result

@@ -24,8 +24,8 @@ DEFAULTS: dict[str, Any] = {
     "stop": LML.stop,
 }
 
-# What the published code has no choice of.
-_FIXED_IF_RELEASED = {"damping_mode": "absolute", "rank": 1, "start": 0, "stop": 1}
+# What the published code has no choice of. Its DDIM has a ``start``, which it calls ``freeze``.
+_FIXED_IF_RELEASED = {"damping_mode": "absolute", "rank": 1, "stop": 1}
 
 
 def parameters_of(defaults: Mapping[str, Any]) -> list[Parameter]:

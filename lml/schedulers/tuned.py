@@ -22,7 +22,9 @@ from torch import Tensor
 
 from lml.correction import Correction, Memory, NoCorrection
 from lml.schedulers.coefficients import Evaluation, table
-from lml.schedulers.mechanism import LMLSchedulerMixin, constructor
+from lml.schedulers.families import check_betas
+from lml.schedulers.generations import Generations
+from lml.schedulers.mechanism import LMLSchedulerMixin, constructor, refusing_unknown
 from lml.tuned import TUNED_EVALUATIONS, tuned_fractions, tuned_profile
 
 __all__ = ["LEARNED_RANGE", "ROOM", "LMLTunedDDIMScheduler"]
@@ -34,6 +36,12 @@ LEARNED_RANGE = (-5.025, 4.558)
 #: ring-2d in 5 (1.3 times there at most, 1.2 at the learned range). At 0.5 it does not (up to 1.7 times), at 1 it is up
 #: to 2.1 times. Linear betas are 0.05 away. ``python -m image_exps.search.ranges --room`` measures it.
 ROOM = 0.25
+
+# What of a config decides its levels, and what the network is asked for.
+_LEVELS = (
+    "num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "prediction_type",
+    "rescale_betas_zero_snr",
+)  # fmt: skip
 
 _INSTEAD = (
     "use LMLDPMSolverMultistepScheduler with algorithm_type='dpmsolver', solver_order=3 and "
@@ -84,12 +92,30 @@ class LMLTunedDDIMScheduler(LMLSchedulerMixin, DDIMScheduler):
     _base = DDIMScheduler
     _noise = staticmethod(table)  # type: ignore[assignment]
     _respaced: Any = None
+    _lml_past = Generations()
 
     __init__ = constructor(DDIMScheduler, {"profile": True})
+
+    @classmethod
+    def from_config(cls, config: Any = None, return_unused_kwargs: bool = False, **kwargs: Any) -> Any:
+        """Return a scheduler of a config, as diffusers does; ``kwargs`` go before it.
+
+        Raises:
+            ValueError: for a config that does not state the betas of a diffusion model, or has other levels than they
+                say, beside what the constructor refuses.
+        """
+        if isinstance(config, Mapping):
+            check_betas(cls.__name__, {**config, **kwargs})
+            # diffusers takes a value that is the default of the class it comes from for no value.
+            kwargs = {**{name: config[name] for name in _LEVELS if name in config}, **kwargs}
+        return super().from_config(config, return_unused_kwargs, **kwargs)
 
     def _check(self, options: Mapping[str, Any]) -> None:
         if not isinstance(options["profile"], bool):
             raise ValueError(f"profile must be True or False, got {options['profile']!r}")
+        kinds = ("epsilon", "sample", "v_prediction")
+        if self.config.prediction_type not in kinds:
+            raise ValueError(f"prediction_type must be one of {', '.join(kinds)}, got {self.config.prediction_type!r}")
         found = self._half_log_snr()
         ends = [float(found[-1]), float(found[0])]
         if not all(abs(end - learned) <= ROOM for end, learned in zip(ends, LEARNED_RANGE, strict=True)):
@@ -105,6 +131,7 @@ class LMLTunedDDIMScheduler(LMLSchedulerMixin, DDIMScheduler):
         squared: Tensor = self.alphas_cumprod.cpu().double()
         return 0.5 * (squared.log() - torch.log1p(-squared))
 
+    @refusing_unknown
     def set_timesteps(self, num_inference_steps: int, device: str | torch.device | None = None) -> None:
         """Set the learned levels.
 
@@ -130,8 +157,8 @@ class LMLTunedDDIMScheduler(LMLSchedulerMixin, DDIMScheduler):
         self.num_inference_steps = steps
         self.timesteps = nearest[:-1].to(device)
         self._lml_schedule = tuple(nearest[:-1].tolist())
-        self._lml_memory, self._lml_timestep = Memory(), None
         self._respaced = self._on_levels(nearest[:-1].flip(0))
+        self._begin()
 
     def _on_levels(self, rising: Tensor) -> Any:
         """Return DDIM whose table holds these training timesteps alone, shape (steps,), as timesteps 0, 1, ..."""
@@ -146,6 +173,7 @@ class LMLTunedDDIMScheduler(LMLSchedulerMixin, DDIMScheduler):
         respaced.num_inference_steps = len(rising)
         return respaced
 
+    @refusing_unknown
     def step(
         self,
         model_output: Tensor,
@@ -167,16 +195,17 @@ class LMLTunedDDIMScheduler(LMLSchedulerMixin, DDIMScheduler):
         """
         if self._lml_schedule is None:
             raise ValueError("timesteps must be set before a step, got none: call set_timesteps first")
-        timestep = int(timestep)
-        if timestep not in self._lml_schedule:
-            raise ValueError(f"timestep must be one of {', '.join(map(str, self._lml_schedule))}, got {timestep}")
+        timestep = self._on_schedule(timestep)
         if eta and self.config.profile:
             raise ValueError(
                 f"eta must be 0: the profile was learned for a deterministic path, got {eta}; use LMLDDIMScheduler"
             )
         place = self._lml_schedule.index(timestep)
-        call = {"model_output": model_output, "sample": sample}
-        model_output, memory = self._turned(call, Evaluation(timestep, place), self._correction())
+        call = {"model_output": model_output, "sample": sample, "timestep": timestep}
+        correction = self._correction()
+        past, memory = self._past(call), Memory()
+        if correction.depth:
+            model_output, memory = self._turned(call, Evaluation(timestep, place), correction, past.memory)
         result = self._respaced.step(
             model_output,
             len(self._lml_schedule) - 1 - place,
@@ -187,17 +216,24 @@ class LMLTunedDDIMScheduler(LMLSchedulerMixin, DDIMScheduler):
             variance_noise,
             return_dict,
         )
-        self._lml_memory, self._lml_timestep = memory, timestep
+        if correction.depth:
+            self._keep(past, call, result[0], memory)
         return result
+
+    def _on_schedule(self, timestep: Any) -> int:
+        schedule = self._lml_schedule or ()
+        try:
+            found = int(timestep)
+        except (TypeError, ValueError, RuntimeError):
+            found = None
+        if found not in schedule:
+            raise ValueError(f"timestep must be one of {', '.join(map(str, schedule))}, got {timestep}")
+        return found
 
     def _correction(self) -> Correction:
         return tuned_profile(self.num_inference_steps) if self.config.profile else NoCorrection()
 
-    def _remembered(self, noise: Tensor, timestep: int) -> Memory:
-        """Return a memory of every step before this one: where it begins here, of this noise alone."""
-        assert self._lml_schedule is not None
-        memory, place = super()._remembered(noise, timestep), self._lml_schedule.index(timestep)
-        return memory if len(memory.history) == place else Memory((noise,) * place)
-
-    def _restarts(self, timestep: int) -> bool:
-        return self._lml_timestep is not None and timestep >= self._lml_timestep
+    def _fitting(self, memory: Memory, noise: Tensor, at: Evaluation) -> Memory:
+        """Return a memory of every step before this one: where a generation begins here, of this noise alone."""
+        memory = super()._fitting(memory, noise, at)
+        return memory if len(memory.history) == at.place else Memory((noise,) * at.place)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from diffusers_warnings import NUMPY_2
 from PIL import Image
 from small_pipelines import save_pipeline
 
+import lml.schedulers
 from image_exps.pipelines.loading import find_source, inspect_folder, load_pipeline
 from image_exps.pipelines.models import model
 from image_exps.pipelines.rendering import to_bytes
@@ -189,3 +192,18 @@ def test_weights_tell_two_models_of_one_name_apart(saved, ddpm, tmp_path):
     save_file(tensors, path, metadata={"format": "pt"})
     assert open_session(request_for("ddpm-ema-cifar10", ddpm, tmp_path)).weights != first
     assert open_session(request_for("ddpm-ema-cifar10", saved("DDPMPipeline"), tmp_path)).weights == first
+
+
+@pytest.mark.parametrize("scheduler", ["LMLDDIMScheduler", "LMLUniPCMultistepScheduler", "LMLTunedDDIMScheduler"])
+def test_a_pipeline_saved_with_a_scheduler_of_ours_is_sampled_by_a_fresh_interpreter(scheduler, ddpm, tmp_path):
+    own = getattr(lml.schedulers, scheduler).from_pretrained(ddpm, subfolder="scheduler")
+    own.save_pretrained(ddpm / "scheduler")
+    index = json.loads((ddpm / "model_index.json").read_text())
+    index["scheduler"] = ["lml.schedulers", scheduler]
+    (ddpm / "model_index.json").write_text(json.dumps(index))
+    command = [sys.executable, "-m", "image_exps", "sample", "-m", "ddpm-ema-cifar10", "--model-dir", str(ddpm)]
+    options = ["--sampler", "ddim/lml", "-n", "3", "--count", "1", "--out", str(tmp_path / "out")]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "trust_remote_code" not in done.stderr
+    assert len(list((tmp_path / "out").rglob("*.png"))) == 1

@@ -56,6 +56,33 @@ def test_no_number_is_read_for_any_prediction_type(name, kind):
     assert _waits(ours, "meta") <= _waits(base, "meta")
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("DDIMScheduler", {}),
+        ("DPMSolverMultistepScheduler", {"final_sigmas_type": "sigma_min", "solver_order": 3}),
+        ("FlowMatchEulerDiscreteScheduler", {}),
+    ],
+)
+def test_no_number_is_read_by_the_published_code(name, options):
+    released = make(name, variant="released", damping_mode="absolute", **options)
+    assert _waits(released, "meta") <= _waits(make_base(name, **options), "meta")
+
+
+@pytest.mark.parametrize("name", ["DDIMScheduler", TUNED])
+def test_no_number_is_read_to_tell_generations_apart(name):
+    counts = []
+    for scheduler in (make(name), make_base(name)):
+        scheduler.set_timesteps(6)
+        xs = [torch.ones(2, *SHAPE, device="meta") for _ in range(3)]
+        with _Counting() as counting:
+            for t in scheduler.timesteps:
+                # Copies: which generation each continues is found by what it holds.
+                xs = [scheduler.step(torch.ones_like(x), t, x.clone()).prev_sample for x in xs]
+        counts.append(sum(counting.count.values()))
+    assert counts[0] <= counts[1]
+
+
 def test_the_count_sees_a_read():
     with _Counting() as counting:
         torch.ones(()).item()

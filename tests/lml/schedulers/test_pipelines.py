@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import diffusers
@@ -67,3 +69,35 @@ def test_the_ddim_pipeline_makes_its_scheduler_a_ddim_and_takes_ours_afterwards_
     pipe.scheduler = ours
     assert not np.array_equal(turned, plain)
     assert np.array_equal(turned, _picture(pipe, call))
+
+
+FRESH = """
+import sys
+import torch
+from diffusers import DiffusionPipeline
+
+if sys.argv[2] == "imported":
+    import lml.schedulers
+pipe = DiffusionPipeline.from_pretrained(sys.argv[1])
+pipe.set_progress_bar_config(disable=True)
+made = pipe(generator=torch.Generator().manual_seed(0), num_inference_steps=5, output_type="np").images
+print(type(pipe.scheduler).__name__, pipe.scheduler.config.get("mixing"), made.shape)
+"""
+
+
+@pytest.mark.parametrize("name", ["LMLDDIMScheduler", "LMLDPMSolverMultistepScheduler", "LMLTunedDDIMScheduler"])
+def test_a_saved_pipeline_loads_in_a_fresh_interpreter_that_has_imported_the_schedulers(name, tmp_path):
+    pipe = pixel_pipeline()
+    pipe.scheduler = getattr(schedulers, name).from_config(pipe.scheduler.config)
+    pipe.save_pretrained(tmp_path)
+
+    def fresh(imported):
+        command = [sys.executable, "-c", FRESH, str(tmp_path), imported]
+        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+
+    done = fresh("imported")
+    assert done.returncode == 0, done.stderr
+    mixing = pipe.scheduler.config.get("mixing")
+    assert done.stdout.split("\n")[-2] == f"{name} {mixing} (1, 8, 8, 3)"
+    # Without the import diffusers refuses, and says which: it imports nothing because a folder names it.
+    assert "import lml.schedulers before calling `from_pretrained`" in fresh("not").stderr
