@@ -6,6 +6,10 @@ training timesteps: the network is asked at times that it has learned, and pipel
 comes out is as near to the end of the flow as from the levels themselves, between two timesteps: their distances to it
 differ by 6 % at most, in either direction (exact scores of four targets; both networks that ship, also with guidance).
 
+The setting is not recommended: what was found of it holds on the targets that it was judged on, and not elsewhere. On a
+pretrained network of its own range of noise, which was not trained here, plain UniPC beat it by a factor of seven in 5
+evaluations.
+
 A step is the one of `diffusers.DDIMScheduler` whose table holds the chosen levels alone (respacing: Nichol & Dhariwal
 2021, Sec. 4), handed the output in which the noise is the profile's ``u_i`` (`lml.profile`).
 """
@@ -51,6 +55,9 @@ _INSTEAD = (
 
 class LMLTunedDDIMScheduler(LMLSchedulerMixin, DDIMScheduler):
     r"""DDIM in 5, 6, 8 or 10 evaluations, on learned levels, with learned weights of all past noises (`lml.tuned`).
+
+    Measure before you use it: it can be far behind plain UniPC on a network that it was not judged on, also within its
+    range of noise.
 
     ``pipe.scheduler = LMLTunedDDIMScheduler.from_config(pipe.scheduler.config, clip_sample=False)``. It has the options
     of `diffusers.DDIMScheduler`, but ``timestep_spacing`` and ``steps_offset`` mean nothing to it. Clipping acts on the

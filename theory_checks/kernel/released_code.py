@@ -1,7 +1,8 @@
 r"""Claim K5: the paper's published implementation is not its Algorithm 1.
 
 Both turn a vector away from the one before it. Algorithm 1 turns the noise that the base is handed. The published code
-hands its base the raw noise and turns what the base adds to the linear part of its step:
+(repository LML-diffusion-sampler, commit e19cbdc; `lml.schedulers.released`) hands its base the raw noise and turns
+what the base adds to the linear part of its step:
 
 - DDIM, ``x' = alpha' x0 + sigma' e``: the noise in the direction term alone. With ``r`` the turned noise,
 
@@ -10,8 +11,10 @@ hands its base the raw noise and turns what the base adds to the linear part of 
   The first factor is negative and of the order of the step, the second positive and is not, in the ratio
   ``-1/(e^h - 1)``: the published code goes the other way, and its errors do not shrink with the step.
 - DPM-Solver: the increment ``u ~ h sigma' e``, whose square, and so the strength ``kappa |u|^2/lambda``, is smaller.
+- Flow-matching Euler: the velocity. It is not checked here: at ``kappa = 0`` it is its base too, by the same algebra.
 
-At ``kappa = 0``, the default of every published command, both are their base in exact arithmetic.
+At ``kappa = 0``, the default of every published script, which no published command changes, both are their base in
+exact arithmetic.
 """
 
 from __future__ import annotations
@@ -209,8 +212,8 @@ def _describe(verdict: Verdict, figures: tuple[Measured, ...], data: dict[str, n
     return Finding(
         verdict=verdict,
         figures=figures,
-        reading=f"our re-implementation from the description of claim K5; digits, lambda = {_DAMPING:g} absolute, "
-        f"{_STEPS} equal steps of log-SNR from {_LOG_SNR[0]:g} to {_LOG_SNR[1]:g}",
+        reading="the formulas of the public source (LML-diffusion-sampler, commit e19cbdc) on DDIM and DPM-Solver, "
+        f"written again; digits, lambda = {_DAMPING:g} absolute, {_STEPS} equal steps of log-SNR from {_LOG_SNR[0]:g} to {_LOG_SNR[1]:g}",
         methods=(
             "samples of both, same start",
             "the term of one step in closed form",
