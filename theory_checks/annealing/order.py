@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -38,17 +38,20 @@ from toy import ExactTarget
 __all__ = [
     "BASES",
     "ETA0",
+    "LOG_SNR",
     "Order",
+    "across",
     "check_order",
     "draw_order",
     "errors_of",
     "first_order_constant",
     "first_order_error",
+    "forced_error",
     "observed_order",
 ]
 
 # Where the flow of every target turns most; later errors are those of the basin that a sample fell in.
-_LOG_SNR = (-3.0, 1.0)
+LOG_SNR = (-3.0, 1.0)
 
 #: One base of each family, and UniPC without its last step of first order, which hides its third order.
 BASES: dict[str, Sampler] = {
@@ -122,19 +125,28 @@ def errors_of(
     schedule = toy.noise_schedule("vp-linear")
     errors = []
     for count in counts:
-        levels = toy.noise_levels(schedule, count, log_snr=_LOG_SNR)
+        levels = toy.noise_levels(schedule, count, log_snr=LOG_SNR)
         errors.append(sample(base, model, x, levels, correction) - exact)
-    return errors, [(_LOG_SNR[1] - _LOG_SNR[0]) / 2 / count for count in counts]
+    return errors, [(LOG_SNR[1] - LOG_SNR[0]) / 2 / count for count in counts]
 
 
-def first_order_error(target: ExactTarget, x: Tensor, start: Level, end: Level) -> tuple[Tensor, Tensor]:
-    """Return ``delta`` at ``end`` for ``c = 1, b = 0`` and for ``c = 0, b = -1``, (B, d) each; it is linear in both.
+def forced_error(
+    target: ExactTarget,
+    x: Tensor,
+    start: Level,
+    end: Level,
+    sources: Callable[[Tensor, Tensor], Sequence[Tensor]],
+) -> list[Tensor]:
+    """Return what the flow makes, at ``end``, of noise predictions that are off by ``c``: (B, d) for each source ``c``.
+
+        ``delta' = sin(theta)^2 delta - sin(theta) (J delta + c)``,    ``delta = 0`` at the start.
 
     Args:
         target: the data distribution.
         x: samples at ``start``, shape (B, d).
         start: level of ``x``.
         end: level of the result.
+        sources: the ``c`` for ``eps`` and its derivative ``eps'`` along the flow, shapes (B, d).
     """
     shape = x.shape
 
@@ -143,7 +155,7 @@ def first_order_error(target: ExactTarget, x: Tensor, start: Level, end: Level) 
         return target.diffuse(math.cos(theta), math.sin(theta)), math.sin(theta)
 
     def slope(half_log_snr: float, state: np.ndarray) -> np.ndarray:
-        w, *deltas = torch.from_numpy(state).view(3, *shape)
+        w, *deltas = torch.from_numpy(state).view(-1, *shape)
         q, sine = at(half_log_snr)
         eps = q.noise(w)
         dw = sine**2 * w - sine * eps
@@ -151,20 +163,31 @@ def first_order_error(target: ExactTarget, x: Tensor, start: Level, end: Level) 
         t = 1e-3
         near = {k: at(half_log_snr + k * t)[0].noise(w + k * t * dw) for k in (-2, -1, 1, 2)}
         change = (8 * (near[1] - near[-1]) - (near[2] - near[-2])) / (12 * t)
-        across = change - (change * eps).sum(1, keepdim=True) / (eps * eps).sum(1, keepdim=True) * eps
         slopes = [
             sine**2 * delta - sine * (-sine * q.hessian_vector(w, delta) + source)
-            for delta, source in zip(deltas, (across, change), strict=True)
+            for delta, source in zip(deltas, sources(eps, change), strict=True)
         ]
         result: np.ndarray = torch.stack((dw, *slopes)).flatten().numpy()
         return result
 
     w = x / math.hypot(start.alpha, start.sigma)
-    state = torch.stack((w, torch.zeros_like(w), torch.zeros_like(w))).flatten().numpy()
+    count = len(sources(w, w))
+    state = torch.stack((w, *[torch.zeros_like(w)] * count)).flatten().numpy()
     span = (start.half_log_snr, end.half_log_snr)
     solution = solve_ivp(slope, span, state, method="DOP853", rtol=1e-7, atol=1e-8)
-    _, across, change = torch.from_numpy(solution.y[:, -1].copy()).view(3, *shape) * math.hypot(end.alpha, end.sigma)
-    return across, change
+    _, *errors = torch.from_numpy(solution.y[:, -1].copy()).view(-1, *shape) * math.hypot(end.alpha, end.sigma)
+    return errors
+
+
+def across(noise: Tensor, vector: Tensor) -> Tensor:
+    """Return the part of a vector that is orthogonal to the noise, ``P v = v - eps <eps,v>/|eps|^2``, shape (B, d)."""
+    return vector - (vector * noise).sum(1, keepdim=True) / (noise * noise).sum(1, keepdim=True) * noise
+
+
+def first_order_error(target: ExactTarget, x: Tensor, start: Level, end: Level) -> tuple[Tensor, Tensor]:
+    """Return ``delta`` at ``end`` for ``c = 1, b = 0`` and for ``c = 0, b = -1``, (B, d) each; it is linear in both."""
+    turn, change = forced_error(target, x, start, end, lambda eps, change: (across(eps, change), change))
+    return turn, change
 
 
 def check_order(
@@ -188,10 +211,10 @@ def check_order(
     for name in names:
         target = toy.target(name)
         model = toy.noise_model(target)
-        start, end = toy.noise_levels(toy.noise_schedule("vp-linear"), 1, log_snr=_LOG_SNR)
+        start, end = toy.noise_levels(toy.noise_schedule("vp-linear"), 1, log_snr=LOG_SNR)
         x = target.diffuse(start.alpha, start.sigma).sample(_SAMPLES, generator=settings.generator())
         exact = toy.probability_flow(target, x, start, end)
-        across, change = first_order_error(target, x, start, end)
+        turn, change = first_order_error(target, x, start, end)
         for label, base in track(list(bases.items()), f"orders on {name}"):
             plain, steps = errors_of(base, model, x, exact, counts, None)
             turned, _ = errors_of(base, model, x, exact, counts, correction)
@@ -199,7 +222,7 @@ def check_order(
             worst["base"] = max(worst["base"], abs(before.limit - base.order) / before.error)
             worst["lml"] = max(worst["lml"], abs(after.limit - 1) / after.error)
             worst["resolved"] = max(worst["resolved"], before.error, after.error)
-            of_lml = (ETA0 / 2 if label.startswith("heun") else ETA0) * across
+            of_lml = (ETA0 / 2 if label.startswith("heun") else ETA0) * turn
             of_base = -0.5 * change if base.order == 1 else torch.zeros_like(change)
             constant, error = first_order_constant(turned, steps)
             worst["constant"] = max(worst["constant"], _median_ratio(constant - of_lml - of_base, error))
@@ -231,7 +254,7 @@ def check_order(
         verdict=agreement(*figures) if worst["unexplained"] > 10 else Verdict.OPEN,
         figures=figures,
         reading=f"eta0 = {ETA0} at every step (relative damping {_DAMPING:g}), {', '.join(names)}; "
-        f"log-SNR {_LOG_SNR[0]:g} to {_LOG_SNR[1]:g} in {counts[0]} to {counts[-1]} equal steps",
+        f"log-SNR {LOG_SNR[0]:g} to {LOG_SNR[1]:g} in {counts[0]} to {counts[-1]} equal steps",
         methods=(
             "orders over dyadic steps against DOP853 at 1e-12",
             "the first-order term from its own differential equation",
