@@ -8,7 +8,7 @@ _FORMULAS_OF_C6 = ("eigenfunction_residual", "barta_excess")
 def is_symbolic(fault: Fault) -> bool:
     """Whether a fault is in a formula that computer algebra proves; `test_proofs` injects all of those."""
     module, _, name = fault.target.partition(":")
-    return module.endswith(".proofs") or name in _FORMULAS_OF_C6
+    return module.rpartition(".")[2].startswith("proofs") or name in _FORMULAS_OF_C6
 
 
 def faults_of(claim: str) -> list[Fault]:

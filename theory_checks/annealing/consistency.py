@@ -46,13 +46,13 @@ import toy
 from lml.correction import LML
 from lml.samplers import SAMPLERS, Level, Sampler, sample
 from theory_checks.annealing.order import LOG_SNR, across, first_order_error, observed_order
-from theory_checks.ledger.claim import Claim, Finding, Measured, Settings, Verdict, agreement
+from theory_checks.ledger.claim import Finding, Measured, Settings, Verdict, agreement
 from theory_checks.ledger.max_error import MaxError
 from theory_checks.ledger.plotting import COLOURS, panels
 from theory_checks.ledger.progress import track
 from toy import ExactTarget
 
-__all__ = ["CLAIMS", "TABLE_6", "check_consistency", "draw_consistency", "turned_flow"]
+__all__ = ["TABLE_6", "check_consistency", "draw_consistency", "turned_flow"]
 
 #: Steps and lambda of the paper's Table 6 (CIFAR-10).
 TABLE_6 = ((5, 8e-4), (6, 8e-4), (7, 1e-3), (8, 1e-3), (9, 1e-3), (10, 8e-4), (12, 1e-3), (15, 1e-3), (20, 5e-4),
@@ -241,19 +241,3 @@ def draw_consistency(finding: Finding) -> Figure:
     axis.set_title("DDIM with LML: at a strength that grows like n it goes elsewhere", loc="left")
     axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
-
-
-CLAIMS = (
-    Claim(
-        "A6",
-        "DDIM with LML tends to the probability flow if and only if eta0(n)/n -> 0; at lambda ~ 1/n and fixed kappa, "
-        "as in Table 6, it does not",
-        source="ours; Algorithm 1, Table 6",
-        expected=Verdict.HOLDS,
-        check=check_consistency,
-        formula=r"\frac{\eta_n}{n} \to 0 \;\Leftrightarrow\; x^{(n)} \to x; \qquad h\,\eta_n \to \tau:\; \epsilon "
-        r"\mapsto |\epsilon|\,\frac{\epsilon + \tau P_\perp \dot\epsilon}{|\epsilon + \tau P_\perp \dot\epsilon|}",
-        draw=draw_consistency,
-        seconds=6,
-    ),
-)

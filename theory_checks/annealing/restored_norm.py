@@ -54,13 +54,14 @@ from theory_checks.annealing.order import (
     forced_error,
     observed_order,
 )
-from theory_checks.ledger.claim import Claim, Finding, Measured, Settings, Verdict, agreement
+from theory_checks.ledger.claim import Finding, Measured, Settings, agreement
 from theory_checks.ledger.max_error import MaxError
 from theory_checks.ledger.plotting import COLOURS, panels
 from theory_checks.ledger.progress import track
+from theory_checks.ledger.proofs import with_proofs
 from toy import ExactTarget
 
-__all__ = ["CLAIMS", "bent_source", "check_restored_norm", "draw_restored_norm", "uneven_levels"]
+__all__ = ["bent_source", "check_restored_norm", "draw_restored_norm", "uneven_levels"]
 
 _DAMPING = 1e-3
 _SAMPLES = 15
@@ -179,6 +180,7 @@ def _measure_third(problem: _Problem, counts: Sequence[int], worst: MaxError, da
     return _median_ratio(first_order_constant(found["bent"], squares)[0], expected)
 
 
+@with_proofs("A5")
 def check_restored_norm(settings: Settings, names: Sequence[str] | None = None) -> Finding:
     """A5: with the norm extrapolated by ``h_i/(2 h_{i-1})`` as the direction is, DDIM with LML is of second order.
 
@@ -262,20 +264,3 @@ def draw_restored_norm(finding: Finding) -> Figure:
     left.set_title("two noises", loc="left")
     right.set_title("three noises", loc="left")
     return figure
-
-
-CLAIMS = (
-    Claim(
-        "A5",
-        "with the norm extrapolated as the direction is, by eta = h_i/(2 h_(i-1)), DDIM with LML is of second order; p "
-        "past noises under that rule give order min(p, 2)",
-        source="ours; Algorithm 1, step 13",
-        expected=Verdict.HOLDS,
-        check=check_restored_norm,
-        formula=r"\left(|\epsilon| + \eta\,(|\epsilon| - |\epsilon_{prev}|)\right) "
-        r"\frac{\epsilon + \eta\,(\epsilon - \epsilon_{prev})}{|\epsilon + \eta\,(\epsilon - \epsilon_{prev})|}, "
-        r"\qquad \eta = \frac{h_i}{2\,h_{i-1}}",
-        draw=draw_restored_norm,
-        seconds=8,
-    ),
-)

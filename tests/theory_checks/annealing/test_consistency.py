@@ -2,15 +2,17 @@
 
 import pytest
 import torch
+from fault_cases import faults_of
 
 import toy
-from theory_checks.annealing import faults_consistency
-from theory_checks.annealing.consistency import CLAIMS, draw_consistency, turned_flow
+from theory_checks.annealing import FAMILY
+from theory_checks.annealing.consistency import draw_consistency, turned_flow
+from theory_checks.annealing.faults_steps import REDUCED
 from theory_checks.ledger.claim import Settings, Verdict
-from theory_checks.ledger.faults import Fault, injected
+from theory_checks.ledger.faults import injected
 
-FAULTS = [f for f in vars(faults_consistency).values() if isinstance(f, Fault)]
-CHECK = faults_consistency.REDUCED["A6"]
+FAULTS = faults_of("A6")
+CHECK = REDUCED["A6"]
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +21,7 @@ def finding():
 
 
 def test_the_reduced_check_holds_and_draws(finding):
-    assert finding.verdict is CLAIMS[0].expected is Verdict.HOLDS
+    assert finding.verdict is FAMILY.claim("A6").expected is Verdict.HOLDS
     assert draw_consistency(finding).axes
 
 

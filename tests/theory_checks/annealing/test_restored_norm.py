@@ -3,17 +3,19 @@
 import numpy as np
 import pytest
 import torch
+from fault_cases import faults_of
 
 import toy
 from lml.samplers import SAMPLERS, sample
-from theory_checks.annealing import faults_restored_norm
+from theory_checks.annealing import FAMILY
+from theory_checks.annealing.faults_steps import REDUCED
 from theory_checks.annealing.multistep import NORMS, adams_bashforth, combined, multistep
-from theory_checks.annealing.restored_norm import CLAIMS, draw_restored_norm, uneven_levels
+from theory_checks.annealing.restored_norm import draw_restored_norm, uneven_levels
 from theory_checks.ledger.claim import Settings, Verdict
-from theory_checks.ledger.faults import Fault, injected
+from theory_checks.ledger.faults import injected
 
-FAULTS = [f for f in vars(faults_restored_norm).values() if isinstance(f, Fault)]
-CHECK = faults_restored_norm.REDUCED["A5"]
+FAULTS = faults_of("A5")
+CHECK = REDUCED["A5"]
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +24,7 @@ def finding():
 
 
 def test_the_reduced_check_holds_and_draws(finding):
-    assert finding.verdict is CLAIMS[0].expected is Verdict.HOLDS
+    assert finding.verdict is FAMILY.claim("A5").expected is Verdict.HOLDS
     assert draw_restored_norm(finding).axes
 
 
