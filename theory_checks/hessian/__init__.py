@@ -68,6 +68,18 @@ _CLAIMS = (
         r"c^* = \frac{\langle s, F s\rangle}{|s|^4} \le \frac{1}{|\epsilon|^2}",
         seconds=4,
     ),
+    Claim(
+        "H6",
+        "(|s|^2/d) I is nearer to F than zero iff |s|^2 < 2 tr F, and as near as s s^T or nearer where tr F >= 0 and "
+        "|eps|^2 >= 2 d/(d - 1); with it Algorithm 1 is its base solver",
+        source="ours, from H2; Prop. 1",
+        expected=Verdict.HOLDS,
+        check="theory_checks.hessian.isotropic:check_isotropic",
+        formula=r"\left|F - \tfrac{|s|^2}{d} I\right|^2 - |F|^2 = \tfrac{|s|^2}{d}\,(|s|^2 - 2\,\mathrm{tr}\,F), "
+        r"\qquad \left(\lambda I + \tfrac{|s|^2}{d} I\right)^{-1} \epsilon \parallel \epsilon",
+        draw="theory_checks.hessian.isotropic:draw_isotropic",
+        seconds=4,
+    ),
 )
 
 FAMILY = Family(

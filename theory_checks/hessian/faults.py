@@ -15,6 +15,7 @@ from torch import Tensor
 from theory_checks.hessian.certified_bound import check_certified_bound
 from theory_checks.hessian.error_bound import OuterProductErrors, check_error_bound, check_zero_is_nearer
 from theory_checks.hessian.identities import check_bartlett, check_residual, check_tweedie
+from theory_checks.hessian.isotropic import check_isotropic
 from theory_checks.ledger.faults import fault
 from toy import DataMixture, ExactTarget, GaussianMixture
 
@@ -29,6 +30,7 @@ REDUCED = {
     "H3c": partial(check_certified_bound, names=("points-1d",)),
     "H4": partial(check_bartlett, names=("skewed-1d",), cases=(("random-64d", 0.0, "trace", 0.02),)),
     "H5": partial(check_zero_is_nearer, names=("bimodal-1d", "points-8d")),
+    "H6": partial(check_isotropic, names=("points-2d", "points-8d")),
 }
 
 
@@ -180,7 +182,43 @@ def excess_twice_as_large(original: Formula) -> Formula:
     return lambda *terms: 2 * original(*terms)
 
 
+# --- the isotropic Hessian
+
+
+@fault("theory_checks.hessian.isotropic:isotropic_gains", "H6")
+def trace_counted_once(original: Formula) -> Formula:
+    """``|s|^2 - tr F`` in place of ``|s|^2 - 2 tr F``."""
+
+    def gains(s: Tensor, along: Tensor, trace: Tensor) -> tuple[Tensor, Tensor]:
+        return original(s, along, trace / 2)[0], original(s, along, trace)[1]
+
+    return gains
+
+
+@fault("theory_checks.hessian.isotropic:isotropic_gains", "H6")
+def cross_term_of_the_outer_product_counted_once(original: Formula) -> Formula:
+    """``- <s, F s>`` in place of ``- 2 <s, F s>``."""
+    return lambda s, along, trace: original(s, along / 2, trace)
+
+
+@fault("theory_checks.hessian.isotropic:threshold", "H6")
+def threshold_too_low(original: Formula) -> Formula:
+    """``d/(10 (d - 1))`` in place of ``2 d/(d - 1)``: the claim where it is not true."""
+    return lambda d: original(d) / 20
+
+
 # --- symbolic proofs
+
+
+@fault("theory_checks.hessian.proofs:claimed_isotropic_gains", "H6")
+def trace_not_shared_by_the_directions(original: Formula) -> Formula:
+    """``2 |s|^2 tr F`` without the division by d."""
+
+    def gains(s: sympy.Matrix, F: sympy.Matrix) -> tuple[sympy.Expr, sympy.Expr]:
+        first, second = original(s, F)
+        return first, second + 2 * s.dot(s) * F.trace() * (1 - sympy.Rational(1, s.rows))
+
+    return gains
 
 
 @fault("theory_checks.hessian.proofs:claimed_residual", "H1")

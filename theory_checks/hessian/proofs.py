@@ -170,6 +170,27 @@ def covariance_trace() -> Matrix:
     return Matrix(rows)
 
 
+def claimed_isotropic_gains(s: Matrix, F: Matrix) -> tuple[sympy.Expr, sympy.Expr]:
+    """Return ``a (|s|^2 - 2 tr F)`` and ``|s|^4 (1 - 1/d) - 2 <s, F s> + 2 |s|^2 tr F/d``, with ``a = |s|^2/d``."""
+    d, length = s.rows, s.dot(s)
+    trace = F.trace()
+    over_outer = length**2 * (1 - sympy.Rational(1, d)) - 2 * (s.T * F * s)[0] + 2 * length * trace / d
+    return length / d * (length - 2 * trace), over_outer
+
+
+def isotropic_gains() -> Matrix:
+    """``|F - a I|^2 - |F|^2`` and ``|F - s s^T|^2 - |F - a I|^2`` less their claimed forms, every F and s, d = 2, 3."""
+    rows = []
+    for d in (2, 3):
+        s = Matrix(symbols(f"s1:{d + 1}", real=True))
+        F = Matrix(d, d, lambda i, j: symbols(f"f{min(i, j) + 1}{max(i, j) + 1}", real=True))
+        distances = [sum(e**2 for e in F - m) for m in (sympy.zeros(d, d), s.dot(s) / d * eye(d), s * s.T)]
+        zero, isotropic, outer = distances
+        first, second = claimed_isotropic_gains(s, F)
+        rows += [isotropic - zero - first, outer - isotropic - second]
+    return Matrix(rows)
+
+
 PROOFS = (
     Proof(
         "the residual, for every density in d = 1, 2, 3",
@@ -211,5 +232,12 @@ PROOFS = (
         r"\sum_i r_i |y_i - m|^2 = \frac12 \sum_{ij} r_i r_j |y_i - y_j|^2 \le "
         r"\frac{D^2}{2}\left(1 - \sum_i r_i^2\right)",
         covariance_trace,
+    ),
+    Proof(
+        "distances from the isotropic Hessian, for every symmetric F and every s in d = 2, 3",
+        ("H6",),
+        r"|F - aI|^2 - |F|^2 = a\,(|s|^2 - 2\,\mathrm{tr}F), \quad |F - s s^\top|^2 - |F - aI|^2 = |s|^4 "
+        r"\left(1 - \frac1d\right) - 2\,s^\top F s + \frac{2 |s|^2\,\mathrm{tr}F}{d}, \quad a = \frac{|s|^2}{d}",
+        isotropic_gains,
     ),
 )
