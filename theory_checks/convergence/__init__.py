@@ -96,11 +96,35 @@ _CLAIMS = (
         draw="theory_checks.convergence.varentropy:draw_varentropy",
         seconds=15,
     ),
+    Claim(
+        "C8",
+        "for N(0, v I) in d >= 2 dimensions the gap is 2 a - 4 a^2 with an explicit a: 2/(lambda v + d) up to 1/d "
+        "below lambda v = d + 1, (lambda v - 1)/(lambda v)^2 above",
+        source="ours; on Prop. 4",
+        expected=Verdict.HOLDS,
+        check="theory_checks.convergence.gaussian_gap_high_dimension:check_high_dimension",
+        formula=r"\mathrm{gap}(M) = 2a - 4a^2, \quad 2La^2 - (L + d + 2)\,a + 1 = 0\ (L \le d + 1), \quad a = "
+        r"\frac{1}{2L}\ (L \ge d + 1), \quad L = \lambda v",
+        draw="theory_checks.convergence.gaussian_gap_high_dimension:draw_high_dimension",
+        seconds=6,
+    ),
+    Claim(
+        "C10",
+        "lambda M <= I orders the gap, the dissipation and the time integral of chi-squared against Langevin's, but "
+        "not chi-squared at a given time",
+        source="ours; on Sec. 4.2.2",
+        expected=Verdict.HOLDS,
+        check="theory_checks.convergence.chi_squared_order:check_order",
+        formula=r"A \preceq B \;\Rightarrow\; \langle f, A^{-1} f\rangle \ge \langle f, B^{-1} f\rangle, \qquad "
+        r"A \preceq B \;\not\Rightarrow\; \langle f, e^{-2tA} f\rangle \ge \langle f, e^{-2tB} f\rangle",
+        draw="theory_checks.convergence.chi_squared_order:draw_order",
+        seconds=1,
+    ),
 )
 
 FAMILY = Family(
     "convergence",
     claims=_CLAIMS,
-    faults=("theory_checks.convergence.faults",),
-    proofs=("theory_checks.convergence.proofs",),
+    faults=("theory_checks.convergence.faults", "theory_checks.convergence.faults_gaussian"),
+    proofs=("theory_checks.convergence.proofs", "theory_checks.convergence.proofs_gaussian"),
 )
