@@ -109,6 +109,18 @@ _CLAIMS = (
         seconds=6,
     ),
     Claim(
+        "C9",
+        "M = (E_q F)^-1, constant, keeps q without a divergence; its gap is 1 for every Gaussian, and less for every "
+        "other density",
+        source="ours; on Sec. 4.2 and H4",
+        expected=Verdict.HOLDS,
+        check="theory_checks.convergence.constant_metric:check_constant_metric",
+        formula=r"M = (E_q[s s^\top])^{-1} = (E_q F)^{-1}, \qquad m \le \mathrm{gap} \le "
+        r"\frac{1}{\lambda_{\max}(C^{1/2} E_q[F]\,C^{1/2})} \le 1",
+        draw="theory_checks.convergence.constant_metric:draw_constant_metric",
+        seconds=7,
+    ),
+    Claim(
         "C10",
         "lambda M <= I orders the gap, the dissipation and the time integral of chi-squared against Langevin's, but "
         "not chi-squared at a given time",

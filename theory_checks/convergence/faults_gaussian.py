@@ -1,4 +1,4 @@
-"""Faults of claims C8 and C10: the sectors of a Gaussian, the order of chi-squared, their proofs."""
+"""Faults of claims C8 to C10: the sectors of a Gaussian, the constant metric, the order of chi-squared, proofs."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 import sympy
+import torch
+from torch import Tensor
 
 from theory_checks.convergence.chi_squared_order import check_order
+from theory_checks.convergence.constant_metric import check_constant_metric
 from theory_checks.convergence.gaussian_gap_high_dimension import check_high_dimension
 from theory_checks.convergence.proofs_gaussian import d, r
 from theory_checks.ledger.faults import fault
@@ -18,6 +21,7 @@ Formula = Callable[..., Any]
 
 REDUCED = {
     "C8": partial(check_high_dimension, cases=((2, 1.0), (8, 30.0), (64, 0.01))),
+    "C9": partial(check_constant_metric, planar=("cross-2d@0", "ring-2d@-3"), mixtures=()),
     "C10": check_order,
 }
 
@@ -57,6 +61,38 @@ def radius_forgotten(original: Formula) -> Formula:
 def slopes_of_the_next_polynomial(original: Formula) -> Formula:
     """``L_n' = L_{n-1}`` with the sign and the terms below it left out."""
     return lambda alpha, count: np.abs(np.tril(np.triu(original(alpha, count), -1)))
+
+
+# --- the constant metric
+
+
+@fault("theory_checks.convergence.constant_metric:preconditioner", "C9")
+def metric_not_inverted(original: Formula) -> Formula:
+    """``E_q[s s^T]`` itself: the narrow directions get the long steps."""
+    return lambda outer: torch.linalg.cholesky(outer)
+
+
+@fault("theory_checks.convergence.constant_metric:linear_bound", "C9")
+def bound_of_the_narrowest_direction(original: Formula) -> Formula:
+    """The least eigenvalue in place of the largest: Cramer and Rao turned round."""
+
+    def bound(covariance: Tensor, outer: Tensor) -> float:
+        root = torch.linalg.cholesky(covariance)
+        return 1 / float(torch.linalg.eigvalsh(root.mT @ outer @ root).min() * 0.9)
+
+    return bound
+
+
+@fault("theory_checks.convergence.constant_metric:moved", "C9")
+def metric_moved_the_wrong_way(original: Formula) -> Formula:
+    """``R x`` in place of ``R^{-1} x``."""
+    return lambda q, R: original(q, torch.linalg.inv(R))
+
+
+@fault("theory_checks.numerics.particles:Proposal.log_density", "C9")
+def moves_taken_for_symmetric(original: Formula) -> Formula:
+    """The way back of an adjusted chain is taken to be as likely: its accept rate, and its speed, are others."""
+    return lambda self, local, y: 0.0 * original(self, local, y)
 
 
 # --- chi-squared is not ordered
