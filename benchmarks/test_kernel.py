@@ -74,7 +74,7 @@ def test_share_of_the_bandwidth_of_a_copy(benchmark, shape, dtype, capsys):
     forms = {
         "copy_": lambda: out.copy_(noise),
         "lml_direction": lambda: lml_direction(noise, previous, damping=DAMPING, mixing=MIXING),
-        "two passes in eager PyTorch": lambda: _rotation._rotate_gram(inputs, DAMPING, MIXING),
+        "two passes in eager PyTorch": lambda: _rotation._rotate(inputs, DAMPING, MIXING),
     }
     # Medians of runs with the cache emptied between them, timed by events of the device.
     times = {name: testing.do_bench(form, return_mode="median") for name, form in forms.items()}

@@ -1,7 +1,7 @@
 r"""The rotation of `lml._rotation` on a GPU, for one previous noise of at most 32 bits each, in one or two launches.
 
-The formula is that of `_rotate_gram`: from ``E = <e,e>``, ``X = <e,D>`` and ``Q = <D,D>`` of ``D = p - e`` follow two
-numbers a row, and the direction is ``alpha e - beta D``. Rows of up to `_TILE` elements stay in registers: one launch,
+Two passes over memory suffice: from ``E = <e,e>``, ``X = <e,D>`` and ``Q = <D,D>`` of ``D = p - e`` follow ``W = <p',p'>
+= Q - X^2/E`` and two numbers a row, and the direction is ``alpha e - beta D``. Rows of up to `_TILE` elements stay in registers: one launch,
 `_rotate_rows`, reads ``e`` and ``p`` and writes the direction. Longer rows are cut into parts: `_sum_parts` leaves E, X
 and Q of every part in a scratch tensor; every program of `_combine_parts` adds those of its row, in the same order, and
 writes its part. No atomics, nothing read on the host. How a row is cut and read depends on its length and dtype alone,
@@ -14,7 +14,12 @@ Memory: one launch moves 3 streams of the size of ``e``, two move 5 (and, for ev
 its 8192 elements and 24 more for every other part of its row); a copy moves 2. To run at 80 % of the copy's bandwidth
 is to take at most ``3/2 / 0.8 = 1.9`` (one) or ``5/2 / 0.8 = 3.1`` (two) times as long as copying one of the tensors.
 
-Scalars are sums in float64, as in `_rotate_gram`: for an element two conversions, a difference, three products and
+Resolution: the combination is made in float32. A p' shorter than two units of its rounding, ``2^-22 |D|``, counts as
+none, and the direction is the noise (so it is bit for bit for a p that is a multiple of e, or zero). A p' that is little
+longer than that is resolved to ``2^-23 |D|/|p'|`` of itself, and where it decides the turn (``kappa^2 |p'|^2`` not far
+below ``lambda``) so is the norm. `_rotation`, in float64, knows no such case.
+
+Scalars are sums in float64: for an element two conversions, a difference, three products and
 three sums, 9 operations on 8 bytes (4 in 16 bits). Cards of which a multiprocessor retires 32 or 64 such in a clock
 (V100, A100, H100, B200, MI200, MI300) stay bound by memory. Where it retires 2 (GeForce, T4, A10, L4, L40, B300), a
 3060 would be held to half its bandwidth, to a quarter in 16 bits. There the sums are taken in pairs of float32
@@ -40,12 +45,12 @@ _TILE = 8192  # elements that a program holds: 32 of each input in a thread, all
 _STEP = 4096  # elements of a step of the second pass, which has half the threads: fewer repeat the float64 of the row
 _PARTS = 256  # parts of a row at most: their sums, read by each of its programs, stay below an eighth of what it moves
 
-# The eager form on (B, d) tensors, as `_rotation._rotate_gram`: of the noises, the damping (B, 1) and kappa.
+# The eager form on (B, d) tensors, `_rotation._rotate`: of the noises, the damping (B, 1) and kappa.
 Eager = Callable[[list[Tensor], Tensor, float], Tensor]
 
 _DTYPES = frozenset({torch.float32, torch.float16, torch.bfloat16})
 
-# Bounds as in `_rotation._zeta_and_cosine` and `_rotation._rotate_gram`.
+# Bounds as in `_rotation._zeta_and_cosine`; W is resolved down to the square of a rounding of D in float32.
 _TINY = tl.constexpr(torch.finfo(torch.float64).tiny)
 _FLOOR = tl.constexpr(torch.finfo(torch.float64).tiny ** 0.4)
 _CEILING = tl.constexpr(torch.finfo(torch.float64).tiny ** -0.65)
@@ -117,10 +122,12 @@ def _coefficients(E, X, Q, lam, kappa):
     r"""Return ``alpha = cos (1 + zeta slope)`` and ``beta = cos zeta`` in float32, and the scale of the combination."""
     E = tl.maximum(E, _TINY, propagate_nan=_NAN)
     slope = X / E
-    W = tl.maximum(Q - X * slope, 0.0, propagate_nan=_NAN) + _RESOLUTION * Q
+    floor = Q * _RESOLUTION  # without it p' could grow beyond |e| by what rounding takes from W
+    across = tl.maximum(Q - X * slope, 0.0, propagate_nan=_NAN)
     inverse = 1.0 / E
-    w = tl.minimum(W * inverse, _CEILING, propagate_nan=_NAN)
+    w = tl.minimum((across + floor) * inverse, _CEILING, propagate_nan=_NAN)
     zeta = kappa * (1.0 + kappa * slope) / tl.maximum(lam * inverse + kappa * kappa * w, _FLOOR, propagate_nan=_NAN)
+    zeta = tl.where(across <= floor, 0.0, zeta)  # p is a multiple of e
     cos = 1.0 / tl.sqrt(zeta * w * zeta + 1.0)
     alpha = (cos * (1.0 + zeta * slope)).to(tl.float32)
     beta = tl.clamp((cos * zeta).to(tl.float32), -_SINGLE, _SINGLE, propagate_nan=_NAN)

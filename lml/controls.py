@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from lml._rows import row_norm, row_sum
 from lml.arguments import check_positive
 from lml.correction import LML, Correction, Turn
 
@@ -25,11 +26,13 @@ Generators = torch.Generator | Sequence[torch.Generator]
 def extrapolation_coefficient(noise: Tensor, previous: Tensor, *, damping: float | Tensor, mixing: float) -> Tensor:
     r"""Return ``eta = kappa (E + kappa X)/(lambda + kappa X + kappa^2 Q)``, shape (B,), in float64.
 
-    ``E = <e,e>``, ``X = <e,D>``, ``Q = <D,D>`` with ``D = previous - e``. Source: claim K3.
+    ``E = <e,e>``, ``X = <e,D>``, ``Q = <D,D>`` with ``D = previous - e``. Only where the denominator is positive does
+    ``e + eta (e - previous)`` point where LML does; where it is negative it points the other way, and at zero it has no
+    limit (`lml.kernel`). Source: claim K3.
     """
     e = noise.flatten(1).double()
     D = previous.flatten(1).double() - e
-    E, X, Q = (e * e).sum(1), (e * D).sum(1), (D * D).sum(1)
+    E, X, Q = (row_sum(product)[:, 0] for product in (e * e, e * D, D * D))
     return mixing * (E + mixing * X) / (damping + mixing * X + mixing**2 * Q)
 
 
@@ -92,7 +95,7 @@ class NormOnly(_RankOne):
 
     def _shadow(self, vector: Tensor, history: Sequence[Tensor]) -> Tensor:
         e = vector.flatten(1).double()
-        scale = self._extrapolated(vector, history).norm(dim=1, keepdim=True) / _norm(e)
+        scale = row_norm(self._extrapolated(vector, history)) / _norm(e)
         scaled: Tensor = e * scale
         return scaled.to(vector.dtype).reshape(vector.shape)
 
@@ -111,11 +114,11 @@ class RandomTurn(_Shadow):
     def _shadow(self, vector: Tensor, history: Sequence[Tensor]) -> Tensor:
         e = vector.flatten(1).double()
         u = self.lml.direction(vector, history).flatten(1).double()
-        E = (e * e).sum(1, keepdim=True).clamp_min(torch.finfo(torch.float64).tiny)
-        along = (u * e).sum(1, keepdim=True) / E
-        length = (u - along * e).norm(dim=1, keepdim=True)
+        E = row_sum(e * e).clamp_min(torch.finfo(torch.float64).tiny)
+        along = row_sum(u * e) / E
+        length = row_norm(u - along * e)
         z = _normal(e, self.generator)
-        z = z - (z * e).sum(1, keepdim=True) / E * e
+        z = z - row_sum(z * e) / E * e
         turned: Tensor = along * e + length * z / _norm(z)
         return turned.to(vector.dtype).reshape(vector.shape)
 
@@ -163,21 +166,20 @@ class MatchedNoise(_Shadow):
     def _shadow(self, vector: Tensor, history: Sequence[Tensor]) -> Tensor:
         e = vector.flatten(1).double()
         change = self.lml.direction(vector, history).flatten(1).double() - e
-        return _element_noise(vector, change.norm(dim=1, keepdim=True) / _norm(e), self.generator)
+        return _element_noise(vector, row_norm(change) / _norm(e), self.generator)
 
 
 def _element_noise(vector: Tensor, size: float | Tensor, generator: Generators) -> Tensor:
     """Return ``e_i (1 + size z_i)`` with the norm of ``e``, shape (B, ...), for one size or one a sample, (B, 1)."""
     e = vector.flatten(1).double()
     noisy = e * (1 + size * _normal(e, generator))
-    restored: Tensor = noisy * (e.norm(dim=1, keepdim=True) / _norm(noisy))
+    restored: Tensor = noisy * (row_norm(e) / _norm(noisy))
     return restored.to(vector.dtype).reshape(vector.shape)
 
 
 def _norm(x: Tensor) -> Tensor:
     """Return row norms as divisors, (B, 1)."""
-    norm: Tensor = x.norm(dim=1, keepdim=True)
-    return norm.clamp_min(torch.finfo(x.dtype).tiny)
+    return row_norm(x).clamp_min(torch.finfo(x.dtype).tiny)
 
 
 def _normal(like: Tensor, generator: Generators) -> Tensor:

@@ -15,7 +15,7 @@ from typing import ClassVar, Literal, NamedTuple
 
 from torch import Tensor
 
-from lml.arguments import check_mixing, check_positive
+from lml.arguments import check_integer, check_number, check_positive
 from lml.damping import check_damping_mode, damping_of, history_needed
 from lml.kernel import lml_direction, lml_direction_rank, lml_direction_textbook
 from lml.strength import DEFAULT_DAMPING, default_mixing
@@ -119,14 +119,11 @@ class LML(Turn):
 
     def __post_init__(self) -> None:
         check_positive(self.damping, "damping")
-        check_mixing(self.mixing)
+        check_number(self.mixing, "mixing", least=0, below=1)
         check_damping_mode(self.damping_mode)
-        if isinstance(self.rank, bool) or not isinstance(self.rank, int) or self.rank < 1:
-            raise ValueError(f"rank must be a positive integer, got {self.rank!r}")
+        check_integer(self.rank, "rank")
         for name in ("start", "stop"):
-            value = getattr(self, name)
-            if not isinstance(value, (int, float)) or not 0 <= value <= 1:
-                raise ValueError(f"{name} must lie in [0, 1], got {value!r}")
+            check_number(getattr(self, name), name, least=0, most=1)
         if self.start > self.stop:
             raise ValueError(f"start must not exceed stop, got {self.start} and {self.stop}")
 
@@ -175,7 +172,7 @@ class ReleasedLML(Correction):
 
     def __post_init__(self) -> None:
         check_positive(self.damping, "damping")
-        check_mixing(self.mixing)
+        check_number(self.mixing, "mixing", least=0, below=1)
 
     @property
     def depth(self) -> int:

@@ -13,8 +13,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from lml._rotation import accumulator
-from lml.arguments import check_positive
+from lml._rows import accumulator, row_sum
+from lml.arguments import check_choice, check_positive
 
 __all__ = ["DAMPING_MODES", "DampingMode", "check_damping_mode", "damping_of", "history_needed"]
 
@@ -33,8 +33,7 @@ def check_damping_mode(mode: str) -> None:
     Raises:
         ValueError: naming the mode and what is allowed.
     """
-    if mode not in DAMPING_MODES:
-        raise ValueError(f"damping_mode must be one of {', '.join(DAMPING_MODES)}, got {mode!r}")
+    check_choice(mode, "damping_mode", DAMPING_MODES)
 
 
 def history_needed(mode: str, rank: int) -> int:
@@ -72,11 +71,11 @@ def damping_of(noise: Tensor, history: Sequence[Tensor], *, mode: str, damping: 
     limits = torch.finfo(acc)
     e = noise.flatten(1).to(acc) if noise.ndim > 1 else noise[:, None].to(acc)
     # Between the limits, so that neither a sample without noise nor a square out of range gives a damping of 0 or inf.
-    lam = (damping * (e * e).sum(1)).clamp(limits.tiny, limits.max)
+    lam = (damping * row_sum(e * e)[:, 0]).clamp(limits.tiny, limits.max)
     if mode == "relative" or len(history) < 2:
         return lam
     p1, p2 = (p.reshape(e.shape).to(acc) for p in history[:2])
     last = p1 - p2
-    squared = (last * last).sum(1).clamp(limits.tiny, limits.max)
-    gain = ((e - p1) * last).sum(1).clamp(-limits.max, limits.max) / squared
+    squared = row_sum(last * last)[:, 0].clamp(limits.tiny, limits.max)
+    gain = row_sum((e - p1) * last)[:, 0].clamp(-limits.max, limits.max) / squared
     return (lam / gain.clamp(_LEAST_GAIN, 1)).clamp_max(limits.max)

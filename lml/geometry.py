@@ -10,7 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lml.arguments import check_damping, check_floating, check_like
+from lml._rows import row_sum
+from lml.tensor_arguments import check_damping, check_floating, check_like
 
 __all__ = ["DampedOuterProduct"]
 
@@ -35,7 +36,7 @@ class DampedOuterProduct:
         #: ``lambda`` as a column, shape (B, 1) or (1, 1).
         self.damping = torch.as_tensor(damping, dtype=vector.dtype, device=vector.device).reshape(-1, 1)
         #: ``|s|^2``, shape (B, 1).
-        self.squared_norm = (vector * vector).sum(1, keepdim=True)
+        self.squared_norm = row_sum(vector * vector)
 
     def _check(self, x: Tensor, name: str) -> None:
         check_like(x, self.vector, name, "the geometry's vector")
@@ -99,4 +100,4 @@ class DampedOuterProduct:
 
     def _inner(self, x: Tensor) -> Tensor:
         """Return ``<s,x>``, shape (B, 1)."""
-        return (self.vector * x).sum(1, keepdim=True)
+        return row_sum(self.vector * x)

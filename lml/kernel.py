@@ -13,7 +13,12 @@ with ``p' = D - (<e,D>/<e,e>) e``, the part of the previous noise orthogonal to 
     r  is parallel to  e - zeta p',     zeta = kappa (<e,e> + kappa <e,D>) / (lambda + kappa^2 w)
 
 The coefficient of ``e`` is one and ``p'`` is orthogonal to it: hence ``|r|^2 = <e,e> + zeta^2 w``, the angle between
-``e`` and the direction is always below 90 degrees (``tan = zeta sqrt(w)/|e|``), and ``kappa = 0`` is the identity.
+``e`` and the direction is always below 90 degrees (``tan = zeta sqrt(w)/|e|``), and ``kappa = 0`` is the identity. This
+orthogonal form never fails, since its denominator is at least ``lambda``. In terms of ``D`` itself, with ``X = <e,D>``
+and ``Q = <D,D>``, r is parallel to ``(lambda + kappa X + kappa^2 Q) e - kappa (<e,e> + kappa X) D``. Only where
+``lambda + kappa X + kappa^2 Q > 0`` is that the direction of an extrapolation ``e + eta (e - p)``, with ``eta = kappa
+(<e,e> + kappa X)/(lambda + kappa X + kappa^2 Q)``; elsewhere, where ``D`` points far enough against ``e``, no ``eta``
+gives it.
 
 The same holds for several previous noises ``p_1 .. p_m``. With ``v_j = e + kappa D_j``, ``W_ij = <p'_i,p'_j>`` and
 ``a_j = 1 + kappa <e,D_j>/<e,e>`` one has ``v_j = a_j e + kappa p'_j``, and Sherman-Morrison on the m x m matrix
@@ -30,7 +35,8 @@ import torch
 from torch import Tensor
 
 from lml._rotation import rotate
-from lml.arguments import check_damping, check_floating, check_like, check_mixing
+from lml.arguments import check_number
+from lml.tensor_arguments import check_damping, check_floating, check_like
 
 __all__ = ["lml_direction", "lml_direction_rank", "lml_direction_textbook"]
 
@@ -70,14 +76,10 @@ def lml_direction_rank(noise: Tensor, history: Sequence[Tensor], *, damping: flo
 
     Source: Supp. D.4 of the paper names the L-BFGS-like extension; the algebra is in this module's docstring.
     """
-    check_floating(noise, "noise")
-    for previous in history:
-        check_like(previous, noise, "previous", "noise")
-    kappa = check_mixing(mixing)
-    check_damping(damping, noise.shape[:1], noise.device)
-    if not history or kappa == 0 or noise.numel() == 0:
+    lam, kappa = _checked(noise, history, damping, mixing)
+    if not history or kappa == 0 or noise.numel() <= noise.shape[0]:  # a sample of one number has one direction
         return noise
-    return rotate(noise, tuple(history), damping, kappa)
+    return rotate(noise, tuple(history), lam, kappa)
 
 
 def lml_direction_textbook(noise: Tensor, previous: Tensor | None, *, damping: float | Tensor, mixing: float) -> Tensor:
@@ -88,11 +90,7 @@ def lml_direction_textbook(noise: Tensor, previous: Tensor | None, *, damping: f
 
     Source: Eq. 8 and Algorithm 1, steps 7 to 13.
     """
-    check_floating(noise, "noise")
-    if previous is not None:
-        check_like(previous, noise, "previous", "noise")
-    kappa = check_mixing(mixing)
-    check_damping(damping, noise.shape[:1], noise.device)
+    damping, kappa = _checked(noise, () if previous is None else (previous,), damping, mixing)
     e = noise.flatten(1) if noise.ndim > 1 else noise[:, None]
     p = e if previous is None else previous.reshape(e.shape)
     lam = damping.to(e)[..., None] if isinstance(damping, Tensor) else damping
@@ -100,3 +98,14 @@ def lml_direction_textbook(noise: Tensor, previous: Tensor | None, *, damping: f
     r = e - v * (v * e).sum(1, keepdim=True) / (lam + (v * v).sum(1, keepdim=True))  # from left to right, as written
     direction: Tensor = r * torch.sqrt((e * e).sum(1, keepdim=True)) / torch.sqrt((r * r).sum(1, keepdim=True))
     return direction.reshape(noise.shape)
+
+
+def _checked(
+    noise: Tensor, history: Sequence[Tensor], damping: float | Tensor, mixing: float
+) -> tuple[float | Tensor, float]:
+    """Return damping and mixing, if all arguments fit."""
+    check_floating(noise, "noise")
+    for previous in history:
+        check_like(previous, noise, "previous", "noise")
+    kappa = check_number(mixing, "mixing", least=0, below=1)
+    return check_damping(damping, noise.shape[:1], noise.device), kappa

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lml._rotation import accumulator
+from lml._rows import accumulator, row_norm, row_power
 from lml.correction import NoCorrection, Turn
 from lml.samplers.base import Level, Network, Sampler, State
 from lml.samplers.exponential import noise_transfer
@@ -89,7 +89,7 @@ class Profile(Turn):
             if eta:
                 u = u + eta * (e - previous.reshape(e.shape).to(acc))
         if rho:
-            u = u * (_norm(e) / _norm(u)) ** rho
+            u = u * row_power(_norm(e) / _norm(u), rho)
         limit = torch.finfo(noise.dtype).max
         return u.clamp(-limit, limit).to(noise.dtype).reshape(noise.shape)
 
@@ -97,8 +97,7 @@ class Profile(Turn):
 def _norm(x: Tensor) -> Tensor:
     """Return the norms of rows (B, d) as divisors, (B, 1); rows are scaled, so that no square leaves the range."""
     largest = x.abs().amax(1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
-    norm: Tensor = largest * torch.linalg.vector_norm(x / largest, dim=1, keepdim=True)
-    return norm.clamp_min(torch.finfo(x.dtype).tiny)
+    return (largest * row_norm(x / largest)).clamp_min(torch.finfo(x.dtype).tiny)
 
 
 def multistep_weights(sampler: Sampler, levels: Sequence[Level]) -> tuple[tuple[float, ...], ...]:

@@ -17,6 +17,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from lml.arguments import check_choice, check_integer
 from lml.profile import Profile
 
 __all__ = ["TUNED_EVALUATIONS", "tuned_fractions", "tuned_profile"]
@@ -42,9 +43,7 @@ def tuned_profile(evaluations: int, *, restored: float | None = None) -> Profile
     Raises:
         ValueError: for another number of evaluations.
     """
-    if isinstance(evaluations, bool) or evaluations not in _table():
-        raise ValueError(f"evaluations must be one of {', '.join(map(str, TUNED_EVALUATIONS))}, got {evaluations!r}")
-    entry = _table()[evaluations]
+    entry = _table()[check_choice(evaluations, "evaluations", TUNED_EVALUATIONS)]
     return Profile(
         tuple(tuple(map(float, row)) for row in entry["weights"]),
         tuple(map(float, entry["restored"])) if restored is None else restored,
@@ -60,8 +59,7 @@ def tuned_fractions(steps: int) -> tuple[float, ...]:
     Raises:
         ValueError: unless ``steps`` is a positive integer.
     """
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        raise ValueError(f"steps must be a positive integer, got {steps!r}")
+    check_integer(steps, "steps")
     nearest = min(TUNED_EVALUATIONS, key=lambda each: (abs(each - steps), -each))
     knots: list[float] = _table()[nearest]["fractions"]
     if steps == nearest:

@@ -77,6 +77,8 @@ def _limit(noise: Tensor, previous: Tensor, damping: float, kappa: float, wide: 
 
     highest, lowest = at.w**2 + moved + floor, max(at.w**2 - moved, 0) + floor
     least, most = kappa * abs(1 + kappa * at.slope) / (at.lam + kappa**2 * highest), zeta(lowest)
+    if at.w**2 - moved <= floor:  # such a p' can count as none
+        least = 0.0
     # The angle, and the predicted norm by what the floor and the rounding add to |r|.
     limit = max(
         math.atan(at.zeta() * at.w) - math.atan(least * at.w), math.atan(most * at.w) - math.atan(at.zeta() * at.w)
@@ -109,7 +111,7 @@ def test_small_orthogonal_part_of_a_nearly_opposite_noise_is_resolved(rotate: Ro
     kappa, E = 2.0**-10, float(norm(noise)) ** 2
     damping = kappa * E * 2e-5  # zeta |p'| = |e|: 45 degrees
     out = rotate(noise, previous, damping, kappa)
-    exact = _rotation._rotate_orthogonal([noise.double(), previous.double()], damping, kappa, torch.float64)
+    exact = _rotation._rotate([noise.double(), previous.double()], damping, kappa)
     error = float(norm(out.double() - exact) / norm(noise))
     assert error <= _limit(noise, previous, damping, kappa, wide)
 
@@ -124,11 +126,11 @@ def test_rows_of_any_length_are_rotated_as_in_float64(
     noise, previous = pair(shape, dtype)
     damping = torch.logspace(-2, 2, shape[0], dtype=torch.float64)
     exact = [t.double().flatten(1) for t in (noise, previous)]
-    direction = _rotation._rotate_orthogonal(exact, damping[:, None], 1e-2, torch.float64)
+    direction = _rotation._rotate(exact, damping[:, None], 1e-2)
     out = rotate(noise, previous, damping, 1e-2)
     assert (out.shape, out.dtype) == (noise.shape, dtype)
     # Independent noises, |D| < 2 |e|: W far above its floor. One rounding to the dtype, and eight of float32 of at most
-    # |e|, as for the eager form (test_internal_paths_agree); at d = 1 and 2 the lengths vary, and D can be larger.
+    # |e|, of alpha, beta, their products and the sum; at d = 1 and 2 the lengths vary, and D can be larger.
     size = torch.maximum(norm(noise), norm(previous.double() - noise.double()) / 2)
     limit = torch.finfo(dtype).eps / 2 + 8 * _SINGLE
     assert bool((norm(out.double().flatten(1) - direction) <= limit * size).all())
@@ -157,17 +159,21 @@ def test_finite_input_of_any_scale_gives_finite_directions_of_the_length_of_the_
 
 
 @pytest.mark.parametrize("dtype", _NARROW, ids=str)
-@pytest.mark.parametrize("factor", [1.0, -1.0, 0.5, -4.0, 0.0])
-def test_parallel_previous_noise_leaves_the_direction(rotate: Rotate, dtype: torch.dtype, factor: float) -> None:
-    # Small integers, so that D = slope e, E, X and Q are exact and p' is zero. What is left is the floor of W,
-    # 4 eps^2 Q, in the cosine, and float32: alpha, beta, their products with e and D, and the sum are rounded.
-    noise = torch.tensor([[3.0, -4.0]], dtype=dtype)
-    for damping in (1.0, 1e3):
-        out = rotate(noise, factor * noise, damping, 0.5)
-        slope = factor - 1
-        moved = 0.5 * 25 * abs((1 + 0.5 * slope) * slope) / damping  # zeta |slope|, at most
-        limit = torch.finfo(dtype).eps / 2 + 4 * _SINGLE / 2 * (1 + moved) + 2 * (_SINGLE * moved) ** 2
-        assert bool(((out.double() - noise.double()).abs() <= limit * noise.double().abs()).all())
+@pytest.mark.parametrize("factor", [1.0, -1.0, 0.5, -4.0, 0.0, 3.0])
+@pytest.mark.parametrize("shape", [(3, 1), (2, 60), (2, 9000)])
+def test_parallel_previous_noise_leaves_every_bit_of_the_noise(
+    rotate: Rotate, dtype: torch.dtype, factor: float, shape: tuple[int, int]
+) -> None:
+    # Small integers, so that D = slope e, E, X and Q are exact and p' is zero.
+    noise = torch.randint(-8, 8, shape, generator=torch.Generator().manual_seed(0)).to(dtype)
+    for damping in (1e-300, 1e-8, 1.0, 1e3):
+        assert torch.equal(rotate(noise, factor * noise, damping, 0.5), noise)
+
+
+def test_previous_noise_that_is_parallel_up_to_a_rounding_of_float32_leaves_the_noise(rotate: Rotate) -> None:
+    noise, _ = pair((4, 300), torch.float32)
+    for factor in (2.7, -0.4):  # D is as long as e, so that p' is below two units of its rounding
+        assert torch.equal(rotate(noise, factor * noise, 1e-8, 0.5), noise)
 
 
 def test_scaling_by_a_power_of_two_scales_every_bit(rotate: Rotate) -> None:
@@ -184,7 +190,7 @@ def test_noises_of_different_scale_are_measured_apart(rotate: Rotate) -> None:
     for small, large in ((2.0**-100 * noise, previous), (noise, 2.0**-100 * previous)):
         damping = float((small.double() ** 2).sum())
         out = rotate(small, large, damping, 2.0**-7)
-        exact = _rotation._rotate_orthogonal([small.double(), large.double()], damping, 2.0**-7, torch.float64)
+        exact = _rotation._rotate([small.double(), large.double()], damping, 2.0**-7)
         # alpha e - beta D, where D may be 2^100 e, and beta D is then |e|/(kappa |D|) of it: below |e|/kappa = 2^7 |e|.
         assert float((norm(out.double() - exact) / norm(small)).max()) <= 5 * _SINGLE * 2.0**7
 
@@ -217,7 +223,7 @@ def test_damping_and_mixing_beyond_the_range_of_float32_are_the_numbers(rotate: 
     # Both times 2^-200: zeta = kappa E/lambda stays, but for kappa^2 w and kappa slope, which are below 2^-100 here.
     for factor in (2.0**-200, torch.full((3,), 2.0**-200, dtype=torch.float64)):
         small = rotate(noise, previous, factor, 2.0**-204)
-        exact = _rotation._rotate_orthogonal([noise.double(), previous.double()], 2.0**-200, 2.0**-204, torch.float64)
+        exact = _rotation._rotate([noise.double(), previous.double()], 2.0**-200, 2.0**-204)
         assert bool((norm(small.double() - exact) <= 8 * _SINGLE * norm(noise)).all())
         assert not torch.equal(small, noise)
 
@@ -243,7 +249,7 @@ def test_correct_kernels_pass_the_comparison_that_decides_whether_they_serve(
 
     monkeypatch.setattr(_rotation_triton, "rotate_on_device", rotate)
     for dtype, d in itertools.product(_NARROW, (*range(1, 18), 40, 784, 3072, 8192, 8193, 16_384)):
-        assert _rotation_triton._agrees(torch.device("cpu"), dtype, d, _rotation._rotate_gram)
+        assert _rotation_triton._agrees(torch.device("cpu"), dtype, d, _rotation._rotate)
 
 
 def test_batches_beyond_the_limit_of_a_grid_in_two_dimensions_are_served(rotate: Rotate) -> None:

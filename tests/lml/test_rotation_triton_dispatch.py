@@ -71,14 +71,14 @@ def test_one_previous_noise_of_at_most_32_bits_is_served(monkeypatch: pytest.Mon
     served = _rotation_triton.serves
     with FakeTensorMode():
         single, double = (torch.empty((4, 8), dtype=dtype, device="cuda") for dtype in (torch.float32, torch.float64))
-        assert not served(single, (single,), 0.5, _rotation._rotate_gram)  # a fake tensor has no numbers
+        assert not served(single, (single,), 0.5, _rotation._rotate)  # a fake tensor has no numbers
         monkeypatch.setattr(_rotation_triton, "are_numbers", lambda _: True)
-        assert served(single, (single,), 0.5, _rotation._rotate_gram)
-        assert served(single.half(), (single.half(),), torch.empty(4, device="cuda"), _rotation._rotate_gram)
-        assert not served(single, (single, single), 0.5, _rotation._rotate_gram)
-        assert not served(double, (double,), 0.5, _rotation._rotate_gram)
+        assert served(single, (single,), 0.5, _rotation._rotate)
+        assert served(single.half(), (single.half(),), torch.empty(4, device="cuda"), _rotation._rotate)
+        assert not served(single, (single, single), 0.5, _rotation._rotate)
+        assert not served(double, (double,), 0.5, _rotation._rotate)
         cpu = torch.empty(4, 8)
-        assert not served(cpu, (cpu,), 0.5, _rotation._rotate_gram)
+        assert not served(cpu, (cpu,), 0.5, _rotation._rotate)
 
 
 def test_what_a_kernel_reads_are_the_numbers_in_a_row_at_a_multiple_of_16_bytes() -> None:
@@ -149,7 +149,7 @@ def test_every_length_of_rows_is_compared_once_and_never_while_a_graph_is_captur
         four, nine, alone = (torch.empty(shape, device="cuda") for shape in ((2, 4), (2, 9), (1, 2, 2)))
 
         def served(noise: Tensor) -> bool:
-            return _rotation_triton.serves(noise, (noise,), 0.5, _rotation._rotate_gram)
+            return _rotation_triton.serves(noise, (noise,), 0.5, _rotation._rotate)
 
         assert not served(four)
         assert compared == []  # and nothing was concluded from it
@@ -167,7 +167,7 @@ _LENGTHS = [1, 3, 40, 4096, 8232]
 @pytest.mark.parametrize("d", [40, 8232])
 def test_a_device_for_which_no_kernel_can_be_built_is_named(d: int) -> None:
     with pytest.warns(RuntimeWarning, match=f"rows of {d} elements cannot be built for cpu: .*LML_KERNEL=eager"):
-        assert not _rotation_triton._agrees(torch.device("cpu"), torch.float32, d, _rotation._rotate_gram)
+        assert not _rotation_triton._agrees(torch.device("cpu"), torch.float32, d, _rotation._rotate)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
@@ -179,7 +179,7 @@ def test_kernels_serve_where_they_agree_with_the_eager_form(
         return lml_direction(e.double(), p.double(), damping=damping, mixing=kappa).to(dtype)
 
     monkeypatch.setattr(_rotation_triton, "rotate_on_device", rotate)
-    assert _rotation_triton._agrees(torch.device("cpu"), dtype, d, _rotation._rotate_gram)
+    assert _rotation_triton._agrees(torch.device("cpu"), dtype, d, _rotation._rotate)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
@@ -202,4 +202,4 @@ def test_kernels_that_are_wrong_do_not_serve(
 
     monkeypatch.setattr(_rotation_triton, "rotate_on_device", rotate)
     with pytest.warns(RuntimeWarning, match="please report this"):
-        assert not _rotation_triton._agrees(torch.device("cpu"), dtype, d, _rotation._rotate_gram)
+        assert not _rotation_triton._agrees(torch.device("cpu"), dtype, d, _rotation._rotate)

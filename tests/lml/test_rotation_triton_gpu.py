@@ -116,7 +116,7 @@ def test_gradient_is_that_of_the_eager_form() -> None:
     noise.requires_grad_()
     lml_direction(noise, previous, damping=3.0, mixing=1e-2).sum().backward()
     got, noise.grad = noise.grad, None
-    _rotation._rotate_gram([noise, previous], 3.0, 1e-2).sum().backward()
+    _rotation._rotate([noise, previous], 3.0, 1e-2).sum().backward()
     assert torch.equal(got, noise.grad)
 
 

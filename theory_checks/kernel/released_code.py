@@ -213,7 +213,8 @@ def _describe(verdict: Verdict, figures: tuple[Measured, ...], data: dict[str, n
         verdict=verdict,
         figures=figures,
         reading="the formulas of the public source (LML-diffusion-sampler, commit e19cbdc) on DDIM and DPM-Solver, "
-        f"written again; digits, lambda = {_DAMPING:g} absolute, {_STEPS} equal steps of log-SNR from {_LOG_SNR[0]:g} to {_LOG_SNR[1]:g}",
+        f"written again; digits, lambda = {_DAMPING:g} absolute, {_STEPS} equal steps of log-SNR "
+        f"from {_LOG_SNR[0]:g} to {_LOG_SNR[1]:g}",
         methods=(
             "samples of both, same start",
             "the term of one step in closed form",
