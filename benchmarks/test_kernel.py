@@ -1,18 +1,20 @@
-"""The LML direction against the streaming floor ``torch.add(a, b, out=c)`` on tensors of the same size, in one run.
+"""The LML direction beside a real step: the arithmetic of DDIM, and the evaluation of a small network.
 
-The floor of form K3 is 5/3 of it: two passes read ``noise`` and ``previous``, one writes: five streams against three.
-Times in brackets are multiples of the fastest of a group, which is the floor.
+Times in brackets are multiples of the fastest of a group, which is the sum of two tensors, ``torch.add(a, b, out=c)``.
 
-On a GPU the floor is ``copy_``: 2 streams, against 3 of the kernel of short rows and 5 of the two of long ones. Printed
-is the share of the copy's bandwidth that each form reaches; the eager form moves more than the 5 that it is given here.
+On a GPU the yardstick is ``copy_``: 2 streams, against 3 of the kernel of short rows and 5 of the two of long ones.
+Printed is the share of the copy's bandwidth that each form reaches; the eager form moves more than the 5 that it is
+given here.
 """
 
 import pytest
 import torch
+from diffusers import DDIMScheduler, UNet2DModel
 
-from lml import _rotation, lml_direction, lml_direction_textbook
+from lml import _rotation
+from lml.kernel import lml_direction, lml_direction_textbook
 
-# Up to 16 MiB an array (float32), and the size for which the issue of speed was raised.
+# Latents of one and of several pictures, small pictures, and batches of several blocks.
 SHAPES = [(1, 4, 64, 64), (16, 3, 32, 32), (4, 4, 128, 128), (64, 65536), (256, 65536)]
 DAMPING, MIXING = 1e-3, 1e-7
 
@@ -32,7 +34,7 @@ def tensors(request, benchmark):
     return _inputs(request.param)
 
 
-def test_floor_add(benchmark, tensors):
+def test_sum_of_two_tensors(benchmark, tensors):
     noise, previous = tensors
     out = torch.empty_like(noise)
     benchmark(lambda: torch.add(noise, previous, out=out))
@@ -41,6 +43,33 @@ def test_floor_add(benchmark, tensors):
 def test_lml_direction(benchmark, tensors):
     noise, previous = tensors
     benchmark(lambda: lml_direction(noise, previous, damping=DAMPING, mixing=MIXING))
+
+
+def test_step_of_ddim(benchmark, tensors):
+    noise, previous = tensors
+    scheduler = DDIMScheduler()
+    scheduler.set_timesteps(10)
+    benchmark(lambda: scheduler.step(noise, 501, previous, return_dict=False))
+
+
+def test_small_network(benchmark, tensors):
+    noise, _ = tensors
+    if noise.ndim != 4:
+        pytest.skip("not a batch of pictures")
+    blocks = {"down_block_types": ("DownBlock2D", "AttnDownBlock2D"), "up_block_types": ("AttnUpBlock2D", "UpBlock2D")}
+    channels = noise.shape[1]
+    sizes = {"block_out_channels": (32, 64), "layers_per_block": 1, "norm_num_groups": 8}
+    network = UNet2DModel(noise.shape[-1], channels, channels, **sizes, **blocks)
+    with torch.inference_mode():
+        benchmark.pedantic(lambda: network(noise, 501), rounds=5)
+
+
+def test_lml_direction_without_blocks(benchmark, tensors):
+    noise, previous = tensors
+    if noise.numel() <= _rotation._BLOCK:
+        pytest.skip("one block")
+    inputs = [t.reshape(len(noise), -1) for t in (noise, previous)]
+    benchmark(lambda: _rotation._rotate(inputs, DAMPING, MIXING))
 
 
 def test_lml_direction_compiled(benchmark, tensors):
@@ -74,7 +103,7 @@ def test_share_of_the_bandwidth_of_a_copy(benchmark, shape, dtype, capsys):
     forms = {
         "copy_": lambda: out.copy_(noise),
         "lml_direction": lambda: lml_direction(noise, previous, damping=DAMPING, mixing=MIXING),
-        "two passes in eager PyTorch": lambda: _rotation._rotate(inputs, DAMPING, MIXING),
+        "eager PyTorch": lambda: _rotation._rotate(inputs, DAMPING, MIXING),
     }
     # Medians of runs with the cache emptied between them, timed by events of the device.
     times = {name: testing.do_bench(form, return_mode="median") for name, form in forms.items()}

@@ -1,15 +1,18 @@
 r"""The rotation of `lml.kernel` in PyTorch: inner products first, then one linear combination, in float64.
 
-One form serves every device, dtype and transform (gradients, ``torch.func``, ``torch.compile``), see `_turn`. On a
-GPU, for one previous noise of at most 32 bits an element, `_rotation_triton` is the same in one or two launches, where
-Triton is installed. The environment variable ``LML_KERNEL=eager``, read at the first rotation on a GPU, does without
-it; ``auto`` is the default.
+One form serves every device, dtype and transform (gradients, `torch.func`, `torch.compile`), see `_turn`. On a GPU, for
+one previous noise of at most 32 bits an element, `_rotation_triton` is the same in one or two launches, where Triton is
+installed. The environment variable ``LML_KERNEL=eager``, read at the first rotation on a GPU, does without it; ``auto``
+is the default.
 
-Outside of ``torch.compile`` a sample's direction on a CPU has the same bits in any batch, at any place in it, with any
-number of threads and any vector width. Every element-wise operation rounds once: fused ones (``addcmul``,
-``sub(alpha=...)``) may round otherwise in the body of a vector loop than in its tail, and where a row lies in the
-vectors depends on the rows before it. Every sum runs along one row in an order that its length alone fixes (`row_sum`,
-and no BLAS, whose order depends on the alignment).
+On a CPU and outside of `torch.compile` a sample's direction has the same bits in any batch, at any place in it, with
+any number of threads and any vector width. What that asks of every line here is in `lml._rows`.
+
+What it costs (medians, one thread, float32, batches of 12 thousand to 4 million numbers): 2 to 5 times the arithmetic
+of one step of DDIM, and 0.1 to 0.3 % of a step whose network is a UNet of 0.7 million weights. Forms of their own for
+few small samples, for blocks and for the Gram matrix in two passes took 0.3 to 0.7 times as long, which is 0.05 to 0.2
+% of such a step less; compiled, the two passes took 0.9 to 1.7 times as long as this. What is left of them is the walk
+over blocks of samples, in the same form: by it the largest batches take a third to a half of the time.
 """
 
 from __future__ import annotations

@@ -1,23 +1,24 @@
 r"""The rotation of `lml._rotation` on a GPU, for one previous noise of at most 32 bits each, in one or two launches.
 
-Two passes over memory suffice: from ``E = <e,e>``, ``X = <e,D>`` and ``Q = <D,D>`` of ``D = p - e`` follow ``W = <p',p'>
-= Q - X^2/E`` and two numbers a row, and the direction is ``alpha e - beta D``. Rows of up to `_TILE` elements stay in registers: one launch,
-`_rotate_rows`, reads ``e`` and ``p`` and writes the direction. Longer rows are cut into parts: `_sum_parts` leaves E, X
-and Q of every part in a scratch tensor; every program of `_combine_parts` adds those of its row, in the same order, and
-writes its part. No atomics, nothing read on the host. How a row is cut and read depends on its length and dtype alone,
-and no multiply-add is contracted, so neither the batch, the run nor the form of the damping changes a bit. Kernels are
-built for a length of rows and a dtype (about a second, kept on disk). When these are first met, the direction is
-compared with the eager form's, which rotates such rows from then on where the two differ. A CUDA graph that is captured
-before that holds the eager form, since nothing can be compared during a capture: rotate once before.
+Two passes over memory suffice: from ``E = <e,e>``, ``X = <e,D>`` and ``Q = <D,D>`` of ``D = p - e`` follow ``<p',p'> =
+Q - X^2/E`` and two numbers a row, and the direction is ``alpha e - beta D``. Rows of up to `_TILE` elements stay in
+registers: one launch, `_rotate_rows`, reads ``e`` and ``p`` and writes the direction. Longer rows are cut into parts:
+`_sum_parts` leaves E, X and Q of every part in a scratch tensor; every program of `_combine_parts` adds those of its
+row, in the same order, and writes its part. No atomics, nothing read on the host. How a row is cut and read depends on
+its length and dtype alone, and no multiply-add is contracted, so neither the batch, the run nor the form of the damping
+changes a bit. Kernels are built for a length of rows and a dtype (about a second, kept on disk). When these are first
+met, the direction is compared with the eager form's, which rotates such rows from then on where the two differ. A CUDA
+graph that is captured before that holds the eager form, since nothing can be compared during a capture: rotate once
+before.
 
 Memory: one launch moves 3 streams of the size of ``e``, two move 5 (and, for every part, 72 bytes of scratch beside
 its 8192 elements and 24 more for every other part of its row); a copy moves 2. To run at 80 % of the copy's bandwidth
 is to take at most ``3/2 / 0.8 = 1.9`` (one) or ``5/2 / 0.8 = 3.1`` (two) times as long as copying one of the tensors.
 
 Resolution: the combination is made in float32. A p' shorter than two units of its rounding, ``2^-22 |D|``, counts as
-none, and the direction is the noise (so it is bit for bit for a p that is a multiple of e, or zero). A p' that is little
-longer than that is resolved to ``2^-23 |D|/|p'|`` of itself, and where it decides the turn (``kappa^2 |p'|^2`` not far
-below ``lambda``) so is the norm. `_rotation`, in float64, knows no such case.
+none, and the direction is the noise: bit for bit for a p that is a multiple of e, or zero. A p' that is little longer
+is resolved to ``2^-23 |D|/|p'|`` of itself, and where it decides the turn (``kappa^2 |p'|^2`` not far below ``lambda``)
+so is the norm. `_rotation`, in float64, knows no such case.
 
 Scalars are sums in float64: for an element two conversions, a difference, three products and
 three sums, 9 operations on 8 bytes (4 in 16 bits). Cards of which a multiprocessor retires 32 or 64 such in a clock
