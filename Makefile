@@ -52,8 +52,9 @@ mutation-general: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m mutmut run
 	$(BIN)/python -m mutmut results
 
+# A process a core, one thread each: the tests that need more threads ask for them.
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n auto --dist worksteal
 
 # What is not in the repository: data of system packages, weights, a browser, as far as registries have it.
 outside: $(INSTALLED)
