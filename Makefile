@@ -35,7 +35,7 @@ verify: $(INSTALLED)
 $(LEDGER): $(INSTALLED) $(SOURCES)
 	@rm -f $@
 	@$(BIN)/python -m theory_checks --out out/verify
-	@touch $@
+	@test -f $@
 
 figures: $(INSTALLED)
 	$(BIN)/python -m paper_figures

@@ -11,11 +11,17 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console
 
+from theory_checks.command_line.outputs import check_output_folder
+from theory_checks.command_line.plain_errors import plain_errors
 from theory_checks.ledger.claim import Claim, Settings
 from theory_checks.ledger.family import find_claims, select
+from theory_checks.ledger.terminal import Display, plain_text, summary, wide_console
 
 if TYPE_CHECKING:
     from theory_checks.ledger.records import Record
+
+# The mark of a whole ledger in which every verdict is as expected, written last; the Makefile looks for it.
+_COMPLETE = ".complete"
 
 
 @click.command(context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]})
@@ -44,6 +50,7 @@ if TYPE_CHECKING:
 )
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run: keep finished claims that are unchanged.")
 @click.option("--list", "list_only", is_flag=True, help="List the claims and exit.")
+@plain_errors
 def main(
     profile: str, ids: tuple[str, ...], out: Path | None, seed: int, workers: int, resume: bool, list_only: bool
 ) -> None:
@@ -55,9 +62,7 @@ def main(
 
     Packages add claims of their own through the entry-point group "lml.claims".
     """
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=160)
+    console = wide_console(160)
     try:
         known = find_claims()
     except ValueError as error:
@@ -73,23 +78,29 @@ def main(
         return
     if out is None:  # a part of the ledger does not take the place of the whole
         out = Path("out/claims" if ids else "out/verify")
+    check_output_folder(out)
+    from theory_checks.command_line.run_lock import only_run
+
     settings = Settings(profile=profile, seed=seed)  # type: ignore[arg-type]
-    sys.exit(_check(console, claims, settings, out, resume, workers))
+    with only_run(out):
+        status = _check(console, claims, settings, out, resume, workers, whole=not ids)
+    sys.exit(status)
 
 
-def _check(console: Console, claims: list[Claim], settings: Settings, out: Path, resume: bool, workers: int) -> int:
+def _check(
+    console: Console, claims: list[Claim], settings: Settings, out: Path, resume: bool, workers: int, whole: bool
+) -> int:
     # Here, so that a list, a help text or a wrong name does not wait for the libraries that checks need.
     from theory_checks.ledger import report, runner
-    from theory_checks.ledger.terminal import Display, plain_text, summary
-    from toy.atomic import atomic
 
-    out.mkdir(parents=True, exist_ok=True)
-    (out / ".complete").unlink(missing_ok=True)  # the Makefile's mark of a whole run that passed: not of this one, yet
+    (out / _COMPLETE).unlink(missing_ok=True)
     display = Display(console, claims)
     done: list[Record] = []
     try:
         with display.live():
-            for record in runner.run(claims, settings, out, resume=resume, listener=display.update, workers=workers):
+            for record in runner.run(
+                claims, settings, out, resume=resume, listener=display.update, again=display.again, workers=workers
+            ):
                 done.append(record)
                 display.add(record)
                 _write_ledger(done, settings, out)
@@ -98,22 +109,28 @@ def _check(console: Console, claims: list[Claim], settings: Settings, out: Path,
             f"Interrupted: {len(done)} of {len(claims)} claims are kept in {out}; go on with --resume.", markup=False
         )
         return 130
-    with atomic(out / "ledger.txt") as path:
-        path.write_text(plain_text(done), encoding="utf-8")
-    with atomic(out / "report.html") as path:
-        path.write_text(report.render(done, settings), encoding="utf-8")
+    _write(out / "ledger.txt", plain_text(done))
+    _write(out / "report.html", report.render(done, settings))
     console.print()
     console.print(summary(done), markup=False)
     console.print(f"Report: {out / 'report.html'}", markup=False)
-    return 0 if all(record.as_expected for record in done) else 1
+    if not all(record.as_expected for record in done):
+        return 1
+    if whole:
+        _write(out / _COMPLETE, f"{len(done)} claims, profile {settings.profile}, seed {settings.seed}\n")
+    return 0
 
 
 def _write_ledger(records: list[Record], settings: Settings, out: Path) -> None:
+    rows = json.dumps([record.row(settings) for record in records], indent=1, ensure_ascii=False, allow_nan=False)
+    _write(out / "ledger.json", rows + "\n")
+
+
+def _write(path: Path, text: str) -> None:
     from toy.atomic import atomic
 
-    rows = json.dumps([record.row(settings) for record in records], indent=1, ensure_ascii=False, allow_nan=False)
-    with atomic(out / "ledger.json") as path:
-        path.write_text(rows + "\n", encoding="utf-8")
+    with atomic(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A plug-in package of a user, installed in a folder of its own, with claims that the ledger has never heard of."""
+"""A plug-in package of a user, installed in a folder of its own, with claims that the ledger does not know."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 Install = Callable[..., Path]
 
 PLUGIN = """
-    import math, os, time
+    import math, os, signal, sys, time
     from pathlib import Path
     import numpy as np
     from theory_checks.ledger.claim import Claim, Finding, Measured, Settings, Verdict, agreement
@@ -41,6 +41,42 @@ PLUGIN = """
     def check_third(settings: Settings) -> Finding:
         note("Z3")
         raise ZeroDivisionError("division of [nothing]")
+
+    def check_exit(settings): sys.exit(0)
+    def check_exit_at_once(settings): os._exit(0)
+    def check_killed(settings): os.kill(os.getpid(), signal.SIGKILL)
+    def check_none(settings): return None
+    def check_other(settings): return "HOLDS"
+
+    def returning(**changes):
+        values = {"verdict": Verdict.HOLDS, "figures": (), "reading": "a reading", **changes}
+        return Finding(**values)
+
+    def check_verdict(settings): return returning(verdict="HOLDS")
+    def check_figure(settings): return returning(figures=(Measured("a", "1.0"),))
+    def check_ragged(settings): return returning(data={"rows": [[1.0, 2.0], [3.0]]})
+    def check_objects(settings): return returning(data={"rows": np.array([{}, 1], dtype=object)})
+    def check_names(settings): return returning(data={"file": np.arange(3), "allow_pickle": [1.5], "a/b": ["x"]})
+
+    def check_types(settings):
+        import torch
+        figures = (Measured("a", np.float32(0.5), limit=torch.tensor(1.0)), Measured("n", np.int64(3)))
+        return returning(figures=figures, counterexample={"x": (np.float64(1.5), math.inf)}, data={"t": torch.ones(2)})
+
+    ENDS = {
+        "Z11": check_exit, "Z12": check_exit_at_once, "Z13": check_killed, "Z14": check_none, "Z15": check_other,
+        "Z16": check_verdict, "Z17": check_figure, "Z18": check_ragged, "Z19": check_objects,
+        "Z20": lambda settings: None, "Z21": "users_plugin:no_check", "Z22": "no_such_module:check",
+        "Z23": check_third,
+    }
+    BAD = Family("bad", [
+        Claim("Z1", "the first", "ours", Verdict.HOLDS, check_first),
+        *(Claim(name, "ends without a finding", "ours", Verdict.HOLDS, check) for name, check in ENDS.items()),
+        Claim("Z99", "the last", "ours", Verdict.HOLDS, check_first),
+    ])
+    GOOD = Family("good", [Claim("Z1", "names of arrays", "ours", Verdict.HOLDS, check_names),
+                           Claim("Z2", "types of figures", "ours", Verdict.HOLDS, check_types)])
+    GREEK = Family("greek", [Claim("Z1", "λ ≤ 1 → ε ± 0", "ours", Verdict.HOLDS, check_first)])
 
     CLAIMS = (
         Claim("Z2", "the second [0, 1)", "ours", Verdict.OPEN, check_second),

@@ -10,19 +10,22 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from theory_checks.command_line.outputs import check_output_folder
+from theory_checks.command_line.plain_errors import plain_errors
 from theory_checks.ledger.claim import Claim, Finding, Settings
 from theory_checks.ledger.family import find_claims, select
 from theory_checks.ledger.faults import Fault, find_faults, find_reduced, injected
-from theory_checks.ledger.records import Record
-from theory_checks.ledger.runner import run_one
-from theory_checks.ledger.terminal import bar
-from toy.atomic import atomic
+from theory_checks.ledger.terminal import bar, wide_console
+
+if TYPE_CHECKING:
+    from theory_checks.ledger.records import Record
 
 __all__ = ["Trial", "judge", "plain_text", "plan", "summary"]
 
@@ -75,6 +78,8 @@ class Trial:
 
 def judge(fault: Fault | None, claim: Claim) -> Trial:
     """Run the reduced check of a claim, or its own if there is no reduced one, with a fault in place or without."""
+    from theory_checks.ledger.runner import run_one
+
     reduced = find_reduced().get(claim.id) or claim.load_check()
 
     def check(settings: Settings) -> Finding:
@@ -97,13 +102,13 @@ def plan(claims: Sequence[Claim], faults: Sequence[Fault]) -> list[tuple[Fault |
             pass
         if missing := set(fault.kills) - known:
             raise ValueError(f"kills of the fault {fault.name} must be published claims, got {', '.join(missing)}")
-    seeds: list[tuple[Fault | None, Claim]] = []
+    pairs: list[tuple[Fault | None, Claim]] = []
     for claim in claims:
         if mine := [fault for fault in faults if claim.id in fault.kills]:
-            seeds += [(fault, claim) for fault in (None, *mine)]
-    if not seeds:
-        raise ValueError(f"a fault must be seeded for one of {', '.join(c.id for c in claims)}, there is none")
-    return seeds
+            pairs += [(fault, claim) for fault in (None, *mine)]
+    if not pairs:
+        raise ValueError(f"a fault must be injected for one of {', '.join(c.id for c in claims)}, there is none")
+    return pairs
 
 
 def summary(trials: Sequence[Trial]) -> str:
@@ -157,18 +162,20 @@ def _row(console: Console, name: str, where: str, description: str, outcome: Tex
 
 
 def _write(trials: Sequence[Trial], out: Path) -> None:
+    from toy.atomic import atomic
+
     rows = json.dumps([trial.row() for trial in trials], indent=1, ensure_ascii=False, allow_nan=False)
     for name, text in (("mutation.json", rows + "\n"), ("mutation.txt", plain_text(trials))):
         with atomic(out / name) as path:
             path.write_text(text, encoding="utf-8")
 
 
-def _run(console: Console, seeds: Sequence[tuple[Fault | None, Claim]]) -> Iterator[Trial]:
+def _run(console: Console, pairs: Sequence[tuple[Fault | None, Claim]]) -> Iterator[Trial]:
     """Yield the trials as they finish, with a line for each above a progress bar."""
     headed = ""
     with bar(console) as progress:
-        task = progress.add_task("", total=len(seeds))
-        for fault, claim in seeds:
+        task = progress.add_task("", total=len(pairs))
+        for fault, claim in pairs:
             progress.update(task, description=f"{claim.id} {fault.name if fault else ''}".strip())
             trial = judge(fault, claim)
             if headed != claim.id:
@@ -181,7 +188,7 @@ def _run(console: Console, seeds: Sequence[tuple[Fault | None, Claim]]) -> Itera
 
 @click.command(context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]})
 @click.option("--claim", "ids", multiple=True, metavar="ID", help="Judge this claim's check only. Can be repeated.")
-@click.option("--fault", "names", multiple=True, metavar="NAME", help="Seed this fault only. Can be repeated.")
+@click.option("--fault", "names", multiple=True, metavar="NAME", help="Inject this fault only. Can be repeated.")
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
@@ -189,8 +196,9 @@ def _run(console: Console, seeds: Sequence[tuple[Fault | None, Claim]]) -> Itera
     show_default=True,
     help="Folder for mutation.json and mutation.txt.",
 )
+@plain_errors
 def main(ids: tuple[str, ...], names: tuple[str, ...], out: Path) -> None:
-    """Seed every fault, one after the other, and report which check kills it.
+    """Inject every fault, one after the other, and report which check kills it.
 
     A fault is a formula as a developer could get it wrong. It dies if every claim that it concerns gets another verdict
     than the one that this repository stands for. Each check runs in its reduced form, on few targets, and must be green
@@ -198,21 +206,16 @@ def main(ids: tuple[str, ...], names: tuple[str, ...], out: Path) -> None:
 
     The exit status is 0 only if every fault dies, 1 if one survives, 2 for a bad argument, 130 if interrupted.
     """
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=200)
-    try:
-        claims = select(find_claims(), ids)
-        faults = _named(find_faults(), names)
-        seeds = plan(claims, faults)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
+    console = wide_console(200)
+    claims = select(find_claims(), ids)
+    check_output_folder(out)
+    pairs = plan(claims, _named(find_faults(), names))
     out.mkdir(parents=True, exist_ok=True)
     trials: list[Trial] = []
     try:
-        trials.extend(_run(console, seeds))
+        trials.extend(_run(console, pairs))
     except KeyboardInterrupt:
-        console.print(f"Interrupted after {len(trials)} of {len(seeds)} checks; nothing is written.", markup=False)
+        console.print(f"Interrupted after {len(trials)} of {len(pairs)} checks; nothing is written.", markup=False)
         sys.exit(130)
     _write(trials, out)
     console.print()

@@ -1,4 +1,4 @@
-"""Progress inside a check: silent in tests and notebooks, a line of the terminal when the runner listens."""
+"""Progress inside a check: silent unless somebody listens, as the runner does."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
 
 
 def track(items: Sequence[T], label: str) -> Iterator[T]:
-    """Yield the items, and tell the listener, if there is one, what is done and which fraction of it."""
+    """Yield the items; before each call the listener, if there is one, with the label and the fraction that is done."""
     for i, item in enumerate(items):
         listener = _listener.get()
         if listener is not None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import inspect
 import platform
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
 import jinja2
 from latex2mathml.converter import convert
+from markupsafe import Markup
 
 from theory_checks.ledger.claim import Claim, Measured, Settings, Verdict
 from theory_checks.ledger.plotting import drawn, to_svg
@@ -35,7 +35,7 @@ def render(records: list[Record], settings: Settings) -> str:
             counts={v: sum(r.finding.verdict is v for r in records) for v in Verdict},
             surprises=[r for r in records if not r.as_expected],
             seconds=sum(r.seconds for r in records),
-            made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, Python {platform.python_version()}, {libraries}",
+            made=f"Python {platform.python_version()}, {libraries}",
         )
     )
 
@@ -60,15 +60,14 @@ def _environment() -> jinja2.Environment:
 
 def _entry(record: Record) -> dict[str, object]:
     claim, finding = record.claim, record.finding
-    picture = to_svg(drawn(draw, finding)) if finding.data and (draw := claim.load_draw()) is not None else ""
     return {
         "record": record,
         "claim": claim,
         "finding": finding,
-        "formula": convert(claim.formula, display="block") if claim.formula else "",
+        "formula": _formula(claim.formula),
         "figures": [(figure.name, _value(figure), _bounds(figure), figure.basis) for figure in finding.figures],
         "proofs": _proofs(record),
-        "picture": picture,
+        "picture": _picture(record),
         "data": base64.b64encode(packed(finding)).decode() if finding.data else "",
         "check": claim.check_name.replace(":", "."),
         "code": _code(claim),
@@ -87,10 +86,31 @@ def _proofs(record: Record) -> list[tuple[str, str, bool, str]]:
     ]
 
 
+def _formula(latex: str) -> Markup:
+    """Return a formula as markup; what the converter does not read stands as it was written."""
+    if not latex:
+        return Markup()
+    try:
+        return Markup(convert(latex, display="block"))
+    except Exception:  # a plug-in's formula must not cost the report
+        return Markup("<code>{}</code>").format(latex)
+
+
+def _picture(record: Record) -> Markup:
+    """Return the picture of a finding; one that cannot be drawn is a sentence, and costs nothing else."""
+    if not record.finding.data:
+        return Markup()
+    try:
+        draw = record.claim.load_draw()
+        return Markup(to_svg(drawn(draw, record.finding))) if draw is not None else Markup()
+    except Exception as error:
+        return Markup("<p>The picture could not be drawn: {}</p>").format(f"{type(error).__name__}: {error}")
+
+
 def _code(claim: Claim) -> str:
     try:
         return inspect.getsource(inspect.unwrap(claim.load_check()))
-    except OSError:  # a function that was typed into an interpreter
+    except (OSError, ValueError):  # typed into an interpreter, or not there
         return "The source of this check is not in a file."
 
 

@@ -1,44 +1,54 @@
-"""Run claims, one by one or in several processes, record each as it finishes, and go on where a run was stopped."""
+"""Run claims in processes of their own, record each as it finishes, and go on where a run was stopped."""
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
-import threading
 import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
-from multiprocessing.queues import SimpleQueue
 from pathlib import Path
+from queue import SimpleQueue
 
-import torch
-from threadpoolctl import threadpool_limits
-
-from theory_checks.ledger import progress, records
-from theory_checks.ledger.claim import Claim, Finding, Settings, Verdict
+from theory_checks.ledger import records
+from theory_checks.ledger.claim import Claim, Settings
 from theory_checks.ledger.records import Record
+from theory_checks.ledger.worker import Worker
 
 __all__ = ["Listener", "run", "run_one"]
 
+#: Called with a claim, a label and the fraction of its check that is done.
 Listener = Callable[[Claim, str, float], None]
 
 
 def run_one(claim: Claim, settings: Settings) -> Record:
-    """Check one claim. A check that raises makes a record that is OPEN and carries the traceback."""
+    """Check one claim here. A check that raises, exits or returns no finding makes a record that is OPEN and says so.
+
+    Raises:
+        KeyboardInterrupt: if the check is interrupted.
+    """
     start = time.perf_counter()
-    error = ""
     try:
+        check = claim.load_check()
+        start = time.perf_counter()  # to load libraries is not to check
         with warnings.catch_warnings():
             warnings.simplefilter("error", RuntimeWarning)  # an overflow or a NaN in NumPy is never part of a proof
-            finding = claim.load_check()(settings)
-    except Exception:
-        error = traceback.format_exc()
-        finding = Finding(Verdict.OPEN, (), reading="the check did not finish")
-    return Record(claim, finding, time.perf_counter() - start, error)
+            returned = check(settings)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # an exit, or a test's own outcome, is no Exception
+        text = traceback.format_exc()
+        if isinstance(error, SystemExit):
+            text += f"the check ended the interpreter (exit status {error.code!r}): it must return a Finding"
+        return records.unfinished(claim, text, time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    try:
+        return Record(claim, records.normalised(returned), seconds)
+    except Exception as error:  # whatever the check returned
+        return records.unfinished(claim, str(error) or type(error).__name__, seconds)
 
 
 def run(
@@ -48,6 +58,7 @@ def run(
     *,
     resume: bool = False,
     listener: Listener | None = None,
+    again: Callable[[Claim, str], None] | None = None,
     workers: int = 1,
 ) -> Iterator[Record]:
     """Yield the record of each claim, in their order; it is on disk below ``out/claims`` by then.
@@ -56,97 +67,78 @@ def run(
         claims: what to check.
         settings: profile and seed.
         out: folder of the results.
-        resume: take finished records from ``out`` if nothing that they depend on has changed.
-        listener: told ``(claim, label, fraction)`` as a check proceeds, from a thread of its own if there are workers.
-        workers: processes that check claims at the same time; each has its share of the cores.
+        resume: take finished records from ``out`` if they are whole and nothing that they depend on has changed.
+        listener: called as checks proceed, from threads.
+        again: called with a claim whose record in ``out`` does not count, and why.
+        workers: processes that check claims at the same time; each has its share of the cores. A check that kills its
+            process costs no other claim anything.
+
+    Raises:
+        KeyboardInterrupt: if a check is interrupted.
+        OSError: naming the file, if a record cannot be written.
     """
     folder = out / "claims"
-    known = {claim.id: records.load(claim, settings, folder) if resume else None for claim in claims}
-    missing = [claim for claim in claims if known[claim.id] is None]
-
-    def tell(claim: Claim, label: str, fraction: float) -> None:
-        if listener is not None:
-            listener(claim, label, fraction)
-
-    if workers > 1 and len(missing) > 1:
-        with _Pool(missing, settings, folder, tell, min(workers, len(missing))) as pool:
-            for claim in claims:
-                yield known[claim.id] or pool.record(claim)
-        return
-    for claim in claims:
-        record = known[claim.id]
-        if record is None:
-            tell(claim, "", 0.0)
-            record = _check_and_save(claim, settings, folder, partial(tell, claim))
-        yield record
-
-
-def _check_and_save(claim: Claim, settings: Settings, folder: Path, tell: Callable[[str, float], None]) -> Record:
-    with progress.listen(tell):
-        record = run_one(claim, settings)
-    records.save(record, settings, folder)
-    return record
+    kept = {}
+    for claim in claims if resume else ():
+        kept[claim.id], reason = records.examine(claim, settings, folder)
+        if reason and again is not None:
+            again(claim, reason)
+    missing = [claim for claim in claims if kept.get(claim.id) is None]
+    with _Pool(missing, settings, folder, listener, min(workers, len(missing) or 1)) as pool:
+        for claim in claims:
+            yield kept.get(claim.id) or pool.record(claim)
 
 
 class _Pool:
-    """Processes that check claims, with a thread that hears of their progress."""
+    """Threads that each hand claims to a process of their own and write down what it finds."""
 
-    def __init__(self, claims: Sequence[Claim], settings: Settings, folder: Path, tell: Listener, workers: int) -> None:
-        # A new interpreter for each worker: PyTorch's threads do not survive a fork.
-        context = multiprocessing.get_context("spawn")
-        self._queue: SimpleQueue[tuple[str, str, float] | None] = context.SimpleQueue()
-        threads = max(1, (os.cpu_count() or 1) // workers)
-        self._executor = ProcessPoolExecutor(
-            workers, mp_context=context, initializer=_start_worker, initargs=(self._queue, threads, os.getpid())
-        )
+    def __init__(
+        self, claims: Sequence[Claim], settings: Settings, folder: Path, listener: Listener | None, workers: int
+    ) -> None:
+        self._settings, self._folder, self._listener = settings, folder, listener
+        self._workers = [Worker(settings, _share_of_cores(workers)) for _ in range(workers)]
+        self._idle: SimpleQueue[Worker] = SimpleQueue()
+        for worker in self._workers:
+            self._idle.put(worker)
+        self._executor = ThreadPoolExecutor(workers)
         self._futures: dict[str, Future[Record]] = {
-            claim.id: self._executor.submit(_check_in_worker, claim, settings, folder) for claim in claims
+            claim.id: self._executor.submit(self._check, claim) for claim in claims
         }
-        by_id = {claim.id: claim for claim in claims}
-
-        def listen() -> None:
-            while (report := self._queue.get()) is not None:
-                tell(by_id[report[0]], *report[1:])
-
-        self._ear = threading.Thread(target=listen, daemon=True)
 
     def __enter__(self) -> _Pool:
-        self._ear.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
         # After an interruption what has not begun is dropped, and what runs is stopped: it is not on disk anyway.
-        processes = list((self._executor._processes or {}).values())
-        self._executor.shutdown(wait=exception[0] is None, cancel_futures=True)
-        if exception[0] is not None:
-            for process in processes:
-                process.terminate()
-        self._queue.put(None)
-        self._ear.join()
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        for worker in self._workers:
+            worker.stop(at_once=exception[0] is not None)
+        self._executor.shutdown(wait=True)
 
     def record(self, claim: Claim) -> Record:
         """Return the record of a claim when it is there."""
         return self._futures[claim.id].result()
 
+    def _check(self, claim: Claim) -> Record:
+        worker = self._idle.get()
+        try:
+            with suppress(OSError):  # which `check` meets again, and reports
+                worker.start()
+            code = records.fingerprint(claim, self._settings)  # of the code before the check reads it
+            self._report(claim, "", 0.0)
+            record = worker.check(claim, partial(self._report, claim))
+            records.save(record, self._settings, self._folder, code)
+        finally:
+            self._idle.put(worker)
+        return record
 
-_tell_parent: Callable[[tuple[str, str, float]], None] = print  # replaced where a worker starts
+    def _report(self, claim: Claim, label: str, fraction: float) -> None:
+        if self._listener is not None:
+            self._listener(claim, label, fraction)
 
 
-def _start_worker(queue: SimpleQueue[tuple[str, str, float] | None], threads: int, parent: int) -> None:
-    global _tell_parent
-    _tell_parent = queue.put
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interruption is the parent's to handle
-    torch.set_num_threads(threads)
-    threadpool_limits(threads)
-
-    def follow() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)  # the run was killed: nobody waits for this check
-
-    threading.Thread(target=follow, daemon=True).start()
-
-
-def _check_in_worker(claim: Claim, settings: Settings, folder: Path) -> Record:
-    _tell_parent((claim.id, "", 0.0))
-    return _check_and_save(claim, settings, folder, lambda label, fraction: _tell_parent((claim.id, label, fraction)))
+def _share_of_cores(workers: int) -> int:
+    """Return how many threads each of so many processes may use: no more than OMP_NUM_THREADS says."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    return max(1, min(cores // workers, int(limit) if limit.isdigit() and int(limit) else cores))

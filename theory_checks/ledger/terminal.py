@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import io
+import sys
+import threading
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
+from theory_checks.command_line.progress_line import EVERY, format_progress
 from theory_checks.ledger.claim import Claim, Verdict
-from theory_checks.ledger.records import Record
 
-__all__ = ["Display", "bar", "line", "plain_text", "summary"]
+if TYPE_CHECKING:
+    from theory_checks.ledger.records import Record
+
+__all__ = ["Display", "bar", "line", "plain_text", "summary", "wide_console"]
 
 _STYLES = {
     Verdict.HOLDS: "green",
@@ -27,34 +34,39 @@ _NARROWEST = 100  # below this there is no room for statement and figure both: t
 
 
 class Display:
-    """Prints records as lines of fixed columns above a progress bar.
+    """Prints records as lines of fixed columns, with a progress bar below them.
+
+    Where the console is no terminal, a line on standard error says now and then what is done and the time left.
 
     Args:
         console: where to print.
         claims: what will be checked, for the time left.
+        every: seconds between two lines of progress where the console is no terminal.
     """
 
-    def __init__(self, console: Console, claims: Sequence[Claim]) -> None:
-        self._console = console
+    def __init__(self, console: Console, claims: Sequence[Claim], every: float = EVERY) -> None:
+        self._console, self._every = console, every
         self._seconds = {claim.id: claim.seconds for claim in claims}
         self._done: dict[str, float] = {}
+        self._description = ""
         self._progress = bar(console)
         self._task = self._progress.add_task("", total=sum(self._seconds.values()))
 
     @contextmanager
     def live(self) -> Iterator[None]:
-        """Show the progress bar, and the head of the table above it."""
-        with self._progress:
+        """Show the progress, and the head of the table above it."""
+        with self._progress if self._console.is_terminal else self._lines():
             self._console.print(_row(self._console, "claim", "statement", Text("verdict"), "decisive figure", "s"))
-            self._console.rule(style="dim")
+            self._console.rule(characters="-" if self._console.options.ascii_only else "─", style="dim")
             yield
 
     def update(self, claim: Claim, label: str, fraction: float) -> None:
-        """Move the bar to a fraction of a claim."""
+        """Move the progress to a fraction of a claim."""
         if self._done.get(claim.id) == 1:
             return
         self._done[claim.id] = fraction
-        self._progress.update(self._task, description=f"{claim.id} {label}".strip(), completed=self._completed())
+        self._description = f"{claim.id} {label}".strip()
+        self._progress.update(self._task, description=self._description, completed=self._completed())
 
     def add(self, record: Record) -> None:
         """Print the line of a finished claim."""
@@ -62,8 +74,40 @@ class Display:
         self._progress.update(self._task, completed=self._completed())
         self._console.print(line(self._console, record))
 
+    def again(self, claim: Claim, reason: str) -> None:
+        """Print that a claim is checked again although the folder holds a record of it."""
+        self._console.print(f"{claim.id} is checked again: {reason}.", markup=False)
+
     def _completed(self) -> float:
-        return sum(self._seconds[claim] * fraction for claim, fraction in self._done.items())
+        return sum(self._seconds[claim] * fraction for claim, fraction in list(self._done.items()))
+
+    @contextmanager
+    def _lines(self) -> Iterator[None]:
+        ended, began = threading.Event(), time.monotonic()
+
+        def follow() -> None:
+            while not ended.wait(self._every):
+                done = sum(fraction == 1 for fraction in list(self._done.values()))
+                share = self._completed() / sum(self._seconds.values())
+                text = format_progress(
+                    self._description, done, len(self._seconds), time.monotonic() - began, "claims", share
+                )
+                print(text, file=sys.stderr, flush=True)  # noqa: T201
+
+        thread = threading.Thread(target=follow, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+
+def wide_console(width: int) -> Console:
+    """Return the console of standard output, of this width where it is no terminal and has none."""
+    # The stream is named: rich asks a stream for its encoding, but not the one that it takes by itself.
+    console = Console(file=sys.stdout, highlight=False)
+    return console if console.is_terminal else Console(file=sys.stdout, highlight=False, width=width)
 
 
 def bar(console: Console) -> Progress:

@@ -3,27 +3,27 @@ import pytest
 from theory_checks.ledger.progress import listen, track
 
 
-def test_a_listener_hears_label_and_fraction_of_every_item():
-    heard = []
-    with listen(lambda *news: heard.append(news)):
+def test_a_listener_is_called_with_label_and_fraction_of_every_item():
+    seen = []
+    with listen(lambda *news: seen.append(news)):
         assert list(track("ab", "letters")) == ["a", "b"]
-    assert heard == [("letters", 0.0), ("letters", 0.5)]
+    assert seen == [("letters", 0.0), ("letters", 0.5)]
 
 
 def test_without_a_listener_it_is_silent_and_afterwards_again():
-    heard = []
+    seen = []
 
     def fail() -> None:
-        with listen(lambda *news: heard.append(news)):
+        with listen(lambda *news: seen.append(news)):
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
         fail()
     assert list(track([1, 2, 3], "numbers")) == [1, 2, 3]
-    assert heard == []
+    assert seen == []
 
 
-def test_the_inner_of_two_listeners_hears():
+def test_the_inner_of_two_listeners_is_called():
     outer, inner = [], []
     with listen(lambda *news: outer.append(news)):
         with listen(lambda *news: inner.append(news)):

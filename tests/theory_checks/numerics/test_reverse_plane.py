@@ -38,12 +38,12 @@ def test_with_damping_they_part_from_each_other_and_from_the_data():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["sde", "ode"])
-def test_particles_end_as_the_grid_says(name):
+@pytest.mark.parametrize(("name", "flow"), [("sde", "literal"), ("ode", "ode")])
+def test_particles_end_as_the_grid_says(name, flow):
     coarse, fine = ends(1.0, 20, 28), ends(1.0, 28, 40)
     generator = torch.Generator().manual_seed(0)
     count = 20_000
-    x, before = (particles(ReverseFlow(pair(), name, 1.0, START), count, n, generator) for n in (400, 200))
+    x, before = (particles(ReverseFlow(pair(), flow, 1.0, START), count, n, generator) for n in (400, 200))
     inside = lambda y: float(((y * y).sum(1) < 16).double().mean())
 
     def on_grid(found, width=4.0):
