@@ -3,7 +3,7 @@
 # make figures   the figures with their captions, in out/figures; 5 minutes, then a minute as long as nothing changed
 # make notebooks run the notebooks of theory_checks in place; 3 minutes
 # make test      the test suite; 15 minutes
-# make mutation  every seeded fault, and which check kills it; 8 minutes or more
+# make mutation  every injected fault, and which check kills it; 8 minutes or more
 # make docs      the site: ledger, figures, notebooks and reference, in out/site; 3 minutes
 # make check-docs every page of it in Chromium: links, pictures, formulas, width on a desk and on a phone; 4 minutes
 # make mutation-general  mutants of every line of the mathematics of lml and toy, see tests/MUTATION.md; an hour

@@ -6,9 +6,7 @@ In a package of yours, the entry point ``lml.claims`` puts FAMILY into the ledge
 """
 
 import toy
-from theory_checks.ledger.claim import Claim, Finding, Measured, Settings, Verdict, agreement
-from theory_checks.ledger.family import Family
-from theory_checks.ledger.faults import fault, injected
+from theory_checks import Claim, Family, Finding, Measured, Settings, Verdict, agreement, fault, injected
 
 
 def check_mean(settings: Settings) -> Finding:

@@ -60,7 +60,7 @@ def _faults(faults: list[Fault]) -> str:
     rows = "\n".join(
         f"- **{prose(fault.name.replace('_', ' '))}**: {prose(' '.join(fault.description.split()))}" for fault in faults
     )
-    return f"## Faults that turn it red\n\nEach was seeded, and the check must notice.\n\n{rows}\n\n"
+    return f"## Faults that turn it red\n\nEach was injected, and the check must notice.\n\n{rows}\n\n"
 
 
 def _commands(claim: Claim) -> str:

@@ -127,7 +127,7 @@ def _load(point: EntryPoint) -> Family:
     except (Exception, SystemExit) as error:
         raise ValueError(f"{where} cannot be loaded: {_reason(error)}") from error
     if not isinstance(family, Family):
-        raise ValueError(f"{where} must export a theory_checks.ledger.family.Family, got {type(family).__name__}")
+        raise ValueError(f"{where} must export a theory_checks.Family, got {type(family).__name__}")
     return family
 
 

@@ -78,7 +78,7 @@ class Trial:
 
 def judge(fault: Fault | None, claim: Claim) -> Trial:
     """Run the reduced check of a claim, or its own if there is no reduced one, with a fault in place or without."""
-    from theory_checks.ledger.runner import run_one
+    from theory_checks.ledger.single_check import run_one
 
     reduced = find_reduced().get(claim.id) or claim.load_check()
 

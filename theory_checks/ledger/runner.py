@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
-import traceback
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -18,37 +15,10 @@ from theory_checks.ledger.claim import Claim, Settings
 from theory_checks.ledger.records import Record
 from theory_checks.ledger.worker import Worker
 
-__all__ = ["Listener", "run", "run_one"]
+__all__ = ["Listener", "run"]
 
 #: Called with a claim, a label and the fraction of its check that is done.
 Listener = Callable[[Claim, str, float], None]
-
-
-def run_one(claim: Claim, settings: Settings) -> Record:
-    """Check one claim here. A check that raises, exits or returns no finding makes a record that is OPEN and says so.
-
-    Raises:
-        KeyboardInterrupt: if the check is interrupted.
-    """
-    start = time.perf_counter()
-    try:
-        check = claim.load_check()
-        start = time.perf_counter()  # to load libraries is not to check
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", RuntimeWarning)  # an overflow or a NaN in NumPy is never part of a proof
-            returned = check(settings)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # an exit, or a test's own outcome, is no Exception
-        text = traceback.format_exc()
-        if isinstance(error, SystemExit):
-            text += f"the check ended the interpreter (exit status {error.code!r}): it must return a Finding"
-        return records.unfinished(claim, text, time.perf_counter() - start)
-    seconds = time.perf_counter() - start
-    try:
-        return Record(claim, records.normalised(returned), seconds)
-    except Exception as error:  # whatever the check returned
-        return records.unfinished(claim, str(error) or type(error).__name__, seconds)
 
 
 def run(

@@ -125,7 +125,7 @@ def _serve(line: Connection, settings: Settings, threads: int, parent: int) -> N
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interruption is the parent's to handle
     threading.Thread(target=_follow, args=(parent,), daemon=True).start()
     _limit(threads)
-    from theory_checks.ledger.runner import run_one
+    from theory_checks.ledger.single_check import run_one
 
     def report(label: str, fraction: float) -> None:
         line.send(_Progress(label, fraction))

@@ -27,7 +27,7 @@ def test_lml_adds_at_most_half_a_percent_of_a_large_network():
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_a_seeded_fault_turns_the_check_red(fault):
+def test_an_injected_fault_turns_the_check_red(fault):
     with injected(fault):
         assert CHECK(Settings()).verdict is not Verdict.HOLDS
 

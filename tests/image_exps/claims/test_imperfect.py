@@ -51,7 +51,7 @@ def test_the_picture_is_small(finding):
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_a_seeded_fault_turns_the_check_red(fault):
+def test_an_injected_fault_turns_the_check_red(fault):
     with injected(fault):
         assert CHECK(Settings()).verdict is not Verdict.CORRECTED
 

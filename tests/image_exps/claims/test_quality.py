@@ -39,7 +39,7 @@ def test_the_gain_is_the_extrapolations_and_the_distance_decides():
 
 
 @pytest.mark.parametrize(("fault", "claim"), KILLS)
-def test_a_seeded_fault_turns_its_check_red(fault, claim):
+def test_an_injected_fault_turns_its_check_red(fault, claim):
     with injected(fault):
         finding = CHECKS[claim](Settings())
     assert finding.verdict is not EXPECTED[claim]

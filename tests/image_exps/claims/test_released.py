@@ -40,7 +40,7 @@ def test_the_picture_shows_every_arm_and_the_endpoint(finding):
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_a_seeded_fault_turns_the_check_red(fault):
+def test_an_injected_fault_turns_the_check_red(fault):
     with injected(fault):
         assert partial(CHECK, count=48)(Settings()).verdict is not Verdict.HOLDS
 

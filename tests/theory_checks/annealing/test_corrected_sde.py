@@ -63,7 +63,7 @@ def test_the_claim_has_its_faults_in_formulas_grid_and_particles():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_a_seeded_fault_turns_the_check_red(fault):
+def test_an_injected_fault_turns_the_check_red(fault):
     with injected(fault):
         assert REDUCED["A4"](Settings()).verdict is not Verdict.HOLDS
 

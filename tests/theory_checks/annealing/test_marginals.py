@@ -29,7 +29,7 @@ def test_the_reduced_check_fails_the_claim_with_a_counter_example_and_draws(clai
 
 
 @pytest.mark.parametrize(("fault", "claim"), KILLS)
-def test_a_seeded_fault_turns_the_check_red(fault, claim):
+def test_an_injected_fault_turns_the_check_red(fault, claim):
     with injected(fault):
         assert REDUCED[claim](Settings()).verdict is not Verdict.FAILS
 

@@ -30,7 +30,7 @@ def test_the_reduced_check_holds_and_draws(finding):
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f.name)
-def test_a_seeded_fault_turns_the_check_red(fault):
+def test_an_injected_fault_turns_the_check_red(fault):
     with injected(fault):
         assert CHECK(Settings()).verdict is not Verdict.HOLDS
 

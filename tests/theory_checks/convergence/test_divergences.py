@@ -1,4 +1,4 @@
-"""Claim C2: the divergences against closed forms and an optimal transport library, the flow, and the seeded faults."""
+"""Claim C2: divergences against closed forms and an optimal transport library, the flow, and the injected faults."""
 
 import math
 
@@ -31,7 +31,7 @@ def test_the_reduced_check_holds_with_a_counter_example_for_w2_and_draws():
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f.name)
-def test_a_seeded_fault_turns_the_check_red(fault):
+def test_an_injected_fault_turns_the_check_red(fault):
     with injected(fault):
         assert CHECK(Settings()).verdict is not Verdict.CORRECTED
 

@@ -1,4 +1,4 @@
-"""Claim C5: its constants where they are known, its test functions, and the seeded faults."""
+"""Claim C5: its constants where they are known, its test functions, and the injected faults."""
 
 import math
 
@@ -25,7 +25,7 @@ def test_the_reduced_check_holds_with_a_correction_and_draws():
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f.name)
-def test_a_seeded_fault_turns_the_check_red(fault):
+def test_an_injected_fault_turns_the_check_red(fault):
     with injected(fault):
         assert CHECK(Settings()).verdict is not Verdict.CORRECTED
 

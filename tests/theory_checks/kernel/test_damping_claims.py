@@ -24,7 +24,7 @@ def test_the_claim_holds_for_any_seed_and_draws(claim, seed):
 
 
 @pytest.mark.parametrize(("fault", "claim"), KILLS)
-def test_a_seeded_fault_turns_the_check_red(fault, claim):
+def test_an_injected_fault_turns_the_check_red(fault, claim):
     with injected(fault):
         assert BY_ID[claim].load_check()(Settings()).verdict is not Verdict.HOLDS
 

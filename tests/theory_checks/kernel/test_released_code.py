@@ -29,6 +29,6 @@ def test_the_published_step_of_ddim_goes_the_other_way_by_the_closed_form(findin
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f.name)
-def test_a_seeded_fault_turns_the_check_red(fault):
+def test_an_injected_fault_turns_the_check_red(fault):
     with injected(fault):
         assert check_released(Settings()).verdict is not Verdict.HOLDS

@@ -42,7 +42,7 @@ def test_a_broken_plugin_is_an_error_that_names_it(install):
     install("CLAIMS")
     result = run("--list")
     assert result.exit_code == 2
-    assert "must export a theory_checks.ledger.family.Family, got tuple" in " ".join(result.output.split())
+    assert "must export a theory_checks.Family, got tuple" in " ".join(result.output.split())
 
 
 def test_the_ledger_runs_the_claims_of_a_users_package(install, calls, tmp_path):

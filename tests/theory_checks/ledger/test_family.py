@@ -118,17 +118,32 @@ def test_selection_keeps_the_order_and_names_what_is_unknown():
 HEAVY = ("torch", "numpy", "scipy", "sympy", "matplotlib", "diffusers", "PIL", "seaborn", "pandas", "skfem", "jinja2")
 
 
-@pytest.mark.parametrize("arguments", [["--list"], ["--help"], ["--claim", "Q9"], ["--claim", "K1", "--list"]])
-@pytest.mark.parametrize("module", ["theory_checks"])
+@pytest.mark.parametrize(
+    "arguments", [["--list"], ["--help"], ["--claim", "Q9"], ["--claim", "K1", "--out", "/etc/hosts/x"]]
+)
+@pytest.mark.parametrize("module", ["theory_checks", "theory_checks.ledger.mutation"])
 def test_a_list_a_help_text_and_a_wrong_name_import_nothing_heavy(module, arguments):
     code = (
         "import runpy, sys\n"
         f"sys.argv = [{module!r}, *{arguments!r}]\n"
         "try:\n"
         f"    runpy.run_module({module!r}, run_name='__main__', alter_sys=True)\n"
-        "except SystemExit:\n"
-        "    pass\n"
+        "except SystemExit as end:\n"
+        "    print('status', end.code)\n"
         f"print('heavy:', *[m for m in {HEAVY!r} if m in sys.modules])\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1].strip() == "heavy:"
+    status, heavy = done.stdout.splitlines()[-2:]
+    if (module, arguments) != ("theory_checks.ledger.mutation", ["--list"]):
+        assert status == f"status {0 if arguments[0] in ('--list', '--help') else 2}"
+    assert heavy.strip() == "heavy:"
+
+
+def test_the_package_exports_what_a_claim_needs_and_imports_nothing_heavy_for_it():
+    code = f"import sys, theory_checks as t; print(t.Family, t.fault, *[m for m in {HEAVY!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("<class 'theory_checks.ledger.family.Family'> <function fault")
+    assert not any(name in done.stdout for name in HEAVY)
+    import theory_checks
+
+    assert all(hasattr(theory_checks, name) for name in theory_checks.__all__)

@@ -20,7 +20,7 @@ KILLS = [pytest.param(fault, claim, id=f"{claim}-{fault.name}") for fault, claim
 
 
 @pytest.mark.parametrize(("fault", "claim"), KILLS)
-def test_a_seeded_fault_turns_its_check_red(fault, claim):
+def test_an_injected_fault_turns_its_check_red(fault, claim):
     trial = judge(fault, CLAIMS[claim])
     assert trial.passed, f"{trial.outcome} {trial.record.error}"
 

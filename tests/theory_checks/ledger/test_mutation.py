@@ -1,4 +1,4 @@
-"""The command that seeds every fault: two that die, one that changes nothing, and a check that is red anyway."""
+"""The command that injects every fault: two that die, one that changes nothing, and a check that is red anyway."""
 
 import json
 
@@ -72,7 +72,7 @@ def test_a_check_that_is_red_on_the_right_code_makes_the_exit_status_1(tmp_path,
     [
         (("--fault", "no_such_fault"), "fault must be one of"),
         (("--claim", "Z9"), "claim must be one of"),
-        (("--claim", "K1", "--fault", TWO[0]), "a fault must be seeded for one of K1"),
+        (("--claim", "K1", "--fault", TWO[0]), "a fault must be injected for one of K1"),
     ],
 )
 def test_a_bad_argument_is_refused_before_any_work(arguments, message, tmp_path):
@@ -82,7 +82,7 @@ def test_a_bad_argument_is_refused_before_any_work(arguments, message, tmp_path)
     assert not (tmp_path / "out").exists()
 
 
-def test_every_seeded_fault_is_planned_behind_the_right_code_of_its_claim():
+def test_every_injected_fault_is_planned_behind_the_right_code_of_its_claim():
     seeds = plan(list(CLAIMS.values()), find_faults())
     pairs = [(fault.name, claim.id) for fault, claim in seeds if fault]
     assert sorted(pairs) == sorted((fault.name, claim) for fault in find_faults() for claim in fault.kills)

@@ -24,7 +24,7 @@ KILLS = [pytest.param(fault, claim, id=f"{claim}-{fault.name}") for fault, claim
 
 
 @pytest.mark.parametrize(("faulty", "claim"), KILLS)
-def test_a_seeded_fault_turns_its_certified_check_red(faulty: Fault, claim: str):
+def test_an_injected_fault_turns_its_certified_check_red(faulty: Fault, claim: str):
     with injected(faulty):
         assert CHECKS[claim](Settings()).verdict is not CLAIMS[claim].expected
 

@@ -1,4 +1,4 @@
-"""Claim S4: the particles' densities and moves against definitions, the chains on a grid, and the seeded faults."""
+"""Claim S4: the particles' densities and moves against definitions, the chains on a grid, and the injected faults."""
 
 import math
 
@@ -27,7 +27,7 @@ def test_the_reduced_check_holds_and_draws():
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f.name)
-def test_a_seeded_fault_turns_the_check_red(fault):
+def test_an_injected_fault_turns_the_check_red(fault):
     with injected(fault):
         assert CHECK(Settings()).verdict is not Verdict.HOLDS
 
