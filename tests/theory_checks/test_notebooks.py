@@ -7,7 +7,8 @@ import nbformat
 import pytest
 
 from theory_checks.ledger.family import find_claims
-from theory_checks.notebooks.execution import NOTEBOOKS, executed, normalised, write
+from theory_checks.notebooks import NOTEBOOKS
+from theory_checks.notebooks.execution import executed, normalised, write
 
 TOWER = {"lml", "toy", "theory_checks"}
 LIBRARIES = {"math", "numpy", "torch"}

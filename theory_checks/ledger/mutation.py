@@ -19,10 +19,11 @@ from rich.text import Text
 
 from theory_checks.command_line.outputs import check_output_folder
 from theory_checks.command_line.plain_errors import plain_errors
+from theory_checks.command_line.progress_line import format_progress
 from theory_checks.ledger.claim import Claim, Finding, Settings
 from theory_checks.ledger.family import find_claims, select
 from theory_checks.ledger.faults import Fault, find_faults, find_reduced, injected
-from theory_checks.ledger.terminal import bar, wide_console
+from theory_checks.ledger.terminal import bar, now_and_then, wide_console
 
 if TYPE_CHECKING:
     from theory_checks.ledger.records import Record
@@ -171,18 +172,25 @@ def _write(trials: Sequence[Trial], out: Path) -> None:
 
 
 def _run(console: Console, pairs: Sequence[tuple[Fault | None, Claim]]) -> Iterator[Trial]:
-    """Yield the trials as they finish, with a line for each above a progress bar."""
-    headed = ""
-    with bar(console) as progress:
-        task = progress.add_task("", total=len(pairs))
+    """Yield the trials as they finish, with a line for each, and the progress below."""
+    headed, description, done = "", "", 0
+    progress = bar(console)
+    task = progress.add_task("", total=len(pairs))
+
+    def text(seconds: float) -> str:
+        return format_progress(description, done, len(pairs), seconds, "checks")
+
+    with progress if console.is_terminal else now_and_then(text):
         for fault, claim in pairs:
-            progress.update(task, description=f"{claim.id} {fault.name if fault else ''}".strip())
+            description = f"{claim.id} {fault.name if fault else ''}".strip()
+            progress.update(task, description=description)
             trial = judge(fault, claim)
             if headed != claim.id:
                 console.print(_head(console, claim))
                 headed = claim.id
             console.print(_line(console, trial))
             progress.advance(task)
+            done += 1
             yield trial
 
 

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ from theory_checks.ledger.claim import Claim, Verdict
 if TYPE_CHECKING:
     from theory_checks.ledger.records import Record
 
-__all__ = ["Display", "bar", "line", "plain_text", "summary", "wide_console"]
+__all__ = ["Display", "bar", "line", "now_and_then", "plain_text", "summary", "wide_console"]
 
 _STYLES = {
     Verdict.HOLDS: "green",
@@ -55,7 +55,7 @@ class Display:
     @contextmanager
     def live(self) -> Iterator[None]:
         """Show the progress, and the head of the table above it."""
-        with self._progress if self._console.is_terminal else self._lines():
+        with self._progress if self._console.is_terminal else now_and_then(self._text, self._every):
             self._console.print(_row(self._console, "claim", "statement", Text("verdict"), "decisive figure", "s"))
             self._console.rule(characters="-" if self._console.options.ascii_only else "─", style="dim")
             yield
@@ -81,26 +81,28 @@ class Display:
     def _completed(self) -> float:
         return sum(self._seconds[claim] * fraction for claim, fraction in list(self._done.items()))
 
-    @contextmanager
-    def _lines(self) -> Iterator[None]:
-        ended, began = threading.Event(), time.monotonic()
+    def _text(self, seconds: float) -> str:
+        done = sum(fraction == 1 for fraction in list(self._done.values()))
+        share = self._completed() / sum(self._seconds.values())
+        return format_progress(self._description, done, len(self._seconds), seconds, "claims", share)
 
-        def follow() -> None:
-            while not ended.wait(self._every):
-                done = sum(fraction == 1 for fraction in list(self._done.values()))
-                share = self._completed() / sum(self._seconds.values())
-                text = format_progress(
-                    self._description, done, len(self._seconds), time.monotonic() - began, "claims", share
-                )
-                print(text, file=sys.stderr, flush=True)  # noqa: T201
 
-        thread = threading.Thread(target=follow, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            thread.join()
+@contextmanager
+def now_and_then(text: Callable[[float], str], every: float = EVERY) -> Iterator[None]:
+    """Print on standard error, every so many seconds, what ``text`` says after so many seconds in all."""
+    ended, began = threading.Event(), time.monotonic()
+
+    def follow() -> None:
+        while not ended.wait(every):
+            print(text(time.monotonic() - began), file=sys.stderr, flush=True)  # noqa: T201
+
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def wide_console(width: int) -> Console:

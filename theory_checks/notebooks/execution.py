@@ -9,10 +9,7 @@ import nbformat
 from nbclient import NotebookClient
 from traitlets.config import Config
 
-__all__ = ["NOTEBOOKS", "executed", "normalised", "write"]
-
-#: The notebooks, in alphabetical order.
-NOTEBOOKS = tuple(sorted(Path(__file__).parent.glob("*.ipynb")))
+__all__ = ["executed", "normalised", "write"]
 
 # A notebook takes less than a minute at quick size; a machine that does more than one thing may need longer.
 _CELL_SECONDS = 300
