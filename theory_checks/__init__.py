@@ -1,10 +1,11 @@
 """The ledger: every claim of the paper, decided by checks that could have failed.
 
-What a claim of your own needs is here; nothing heavy is imported for it.
+What is imported from here is public and stable, and needs nothing heavy. A plug-in's claims are made of these: a
+`Family` of `Claim`, whose check returns a `Finding` with a `Verdict`.
 """
 
 from theory_checks.ledger.claim import Claim, Finding, Measured, Settings, Verdict, agreement
-from theory_checks.ledger.family import Family, find_claims, find_families
+from theory_checks.ledger.family import Family, find_claims, find_families, select
 from theory_checks.ledger.faults import Fault, fault, find_faults, injected
 from theory_checks.ledger.progress import track
 
@@ -17,6 +18,7 @@ __all__ = [
     "Settings",
     "Verdict",
     "agreement",
+    "check",
     "fault",
     "find_claims",
     "find_families",
@@ -24,3 +26,17 @@ __all__ = [
     "injected",
     "track",
 ]
+
+
+def check(claim_id: str, settings: Settings | None = None) -> Finding:
+    """Check one claim and return what was found.
+
+    Args:
+        claim_id: of the claim, as ``find_claims()`` lists them, for example ``"S1"``.
+        settings: how much is checked and from which seed; the quick profile with seed 0 by default.
+
+    Raises:
+        ValueError: for an id that no claim has; for a plug-in that is broken.
+    """
+    (claim,) = select(find_claims(), (claim_id,))
+    return claim.load_check()(settings or Settings())

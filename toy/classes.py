@@ -24,8 +24,8 @@ from torch import Tensor
 from lml.arguments import check_positive
 from toy.data_mixture import DataMixture
 from toy.datasets import Pictures
+from toy.exact_target import ExactTarget
 from toy.mixture import GaussianMixture
-from toy.target import ExactTarget
 
 __all__ = ["ClassMixture", "gaussian_classes", "smoothed_classes"]
 

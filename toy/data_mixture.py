@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from lml.arguments import check_positive
-from toy.target import CHUNK_BYTES, ExactTarget, check_count, check_finite, check_level
+from toy.exact_target import CHUNK_BYTES, ExactTarget, check_count, check_finite, check_level
 
 __all__ = ["DataMixture"]
 

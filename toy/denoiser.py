@@ -27,8 +27,8 @@ except ImportError as error:
 
 from toy.data_mixture import DataMixture
 from toy.datasets import dataset
+from toy.exact_target import ExactTarget
 from toy.schedule import FlowMatching, noise_schedule
-from toy.target import ExactTarget
 
 __all__ = ["PREDICTION_TYPES", "ExactDenoiser", "ModelMixin", "scheduler_config"]
 

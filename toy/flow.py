@@ -20,7 +20,7 @@ from scipy.integrate import solve_ivp
 from torch import Tensor
 
 from lml.samplers import Level, NoiseModel
-from toy.target import ExactTarget
+from toy.exact_target import ExactTarget
 
 __all__ = ["noise_model", "probability_flow"]
 

@@ -25,10 +25,10 @@ from scipy.linalg import eigh
 from torch import Tensor
 
 from lml.arguments import check_positive
+from toy.exact_target import check_finite
 from toy.fit_cache import cached, checksum
 from toy.mixture import GaussianMixture
 from toy.spiked import LowRankPlusIsotropic
-from toy.target import check_finite
 from toy.threads import single_thread
 
 __all__ = ["LowRankFit", "held_out", "low_rank_mixture"]

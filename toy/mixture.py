@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from toy.covariance import Covariance, as_covariance
-from toy.target import ExactTarget, check_count, check_finite, check_level
+from toy.exact_target import ExactTarget, check_count, check_finite, check_level
 
 __all__ = ["GaussianMixture"]
 

@@ -10,8 +10,8 @@ import torch
 
 from toy.data_mixture import DataMixture
 from toy.datasets import dataset
+from toy.exact_target import ExactTarget
 from toy.mixture import GaussianMixture
-from toy.target import ExactTarget
 
 __all__ = ["ZOO", "Entry", "target"]
 

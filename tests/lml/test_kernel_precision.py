@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lml import lml_direction, lml_direction_textbook
+from lml.kernel import lml_direction, lml_direction_textbook
 
 
 def _noise(d: int, count: int = 64) -> Tensor:
