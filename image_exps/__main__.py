@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import importlib
-import os
 import pkgutil
 from pathlib import Path
 
@@ -66,9 +65,6 @@ def main() -> None:
 
     Each command has its own --help. LML_TRACEBACK=1 in the environment shows where an error arose.
     """  # noqa: D301
-    # What these libraries say at a start is addressed to their developers.
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
 
 
 if __name__ == "__main__":

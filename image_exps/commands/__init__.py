@@ -2,3 +2,9 @@
 
 The first line of a file's docstring is its line in ``python -m image_exps --help``, which is read without importing it.
 """
+
+import os
+
+# What these libraries say at a start is addressed to their developers.
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
