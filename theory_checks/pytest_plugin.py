@@ -83,7 +83,7 @@ class ClaimItem(pytest.Item):
         Raises:
             ClaimError: for another verdict than the claim stands for.
         """
-        from theory_checks.ledger.runner import run_one
+        from theory_checks.ledger.single_check import run_one
 
         record = run_one(self.claim, self.settings)
         finding = record.finding
