@@ -182,15 +182,18 @@ def rename_file(path: Path) -> bool:
     return made != text
 
 
+def _files(folder: Path) -> list[Path]:
+    """Return the files of results below a folder; the cells of an unfinished sweep are computed anew."""
+    found = (p for p in folder.rglob("*") if p.suffix in (".parquet", ".csv", ".md"))
+    return sorted(path for path in found if path.parent.name != "cells")
+
+
 @click.command()
 @click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path))
 def main(paths: tuple[Path, ...]) -> None:
     """Rename the samplers in the results of PATHS, files or folders; of none, in those that come with the package."""
     for path in paths or (Path(__file__).parent,):
-        files = (
-            sorted(p for p in path.rglob("*") if p.suffix in (".parquet", ".csv", ".md")) if path.is_dir() else [path]
-        )
-        for file in files:
+        for file in _files(path) if path.is_dir() else [path]:
             click.echo(f"{file}: {'renamed' if rename_file(file) else 'as it was'}")
 
 

@@ -7,7 +7,7 @@ samples of the root mean square distance to where the flow ends over the table, 
 best spacing, chosen on the very noises that it is judged by. With ``--room`` it writes ``room.csv`` instead: the linear
 table with either end, or both, moved by the distances of `MOVED`, which is what the scheduler's room is read from.
 
-Both files were made with the baselines of `RECORDED`, without iPNDM and the levels of Karras et al.
+Both files were made with the baselines of `RECORDED`, without the other ones of `image_exps.samplers.baselines`.
 """
 
 from __future__ import annotations

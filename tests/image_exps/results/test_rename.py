@@ -159,6 +159,14 @@ def test_what_comes_with_the_package_has_present_names():
     assert ": renamed" not in done.output
 
 
+def test_cells_of_a_sweep_that_goes_on_are_left_alone(tmp_path):
+    (tmp_path / "cells").mkdir()
+    for path in (tmp_path / "results.parquet", tmp_path / "cells" / "x.parquet"):
+        old_rows().to_parquet(path, index=False)
+    done = CliRunner().invoke(main, [str(tmp_path)])
+    assert done.output == f"{tmp_path / 'results.parquet'}: renamed\n"
+
+
 def test_a_file_that_holds_something_else_is_named(tmp_path):
     (tmp_path / "other.parquet").write_bytes(b"no rows")
     with pytest.raises(ValueError, match=r"other\.parquet must hold results of this package"):
