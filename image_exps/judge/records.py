@@ -10,10 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import image_exps.judge
-import lml.samplers
-import toy
 from image_exps.judge.judged import Judged
+from theory_checks.ledger.code_version import code_version
 from toy.atomic import atomic
 
 __all__ = ["fingerprint", "load", "save", "versions"]
@@ -39,9 +37,7 @@ def fingerprint(judged: Judged, others: list[Judged], settings: dict[str, Any]) 
         config = getattr(each.origin, "config", None)
         parts += [each.name, each.kind, repr(sorted((str(k), repr(v)) for k, v in dict(config or {}).items()))]
         parts += [_digest(file) for file in _source(each.origin)]
-    for package in (image_exps.judge, lml.samplers, toy):
-        folder = Path(str(package.__file__)).parent
-        parts += [f"{file.name}={_digest(file)}" for file in sorted(folder.glob("*.py"))]
+    parts.append(code_version("image_exps.judge.run"))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

@@ -45,8 +45,11 @@ def test_every_public_name_exists_and_type_checkers_see_the_same(package: str) -
     with pytest.raises(AttributeError, match=f"module '{package}' has no attribute 'nothing'"):
         module.nothing  # noqa: B018
     tree = ast.parse((ROOT / package / "__init__.py").read_text(encoding="utf-8"))
-    (block,) = (n for n in tree.body if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING")
-    seen = {alias.asname or alias.name: (node.module, alias.name) for node in block.body for alias in node.names}
+    # Imported at once where that is light, else when a name is asked for.
+    lazily = [n.body for n in tree.body if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING"]
+    imports = [n for n in sum(lazily, tree.body) if isinstance(n, ast.ImportFrom)]
+    seen = {alias.asname or alias.name: (node.module, alias.name) for node in imports for alias in node.names}
+    seen = {name: origin for name, origin in seen.items() if name in module.__all__}
     own = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
     assert set(seen) | own == set(module.__all__)
     for name, (origin, defined_as) in seen.items():
