@@ -37,6 +37,11 @@ def blend(x, i):
     return torch.where(torch.arange(x.shape[-1]) < 2, known, x)
 
 
+def replace(x, i):
+    """Nothing is left of a sample by which it could be known."""
+    return torch.randn(x.shape, generator=torch.Generator().manual_seed(200 + i)).to(x)
+
+
 KEPT = {"as handed out": lambda x, i: x, "detached": lambda x, i: x.detach(), "in place": lambda x, i: x.mul_(0.99)}
 CHANGED = {"copied": lambda x, i: x.clone(), "cast": lambda x, i: x.half().to(x.dtype), "blended": blend}
 CHANGES = KEPT | CHANGED
@@ -56,7 +61,7 @@ def generation(scheduler, name, x, *, sets=False, change="as handed out", begin=
     for i, t in enumerate(scheduler.timesteps[begin:]):
         x = evaluate(scheduler, name, x, t, **draw)
         yield x.clone()
-        x = CHANGES[change](x, i)
+        x = (CHANGES | {"replaced": replace})[change](x, i)
 
 
 def prepared(name, options=None):
@@ -135,7 +140,7 @@ def test_generations_from_one_noise_by_two_networks_take_turns(name, options):
     assert all(same(f, list(towards(s, prepared(name, options), x))) for f, s in zip(found, (1, -1), strict=True))
 
 
-@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("change", [*CHANGES, "replaced"])
 @pytest.mark.parametrize(("name", "options"), SHARED)
 def test_threads_do_not_disturb_each_other(name, options, change):
     scheduler = prepared(name, options)
@@ -159,6 +164,21 @@ def test_threads_do_not_disturb_each_other(name, options, change):
         each.join()
     assert not failed
     assert all(same(found[seed], alone(name, options, seed, change=change)) for seed in range(3))
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize(("name", "options"), SHARED)
+def test_a_thread_begins_in_the_middle_whatever_another_one_is_at(name, options, change):
+    scheduler, found = prepared(name, options), []
+    one = generation(scheduler, name, start(scheduler, seed=1), sets=True, change=change)
+    mine = [next(one), next(one)]  # the other begins where this one goes on
+    other = generation(scheduler, name, start(scheduler), sets=True, change=change, begin=2)
+    thread = threading.Thread(target=lambda: found.extend(other))
+    thread.start()
+    thread.join()
+    mine += one
+    assert same(found, alone(name, options, begin=2, change=change))
+    assert same(mine, alone(name, options, 1, change=change))
 
 
 @pytest.mark.parametrize("change", CHANGES)
