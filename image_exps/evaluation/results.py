@@ -11,6 +11,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from theory_checks.command_line.outputs import check_output_file
 from toy.atomic import atomic
 from toy.folders import visible_files
 
@@ -54,7 +55,7 @@ class Result:
 
 
 def check_parquet(out: Path) -> None:
-    """Refuse a file that results cannot be added to: of another name than Parquet's, or with other things in it.
+    """Refuse a file that results cannot be added to: of another name than Parquet's, not to be written, or of others.
 
     Raises:
         ValueError: naming it, and saying what makes tables of results.
@@ -63,6 +64,7 @@ def check_parquet(out: Path) -> None:
         raise ValueError(
             f"out must be a .parquet file, got {out}; Markdown, LaTeX and HTML are made of such files by report"
         )
+    check_output_file(out)
     if out.exists():
         read_results([out])
 

@@ -72,8 +72,8 @@ def read_settings(folder: Path) -> dict[str, Any]:
         settings = read_json(path)
     except ValueError as error:
         raise ValueError(f"{folder} holds no pictures of this toolkit that can be told: {error}") from error
-    if not isinstance(settings, dict) or not isinstance(settings.get(_COUNT), int):
-        raise ValueError(f"{path} must hold a JSON object with a count, it holds something else: give another folder")
+    if not isinstance(settings, dict):
+        raise ValueError(f"{path} must hold a JSON object, got {type(settings).__name__}")
     return settings
 
 
@@ -126,6 +126,8 @@ def refuse_other(folder: Path, settings: Mapping[str, Any]) -> None:
             raise ValueError(f"{folder} is not empty and holds no run ({strange[0]}, ...): give another --out")
         return
     held = read_settings(folder)
+    if not isinstance(held.get(_COUNT), int):
+        raise ValueError(f"{folder / 'settings.json'} must hold the count of a run, it does not: give another --out")
     other = _differences(held, settings)
     if other:
         shown = "; ".join(other[:6]) + ("; ..." if len(other) > 6 else "")
