@@ -17,8 +17,8 @@ from torch import Tensor
 from image_exps.judge.judged import CannotRunError, Grid, Judged
 from image_exps.judge.levels import own_levels, timestep_gap
 from image_exps.judge.predictors import Budget, ExactPredictor, Limited
+from image_exps.judge.quiet import quiet
 from image_exps.judge.right import exact_start, problem
-from image_exps.judge.schedulers import quiet
 from lml.samplers import Level
 
 __all__ = ["Check", "judge_behaviour", "spacing_name"]

@@ -32,6 +32,7 @@ from image_exps.judge.judged import (
     Trajectory,
 )
 from image_exps.judge.noise import noise_sampler
+from image_exps.judge.quiet import quiet
 from image_exps.problems.targets import SCHEDULE, TIMES
 from image_exps.samplers.arms import Arm
 from lml.samplers import Level, Sampler, sample
@@ -167,7 +168,11 @@ class _KDiffusionRunner:
         quiet: dict[str, Any] = {"disable": True} if "disable" in self._accepted else {}
         if "noise_sampler" in self._accepted and noise_sampler() is not None:
             quiet["noise_sampler"] = noise_sampler()
-        with torch.random.fork_rng(devices=[]), double_precision() if dtype == torch.float64 else nullcontext():
+        with (
+            quiet(),
+            torch.random.fork_rng(devices=[]),
+            double_precision() if dtype == torch.float64 else nullcontext(),
+        ):
             torch.manual_seed(seed)  # they draw from the global generator
             try:
                 end = self._run(model, x, sigmas, {**quiet, **self._options})
@@ -223,7 +228,7 @@ class _PlainRunner:
                 calls.append(Call(x.detach().clone(), at))
             return predictor.noise(x, at)
 
-        with torch.random.fork_rng(devices=[]):
+        with quiet(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             try:
                 end = self._function(noise, x, chosen, **self._options)

@@ -126,7 +126,8 @@ def _merged(parts: Sequence[str]) -> tuple[str, ...]:
 def _levels(judged: Judged, steps: int, grid: Grid) -> list[Level]:
     """Return the levels that a run steps through, the last included."""
     if judged.free_levels:
-        return grid_levels(steps, grid, "karras", final_zero=True)
+        # Functions of k-diffusion are given a last sigma of zero; the others end at the model's own last level.
+        return grid_levels(steps, grid, "karras", final_zero=judged.kind == "k-diffusion function")
     found = own_levels(judged, steps, grid)
     asked = [found.asked[0]]
     for level in found.asked[1:]:

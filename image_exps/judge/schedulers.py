@@ -20,11 +20,9 @@ from __future__ import annotations
 
 import copy
 import inspect
-import logging
 import math
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -43,10 +41,11 @@ from image_exps.judge.judged import (
     Trajectory,
 )
 from image_exps.judge.noise import noise_sampler
+from image_exps.judge.quiet import quiet
 from image_exps.judge.scheduler_levels import is_flow, of_cumulative, preserving, spacing_options
 from lml.samplers import Level
 
-__all__ = ["judged_scheduler", "make_scheduler", "quiet"]
+__all__ = ["judged_scheduler", "make_scheduler"]
 
 # Timesteps of the table of orders: so many that the rounding of timesteps to integers is a small part of a step, and
 # no more: some schedulers visit each of them, with a cost that grows with the table, as they are made.
@@ -122,20 +121,6 @@ def _said(error: BaseException) -> str:
     """Return the kind of an error and its first line."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}" + (f" ({lines[0][:200]})" if lines else "")
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Leave out what diffusers says of deprecation, and of NumPy to PyTorch: it is no part of a verdict."""
-    logger = logging.getLogger("diffusers")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(before)
 
 
 class _Runner:
