@@ -16,14 +16,13 @@ __all__ = ["check_choice", "check_integer", "check_number", "check_positive", "s
 T = TypeVar("T")
 
 
-def check_integer(value: int, name: str, *, least: int = 1, below: int | None = None) -> int:
+def check_integer(value: object, name: str, *, least: int = 1, below: int | None = None) -> int:
     """Return an integer of at least ``least``, and below ``below`` if that is given.
 
     Raises:
         ValueError: for anything else, a boolean and a float without a fraction too.
     """
-    integer = isinstance(value, int) and not isinstance(value, bool)
-    if not integer or value < least or (below is not None and value >= below):
+    if not isinstance(value, int) or isinstance(value, bool) or value < least or (below is not None and value >= below):
         allowed = "a positive integer" if least == 1 else f"an integer of at least {least}"
         if below is not None:
             allowed = f"an integer in [{least}, {shown(below)})"
@@ -32,7 +31,7 @@ def check_integer(value: int, name: str, *, least: int = 1, below: int | None = 
 
 
 def check_number(
-    value: float,
+    value: object,
     name: str,
     *,
     least: float | None = None,
@@ -65,7 +64,7 @@ def check_number(
     return number
 
 
-def check_positive(value: float, name: str) -> float:
+def check_positive(value: object, name: str) -> float:
     """Return a finite positive number as a float.
 
     Raises:

@@ -7,6 +7,8 @@ base that extrapolates by itself or evaluates twice a step. To those a fixed str
 
 from __future__ import annotations
 
+from lml.arguments import check_integer
+
 __all__ = ["DEFAULT_DAMPING", "default_mixing"]
 
 #: ``lambda``, as a share of ``|e|^2``: so small that the rotation stays linear in the change of the noise.
@@ -19,6 +21,5 @@ def default_mixing(order: int) -> float:
     Raises:
         ValueError: unless the order is a positive integer.
     """
-    if isinstance(order, bool) or not isinstance(order, int) or order < 1:
-        raise ValueError(f"order must be a positive integer, got {order!r}")
+    check_integer(order, "order")
     return 5e-4 if order == 1 else 1e-4

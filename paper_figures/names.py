@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
+from lml.arguments import check_choice
+
 __all__ = ["NAMES", "check_name", "title_of"]
 
 #: The figures, in the order of the paper; each is a file of this package.
@@ -34,8 +36,7 @@ def check_name(name: str) -> None:
     Raises:
         ValueError: listing the figures.
     """
-    if name not in NAMES:
-        raise ValueError(f"figure must be one of {', '.join(NAMES)}, got {name!r}")
+    check_choice(name, "figure", NAMES)
 
 
 def title_of(name: str) -> str:

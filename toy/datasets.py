@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from lml.arguments import check_integer
 from toy.picture_files import find_pictures, read_picture
 
 __all__ = ["DATASETS", "Pictures", "dataset", "digits", "emoji", "image_folder", "mnist", "photo_patches"]
@@ -77,7 +78,7 @@ def photo_patches(size: int, *, grey: bool = False) -> Pictures:
     """
     from sklearn.datasets import load_sample_images
 
-    if isinstance(size, bool) or not isinstance(size, int) or size % 2 or not 0 < size <= 212:
+    if check_integer(size, "size") % 2 or size > 212:
         raise ValueError(f"size must be an even integer of at most 212, got {size!r}")
     photographs = load_sample_images()
     patches, labels = [], []
@@ -126,8 +127,8 @@ def image_folder(folder: str | Path, size: int | None = None, *, grey: bool = Fa
         ValueError: if the folder does not exist, holds no picture, a file cannot be read, sizes differ, or ``size`` is
             not positive.
     """
-    if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
-        raise ValueError(f"size must be a positive integer or None, got {size!r}")
+    if size is not None:
+        check_integer(size, "size")
     folder = Path(folder)
     files, left_out = find_pictures(folder)
     arrays: list[np.ndarray] = []

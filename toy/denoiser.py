@@ -25,6 +25,7 @@ try:
 except ImportError as error:
     raise ImportError("toy.denoiser needs diffusers: pip install 'lml-toolkit[diffusers]'") from error
 
+from lml.arguments import check_choice
 from toy.data_mixture import DataMixture
 from toy.datasets import dataset
 from toy.exact_target import ExactTarget
@@ -73,8 +74,7 @@ class ExactDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
         super().__init__()
         if (data is None) == (target is None):
             raise ValueError(f"data or target must be given, and not both, got {data!r} and {type(target).__name__}")
-        if prediction_type not in PREDICTION_TYPES:
-            raise ValueError(f"prediction_type must be one of {', '.join(PREDICTION_TYPES)}, got {prediction_type!r}")
+        check_choice(prediction_type, "prediction_type", PREDICTION_TYPES)
         self._schedule = noise_schedule(schedule)
         table = self._schedule.discrete(steps)
         self._ratio = table.sigma / table.alpha
@@ -172,6 +172,5 @@ def scheduler_config(schedule: str, steps: int = 1000, prediction_type: str = "e
         "vp-scaled-linear": {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012},
         "cosine": {"beta_schedule": "squaredcos_cap_v2"},
     }
-    if schedule not in betas:
-        raise ValueError(f"schedule must be one of {', '.join(betas)}, got {schedule!r}")
+    check_choice(schedule, "schedule", betas)
     return {"num_train_timesteps": steps, "prediction_type": prediction_type, **betas[schedule]}

@@ -14,6 +14,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from lml.arguments import check_integer
+
 __all__ = ["CHUNK_BYTES", "ExactTarget", "check_count", "check_finite", "check_level"]
 
 # Bytes of the temporaries of one chunk. Small enough for a laptop, large enough that products run at full rate.
@@ -142,9 +144,7 @@ def check_count(count: int) -> int:
     Raises:
         ValueError: unless it is a positive integer.
     """
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise ValueError(f"count must be a positive integer, got {count!r}")
-    return count
+    return check_integer(count, "count")
 
 
 def check_finite(tensor: Tensor, name: str) -> None:

@@ -15,6 +15,7 @@ from typing import Literal, get_args
 import numpy as np
 import torch
 
+from lml.arguments import check_choice
 from toy.datasets import Pictures
 from toy.outside import OUTSIDE, required
 
@@ -49,8 +50,7 @@ def fashion_mnist(folder: str | Path | None = None, split: Split = "train") -> P
     Raises:
         ValueError: for an unknown split, an absent file, or one that is not the idx file it should be.
     """
-    if split not in _PREFIXES:
-        raise ValueError(f"split must be one of {', '.join(get_args(Split))}, got {split!r}")
+    check_choice(split, "split", get_args(Split))
     folder = required("fashion-mnist") if folder is None else Path(folder)
     images = _idx(folder / f"{_PREFIXES[split]}-images-idx3-ubyte.gz", axes=3)
     labels = _idx(folder / f"{_PREFIXES[split]}-labels-idx1-ubyte.gz", axes=1)

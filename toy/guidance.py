@@ -22,12 +22,12 @@ does not sample the tilted law: Bradley & Nakkiran 2024; Chidambaram et al. 2024
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
+from lml.arguments import check_number
 from lml.samplers import Level
 from toy.classes import ClassMixture
 
@@ -50,9 +50,7 @@ class ClassifierFreeGuidance:
     """
 
     def __init__(self, mixture: ClassMixture, labels: Tensor, guidance: float) -> None:
-        if not math.isfinite(guidance):
-            raise ValueError(f"guidance must be a finite number, got {guidance}")
-        self.mixture, self.labels, self.guidance = mixture, labels, float(guidance)
+        self.mixture, self.labels, self.guidance = mixture, labels, check_number(guidance, "guidance")
         self._at = lru_cache(maxsize=_KEPT)(mixture.diffuse)
 
     def __call__(self, x: Tensor, level: Level) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from lml.arguments import check_choice, check_integer
 from lml.samplers import Level
 from lml.tuned import tuned_fractions
 from toy.schedule import NoiseSchedule
@@ -58,10 +59,8 @@ def noise_levels(
 
     Source: Karras et al. 2022, Eq. 5; Lu et al. 2022, DPM-Solver, Sec. 3.4 (uniform in log-SNR).
     """
-    if spacing not in SPACINGS:
-        raise ValueError(f"spacing must be one of {', '.join(SPACINGS)}, got {spacing!r}")
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1 + final_zero:
-        raise ValueError(f"steps must be an integer of at least {1 + final_zero}, got {steps!r}")
+    check_choice(spacing, "spacing", SPACINGS)
+    check_integer(steps, "steps", least=1 + final_zero)
     first, last = _ends(schedule, times, log_snr)
     count = steps if final_zero else steps + 1
     ramp = torch.linspace(0, 1, count, dtype=torch.float64)

@@ -24,7 +24,7 @@ import torch
 from scipy.linalg import eigh
 from torch import Tensor
 
-from lml.arguments import check_positive
+from lml.arguments import check_integer, check_number, check_positive
 from toy.exact_target import check_finite
 from toy.fit_cache import cached, checksum
 from toy.mixture import GaussianMixture
@@ -58,8 +58,7 @@ class LowRankFit:
     def __post_init__(self) -> None:
         for name, least in (("components", 1), ("rank", 1), ("steps", 0), ("seed", 0)):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+            check_integer(value, name, least=least)
         check_positive(self.smoothing, "smoothing")
 
 
@@ -88,8 +87,7 @@ def held_out(data: Tensor, fit: LowRankFit, *, share: float = 0.2, seed: int = 0
     Raises:
         ValueError: as `low_rank_mixture`; for a share outside of (0, 1).
     """
-    if not 0 < share < 1:
-        raise ValueError(f"share must lie in (0, 1), got {share!r}")
+    check_number(share, "share", above=0, below=1)
     X = _points(data, fit)
     order = torch.randperm(len(X), generator=torch.Generator().manual_seed(seed))
     cut = max(1, round(share * len(X)))

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
+from lml.arguments import check_choice
+
 __all__ = ["OUTSIDE", "Outside", "found", "missing", "required"]
 
 
@@ -116,8 +118,7 @@ def found(name: str, *others: str | Path) -> str | None:
     Raises:
         ValueError: for another name, or a value of ``LML_OUTSIDE`` that is neither ``all`` nor ``none``.
     """
-    if name not in OUTSIDE:
-        raise ValueError(f"name must be one of {', '.join(OUTSIDE)}, got {name!r}")
+    check_choice(name, "name", OUTSIDE)
     if not _on():
         return None
     return OUTSIDE[name].find() or next((str(path) for path in others if Path(path).exists()), None)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lml.arguments import check_positive
+from lml.arguments import check_choice, check_integer, check_positive
 
 __all__ = [
     "SCHEDULES",
@@ -41,12 +41,6 @@ def _time(t: Time) -> Tensor:
     if not bool(((t >= 0) & (t <= 1)).all()):
         raise ValueError(f"time must lie in [0, 1], got {t.tolist()}")
     return t
-
-
-def _steps(steps: int) -> int:
-    if not isinstance(steps, int) or steps < 1:
-        raise ValueError(f"steps must be a positive integer, got {steps!r}")
-    return steps
 
 
 def _increasing(low: float, high: float, low_name: str, high_name: str) -> None:
@@ -139,7 +133,7 @@ class _VariancePreserving(NoiseSchedule):
         return self.beta(t)
 
     def discrete(self, steps: int = 1000) -> DiscreteTable:
-        squared = torch.cumprod(1 - self._betas(_steps(steps)), 0)
+        squared = torch.cumprod(1 - self._betas(check_integer(steps, "steps")), 0)
         return DiscreteTable(squared.sqrt(), (1 - squared).sqrt())
 
 
@@ -318,7 +312,7 @@ class VE(NoiseSchedule):
         return 2 * self._log_ratio * self.sigma(t) ** 2
 
     def discrete(self, steps: int = 1000) -> DiscreteTable:
-        sigma = self.sigma(torch.linspace(0, 1, _steps(steps), dtype=torch.float64))
+        sigma = self.sigma(torch.linspace(0, 1, check_integer(steps, "steps"), dtype=torch.float64))
         return DiscreteTable(torch.ones_like(sigma), sigma)
 
 
@@ -343,7 +337,7 @@ class FlowMatching(NoiseSchedule):
         return 2 * t / (1 - t)
 
     def discrete(self, steps: int = 1000) -> DiscreteTable:
-        sigma = torch.arange(1, _steps(steps) + 1, dtype=torch.float64) / steps
+        sigma = torch.arange(1, check_integer(steps, "steps") + 1, dtype=torch.float64) / steps
         return DiscreteTable(1 - sigma, sigma)
 
 
@@ -364,6 +358,5 @@ def noise_schedule(name: str) -> NoiseSchedule:
     Raises:
         ValueError: for a name that is not in `SCHEDULES`.
     """
-    if name not in SCHEDULES:
-        raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, got {name!r}")
+    check_choice(name, "schedule", SCHEDULES)
     return SCHEDULES[name]

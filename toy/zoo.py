@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
+from lml.arguments import check_choice
 from toy.data_mixture import DataMixture
 from toy.datasets import dataset
 from toy.exact_target import ExactTarget
@@ -108,6 +109,5 @@ def target(name: str) -> ExactTarget:
     Raises:
         ValueError: for a name that is not in `ZOO`.
     """
-    if name not in ZOO:
-        raise ValueError(f"target must be one of {', '.join(ZOO)}, got {name!r}")
+    check_choice(name, "target", ZOO)
     return ZOO[name].make()

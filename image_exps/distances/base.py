@@ -31,6 +31,7 @@ import torch
 from torch import Tensor
 
 from image_exps.distances.reference import Reference
+from lml.arguments import check_integer, check_number
 from theory_checks.ledger.statistics import Interval
 
 __all__ = [
@@ -175,8 +176,7 @@ def squared_distances(a: Tensor, b: Tensor) -> Tensor:
 
 def resamples(count: int, repeats: int, generator: torch.Generator) -> Iterator[Tensor]:
     """Yield how often each of ``count`` samples is drawn, ``repeats`` times: weights (count,)."""
-    if isinstance(repeats, bool) or not isinstance(repeats, int) or repeats < 2:
-        raise ValueError(f"repeats must be an integer of at least 2, got {repeats!r}")
+    check_integer(repeats, "repeats", least=2)
     for _ in range(repeats):
         rows = torch.randint(count, (count,), generator=generator)
         yield torch.bincount(rows, minlength=count).double()
@@ -184,8 +184,7 @@ def resamples(count: int, repeats: int, generator: torch.Generator) -> Iterator[
 
 def centred_interval(value: float, draws: np.ndarray, level: float) -> Interval:
     """Return the interval of the module's docstring."""
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie in (0, 1), got {level}")
+    check_number(level, "level", above=0, below=1)
     low, high = np.quantile(draws - draws.mean(), ((1 - level) / 2, (1 + level) / 2))
     return Interval(value, value - float(high), value - float(low))
 

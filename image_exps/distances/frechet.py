@@ -18,6 +18,7 @@ from torch import Tensor
 
 from image_exps.distances.base import Distance, Statistic
 from image_exps.distances.reference import Comparable, Reference, reference_of
+from lml.arguments import check_integer
 from toy import ExactTarget, Pictures
 
 __all__ = ["FrechetDistance", "FrechetPCA", "Moments", "frechet_statistic", "normal_moments", "sample_moments"]
@@ -152,8 +153,7 @@ class FrechetPCA(Distance):
 
     def __init__(self, target: Comparable | Pictures | ExactTarget | Reference, components: int = 64) -> None:
         super().__init__(reference_of(target))
-        if isinstance(components, bool) or not isinstance(components, int) or components < 1:
-            raise ValueError(f"components must be a positive integer, got {components!r}")
+        check_integer(components, "components")
         self.components = min(components, self.reference.dim)
         self._basis: tuple[Tensor, Tensor, Tensor, float] | None = None
 

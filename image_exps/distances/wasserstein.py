@@ -17,6 +17,7 @@ from torch import Tensor
 
 from image_exps.distances.base import Distance, Statistic, squared_distances
 from image_exps.distances.reference import Comparable, Reference, reference_of
+from lml.arguments import check_integer
 from toy import ExactTarget, Pictures
 
 __all__ = ["MOST", "W2", "SlicedW2"]
@@ -44,8 +45,7 @@ class SlicedW2(Distance):
 
     def __init__(self, target: Comparable | Pictures | ExactTarget | Reference, directions: int = _DIRECTIONS) -> None:
         super().__init__(reference_of(target))
-        if isinstance(directions, bool) or not isinstance(directions, int) or directions < 1:
-            raise ValueError(f"directions must be a positive integer, got {directions!r}")
+        check_integer(directions, "directions")
         generator = torch.Generator().manual_seed(_DIRECTION_SEED)
         theta = torch.randn((self.reference.dim, directions), dtype=torch.float64, generator=generator)
         self._theta = theta / theta.norm(dim=0)

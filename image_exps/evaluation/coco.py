@@ -13,6 +13,7 @@ import numpy as np
 
 from image_exps.evaluation.benchmarks import COCO_CAPTIONS
 from image_exps.utils.text_files import read_json
+from lml.arguments import check_integer
 
 __all__ = ["SEED", "coco_captions"]
 
@@ -31,10 +32,8 @@ def coco_captions(annotations: Path, count: int = COCO_CAPTIONS, seed: int = SEE
     Raises:
         ValueError: for a file that holds no captions, or of too few pictures.
     """
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise ValueError(f"count must be a positive integer, got {count!r}")
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise ValueError(f"seed must be an integer of at least 0, got {seed!r}")
+    check_integer(count, "count")
+    check_integer(seed, "seed", least=0)
     where = "annotations must be captions_val2014.json of http://images.cocodataset.org/annotations/"
     where += "annotations_trainval2014.zip"
     try:

@@ -28,6 +28,7 @@ from image_exps.evaluation.results import Result
 from image_exps.evaluation.scores import mean_interval_of
 from image_exps.prompts import prompts_in
 from image_exps.utils.text_files import read_json, read_text
+from lml.arguments import check_choice
 
 __all__ = ["compbench_prompts", "evaluation_command", "file_name", "lay_out", "read_scores"]
 
@@ -47,8 +48,7 @@ def compbench_prompts(clone: Path, category: str) -> tuple[str, ...]:
     Raises:
         ValueError: for another category, or a folder that is no clone.
     """
-    if category not in COMPBENCH_CATEGORIES:
-        raise ValueError(f"category must be one of {', '.join(COMPBENCH_CATEGORIES)}, got {category!r}")
+    check_choice(category, "category", COMPBENCH_CATEGORIES)
     path = clone / "examples" / "dataset" / f"{category}_val.txt"
     try:
         found = prompts_in(read_text(path))
@@ -125,8 +125,7 @@ def read_scores(out: Path, category: str, generated: Generated) -> Result:
     Raises:
         ValueError: if there are no scores, or not one for each picture.
     """
-    if category not in COMPBENCH_CATEGORIES:
-        raise ValueError(f"category must be one of {', '.join(COMPBENCH_CATEGORIES)}, got {category!r}")
+    check_choice(category, "category", COMPBENCH_CATEGORIES)
     path = out / "annotation_blip" / "vqa_result.json"
     if not path.exists():
         raise ValueError(f"{path} is not there yet: run the evaluation, {evaluation_command(out)}")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from image_exps.evaluation.published import METHODS, Table, table
 from image_exps.evaluation.results import Result
 from image_exps.utils.markup import escaped, latex_table, markdown_table, markdown_text
+from lml.arguments import check_choice
 
 __all__ = ["FORMATS", "Row", "render_table", "table_rows"]
 
@@ -113,8 +114,7 @@ def render_table(number: int, results: Sequence[Result] = (), form: str = "markd
     Raises:
         ValueError: for another number or format, or two results that belong into one cell.
     """
-    if form not in FORMATS:
-        raise ValueError(f"form must be one of {', '.join(FORMATS)}, got {form!r}")
+    check_choice(form, "form", FORMATS)
     shown, rows = table(number), table_rows(number, results)
     head = ["model", "method", "run", *(column.label for column in shown.columns)]
     body = [[row.model, row.method, row.origin, *row.cells] for row in rows]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from image_exps.utils.plugins import plugins
+from lml.arguments import check_choice
 
 __all__ = ["COLOURFULNESS", "GROUP", "check_score_names", "score_names"]
 
@@ -37,5 +38,4 @@ def check_score_names(names: Iterable[str]) -> None:
     """
     known = score_names()
     for name in names:
-        if name not in known:
-            raise ValueError(f"score must be one of {', '.join(known)}, got {name!r}")
+        check_choice(name, "score", known)

@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from lml.arguments import check_choice
+
 __all__ = [
     "CLASSES",
     "EMBEDDING",
@@ -38,8 +40,7 @@ def network_folder(name: str) -> Path:
     Raises:
         ValueError: for a name that is not in `NETWORKS`, or a file that is absent or not the one that was exported.
     """
-    if name not in NETWORKS:
-        raise ValueError(f"network must be one of {', '.join(NETWORKS)}, got {name!r}")
+    check_choice(name, "network", NETWORKS)
     folder = Path(__file__).parent / name
     check(folder)
     return folder

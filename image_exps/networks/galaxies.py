@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from image_exps.networks.mixer import MixerScore
+from lml.arguments import check_choice
 from lml.samplers import Level
 from toy.outside import required
 from toy.schedule import VPConstant
@@ -68,8 +69,7 @@ def galaxy_file(name: str) -> Path:
     Raises:
         ValueError: for a name that is not in `GALAXIES`, an absent package, or a file that is not the published one.
     """
-    if name not in GALAXIES:
-        raise ValueError(f"name must be one of {', '.join(GALAXIES)}, got {name!r}")
+    check_choice(name, "name", GALAXIES)
     galaxy = GALAXIES[name]
     path = required("galaxygrad") / galaxy.file
     if not path.is_file():

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from image_exps.networks.files import UNet
 from image_exps.networks.guided import guided
+from lml.arguments import check_integer, check_number
 from lml.samplers import Level
 from toy import noise_schedule
 
@@ -58,14 +59,12 @@ class NetworkModel:
     batch: int = 128
 
     def __post_init__(self) -> None:
-        if isinstance(self.batch, bool) or not isinstance(self.batch, int) or self.batch < 1:
-            raise ValueError(f"batch must be a positive integer, got {self.batch!r}")
+        check_integer(self.batch, "batch")
         if self.prediction not in ("epsilon", "v_prediction"):
             raise ValueError(f"prediction must be epsilon or v_prediction, got {self.prediction!r}")
         if self.labels is None:
             return
-        if not math.isfinite(self.guidance):
-            raise ValueError(f"guidance must be a finite number, got {self.guidance}")
+        check_number(self.guidance, "guidance")
         if not self.classes:
             raise ValueError(f"labels must be None for a network that knows no classes, got {self.labels!r}")
         for label in {self.labels} if isinstance(self.labels, str) else set(self.labels):

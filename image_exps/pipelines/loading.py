@@ -16,6 +16,7 @@ from image_exps.pipelines.component_files import check_component, check_links, r
 from image_exps.pipelines.components import LIBRARIES, assemble, component_class, load_component
 from image_exps.pipelines.hub import UNUSED, fetch
 from image_exps.pipelines.models import Model
+from lml.arguments import check_choice
 
 __all__ = ["DTYPES", "Loaded", "Source", "find_source", "inspect_folder", "load_pipeline"]
 
@@ -181,8 +182,7 @@ def load_pipeline(
     Raises:
         ValueError: if there is nothing to load or it must not be loaded, in one message.
     """
-    if dtype not in DTYPES:
-        raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
+    check_choice(dtype, "dtype", DTYPES)
     source = find_source(known, model_dir, controlnet_dir=controlnet_dir, hub=hub, revision=revision)
     # Whatever had to be fetched is there by now.
     import torch

@@ -12,6 +12,7 @@ from functools import cache
 from types import MappingProxyType
 
 from image_exps.utils.plugins import load_plugin, plugins
+from lml.arguments import check_choice
 
 __all__ = ["MODELS", "Model", "find_models", "model"]
 
@@ -242,6 +243,5 @@ def model(name: str) -> Model:
         ValueError: for an unknown name, listing the known ones.
     """
     known = find_models()
-    if name not in known:
-        raise ValueError(f"model must be one of {', '.join(known)}, got {name!r}")
+    check_choice(name, "model", known)
     return known[name]

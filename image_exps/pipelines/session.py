@@ -20,6 +20,7 @@ from image_exps.pipelines.models import Model
 from image_exps.pipelines.rendering import Renderer
 from image_exps.samplers.pipeline_sampler import PipelineSampler
 from image_exps.samplers.schedulers import make_scheduler
+from lml.arguments import check_integer, check_number
 from toy.picture_files import read_picture
 
 __all__ = ["Request", "Session", "open_session"]
@@ -75,17 +76,16 @@ class Request:
     def __post_init__(self) -> None:
         for name, least in (("count", 1), ("seed", 0), ("batch", 1)):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+            check_integer(value, name, least=least)
         for prompt in (*self.prompts, self.negative_prompt or ""):
             if any("\ud800" <= character <= "\udfff" for character in prompt):
                 raise ValueError(f"prompts must be Unicode text, got half of a character in {prompt!r}")
-        if self.threads is not None and self.threads < 1:
-            raise ValueError(f"threads must be an integer of at least 1, got {self.threads}")
+        if self.threads is not None:
+            check_integer(self.threads, "threads")
         if self.size is not None and (self.size < 8 or self.size % 8):
             raise ValueError(f"size must be a positive multiple of 8, got {self.size}")
-        if self.guidance is not None and not 0 <= self.guidance < 1000:
-            raise ValueError(f"guidance must lie in [0, 1000), got {self.guidance}")
+        if self.guidance is not None:
+            check_number(self.guidance, "guidance", least=0, below=1000)
         if self.guidance is not None and self.model.guidance is None:
             raise ValueError(f"guidance: {self.model.name} takes no prompts, got {self.guidance}")
         if self.model.controlnet is not None and not self.controls:

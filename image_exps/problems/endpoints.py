@@ -17,6 +17,7 @@ from torch import Tensor
 import toy
 from image_exps.problems.seeds import sample_generators, starting_noise
 from image_exps.problems.targets import final_level, levels
+from lml.arguments import check_integer
 from lml.controls import ElementNoise, Extrapolation, NormOnly, RandomTurn
 from lml.correction import LML, Correction, NoCorrection
 from lml.samplers import SAMPLERS, NoiseModel, sample
@@ -125,8 +126,7 @@ def flow_endpoints(model: NoiseModel, x: Tensor, steps: int = _REFERENCE_STEPS) 
     """
     if len(x) == 0:
         raise ValueError(f"x must hold at least one noise, got shape {tuple(x.shape)}")
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 4:
-        raise ValueError(f"steps must be an integer of at least 4, got {steps!r}")
+    check_integer(steps, "steps", least=4)
     exact = reference(model, x, steps)
     return Endpoints(exact, rms((exact - reference(model, x, steps // 2)).flatten(1)))
 

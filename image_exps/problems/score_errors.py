@@ -31,6 +31,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from lml.arguments import check_choice, check_integer, check_number
 from lml.samplers import Level, NoiseModel
 
 __all__ = ["KINDS", "Imperfect", "Kind"]
@@ -73,14 +74,10 @@ class Imperfect:
     first: int = 0
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {self.kind!r}")
-        if not (math.isfinite(self.size) and self.size >= 0):
-            raise ValueError(f"size must be a finite number of at least 0, got {self.size}")
+        check_choice(self.kind, "kind", KINDS)
+        check_number(self.size, "size", least=0)
         for name in ("seed", "first"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
-                raise ValueError(f"{name} must be an integer in [0, 2^63), got {value!r}")
+            check_integer(getattr(self, name), name, least=0, below=2**63)
         if len(self.shape) not in (1, 3) or min(self.shape) < 1 or (self.kind == "smooth" and self._dim < 2):
             raise ValueError(f"shape must be (C, H, W) or (d,), of at least 2 numbers if smooth, got {self.shape}")
 

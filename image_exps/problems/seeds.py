@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lml.arguments import check_choice, check_integer
+
 __all__ = ["STREAMS", "sample_generators", "starting_noise"]
 
 #: What draws are for: streams of one sample that are independent of each other.
@@ -26,11 +28,9 @@ def sample_generators(seed: int, first: int, count: int, stream: str) -> list[to
 
     Source: the hash of (seed, stream, index) is that of `numpy.random.SeedSequence`.
     """
-    if stream not in STREAMS:
-        raise ValueError(f"stream must be one of {', '.join(STREAMS)}, got {stream!r}")
+    check_choice(stream, "stream", STREAMS)
     for name, value in (("seed", seed), ("first", first), ("count", count)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            raise ValueError(f"{name} must be an integer of at least 0, got {value!r}")
+        check_integer(value, name, least=0)
     words = (np.random.SeedSequence((seed, STREAMS[stream], i)) for i in range(first, first + count))
     return [torch.Generator().manual_seed(int(w.generate_state(1, np.uint64)[0] >> 1)) for w in words]
 

@@ -22,6 +22,7 @@ import torch
 
 import toy
 from image_exps.utils.plugins import load_functions
+from lml.arguments import check_choice
 from lml.samplers import Level, NoiseModel
 from toy import DataMixture, ExactTarget, LowRankFit, Pictures
 from toy.levels import Spacing, level_at
@@ -174,8 +175,7 @@ def target(name: str) -> Target:
         ValueError: for a name that is not known, or a plug-in that makes no target.
     """
     known = find_targets()
-    if name not in known:
-        raise ValueError(f"target must be one of {', '.join(known)}, got {name!r}")
+    check_choice(name, "target", known)
     made = known[name]()
     if not isinstance(made, Target):
         raise ValueError(f"the plug-in {name!r} of {GROUP} must make a Target, got {type(made).__name__}")

@@ -33,6 +33,7 @@ from typing import Any, TypeVar
 
 from image_exps.samplers.baselines import BASELINES
 from image_exps.samplers.table import TABLE_BASES, algorithm
+from lml.arguments import check_integer
 
 __all__ = ["Cell", "Grid", "expand", "find_grid", "load_grid", "parse_grid"]
 
@@ -256,8 +257,7 @@ def _known(what: str, names: Iterable[str], known: Sequence[str] | Mapping[str, 
 
 
 def _check_integer(name: str, value: object, least: int, most: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"{name} must be integers of at least {least}, got {value!r}")
+    value = check_integer(value, name, least=least)
     if value > most:
         shown = f"{value}" if value < 10**20 else f"one of {len(str(value))} digits"
         raise ValueError(f"{name} must be integers of at most {most}, got {shown}")

@@ -27,6 +27,7 @@ from image_exps.problems.specification import check_pictures
 from image_exps.sweeps.cell import blocks_of, prepare, run_cell
 from image_exps.sweeps.grid import Cell, Grid
 from image_exps.sweeps.store import Store, source, versions
+from lml.arguments import check_integer
 from theory_checks.command_line.plain_errors import PlainError, sentence_of
 from theory_checks.command_line.progress_line import ProgressLine
 from toy.outside import found
@@ -94,8 +95,7 @@ def run_sweep(
             not on this machine, a cluster that cannot be reached or that has other versions.
         PlainError: if a worker was ended from outside.
     """
-    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
-        raise ValueError(f"workers must be an integer of at least 1, got {workers!r}")
+    check_integer(workers, "workers")
     store = Store(out, grid)
     with store.open():
         missing = in_order(store.missing())

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 import numpy as np
 
+from lml.arguments import check_choice, check_integer
+
 if TYPE_CHECKING:
     from theory_checks.ledger.statistics import Interval
 
@@ -178,14 +180,12 @@ def tune_damping(
     low, high = bounds
     if not 0 < low < high < math.inf:
         raise ValueError(f"bounds must be two rising positive numbers, got {bounds}")
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
+    check_choice(method, "method", METHODS)
     if not seeds:
         raise ValueError("seeds must be at least one, got none")
     search, least = (paper_search, 1) if method == "paper" else (scan_search, 4)
     iterations = ITERATIONS[method] if iterations is None else iterations
-    if isinstance(iterations, bool) or not isinstance(iterations, int) or iterations < least:
-        raise ValueError(f"iterations must be an integer of at least {least} for {method}, got {iterations!r}")
+    check_integer(iterations, f"iterations for {method}", least=least)
     recorded = _Recorded(objective, tuple(seeds), notify)
     search(recorded, math.log(low), math.log(high), iterations)
     return recorded.trace()

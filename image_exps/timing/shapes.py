@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from lml.arguments import check_choice
+
 __all__ = ["FULL_SIZE", "FullSize", "full_size"]
 
 
@@ -90,6 +92,5 @@ def full_size(name: str) -> FullSize:
     Raises:
         ValueError: for another name.
     """
-    if name not in FULL_SIZE:
-        raise ValueError(f"full_size must be one of {', '.join(FULL_SIZE)}, got {name!r}")
+    check_choice(name, "full_size", FULL_SIZE)
     return FULL_SIZE[name]

@@ -21,6 +21,7 @@ from torch import Tensor
 from image_exps.samplers.names import check_known
 from image_exps.samplers.pipeline_sampler import PIPELINE_BASES, pipeline_sampler
 from image_exps.samplers.schedulers import make_scheduler
+from lml.arguments import check_integer
 
 __all__ = [
     "Clock",
@@ -158,8 +159,7 @@ def interleaved(
     """
     if not arms:
         raise ValueError("arms must be at least one, got none")
-    if isinstance(repetitions, bool) or not isinstance(repetitions, int) or repetitions < 1:
-        raise ValueError(f"repetitions must be a positive integer, got {repetitions!r}")
+    check_integer(repetitions, "repetitions")
     names = list(arms)
     for _ in range(warm_up):
         for name in names:

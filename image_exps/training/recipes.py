@@ -10,6 +10,7 @@ import torch
 from diffusers import UNet2DModel
 
 from image_exps.networks.files import UNet
+from lml.arguments import check_choice
 from toy import Pictures, dataset
 from toy.fashion_mnist import fashion_mnist
 
@@ -97,8 +98,7 @@ def recipe(name: str) -> Recipe:
     Raises:
         ValueError: for a name that is not in `RECIPES`.
     """
-    if name not in RECIPES:
-        raise ValueError(f"recipe must be one of {', '.join(RECIPES)}, got {name!r}")
+    check_choice(name, "recipe", RECIPES)
     return RECIPES[name]
 
 

@@ -1,5 +1,6 @@
 """Pure samplers, one published algorithm a file; any of them takes any correction."""
 
+from lml.arguments import check_choice
 from lml.samplers.base import Evaluation, Info, Level, Network, NoiseModel, Sampler, State, sample, trajectory
 from lml.samplers.ddim import DDIM
 from lml.samplers.dpm_solver import DPM_SOLVER_1, DPM_SOLVER_2M, DPM_SOLVER_3M, dpm_solver
@@ -63,6 +64,5 @@ def sampler(name: str) -> Sampler:
     Raises:
         ValueError: for a name that is not in `SAMPLERS`.
     """
-    if name not in SAMPLERS:
-        raise ValueError(f"sampler must be one of {', '.join(SAMPLERS)}, got {name!r}")
+    check_choice(name, "sampler", SAMPLERS)
     return SAMPLERS[name]

@@ -21,6 +21,7 @@ from functools import partial
 
 from torch import Tensor
 
+from lml.arguments import check_integer
 from lml.samplers.base import Info, Level, Network, Sampler, State
 from lml.samplers.exponential import noise_transfer, phi
 
@@ -38,8 +39,7 @@ def singlestep_orders(evaluations: int) -> tuple[int, ...]:
 
     Source: Lu et al. 2022, DPM-Solver, App. D.3.
     """
-    if isinstance(evaluations, bool) or not isinstance(evaluations, int) or evaluations < 1:
-        raise ValueError(f"evaluations must be a positive integer, got {evaluations!r}")
+    check_integer(evaluations, "evaluations")
     thirds, rest = divmod(evaluations, 3)
     return (3,) * thirds + (rest,) if rest else (3,) * (thirds - 1) + (2, 1)
 

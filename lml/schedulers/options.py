@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from inspect import Parameter
 from typing import Any
 
+from lml.arguments import check_choice
 from lml.correction import LML, Correction, ReleasedLML
 
 __all__ = ["DEFAULTS", "VARIANTS", "correction_of", "parameters_of"]
@@ -41,8 +42,7 @@ def correction_of(options: Mapping[str, Any]) -> Correction:
     """
     chosen = {name: options[name] for name in DEFAULTS}
     variant = chosen.pop("variant")
-    if variant not in VARIANTS:
-        raise ValueError(f"variant must be one of {', '.join(VARIANTS)}, got {variant!r}")
+    check_choice(variant, "variant", VARIANTS)
     lml = LML(**chosen)
     if variant == "algorithm1":
         return lml

@@ -24,6 +24,7 @@ import torch
 from diffusers import DDIMScheduler
 from torch import Tensor
 
+from lml.arguments import check_choice
 from lml.correction import Correction, Memory, NoCorrection
 from lml.schedulers.coefficients import Evaluation, table
 from lml.schedulers.families import check_betas
@@ -121,8 +122,7 @@ class LMLTunedDDIMScheduler(LMLSchedulerMixin, DDIMScheduler):
         if not isinstance(options["profile"], bool):
             raise ValueError(f"profile must be True or False, got {options['profile']!r}")
         kinds = ("epsilon", "sample", "v_prediction")
-        if self.config.prediction_type not in kinds:
-            raise ValueError(f"prediction_type must be one of {', '.join(kinds)}, got {self.config.prediction_type!r}")
+        check_choice(self.config.prediction_type, "prediction_type", kinds)
         found = self._half_log_snr()
         ends = [float(found[-1]), float(found[0])]
         if not all(abs(end - learned) <= ROOM for end, learned in zip(ends, LEARNED_RANGE, strict=True)):

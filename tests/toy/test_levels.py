@@ -52,7 +52,7 @@ def test_log_snr_ends_are_met_and_the_last_level_may_be_clean():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"steps": 0}, "steps must be an integer of at least 1, got 0"),
+        ({"steps": 0}, "steps must be a positive integer, got 0"),
         ({"steps": 1, "final_zero": True}, "steps must be an integer of at least 2, got 1"),
         ({"steps": True}, "steps must be"),
         ({"spacing": "sqrt"}, "spacing must be one of time, log-snr, karras, tuned, got 'sqrt'"),

@@ -262,8 +262,8 @@ def test_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: LowRankFit(0, 1), "components must be an integer of at least 1, got 0"),
-        (lambda: LowRankFit(1, 1.5), "rank must be an integer of at least 1, got 1.5"),
+        (lambda: LowRankFit(0, 1), "components must be a positive integer, got 0"),
+        (lambda: LowRankFit(1, 1.5), "rank must be a positive integer, got 1.5"),
         (lambda: LowRankFit(1, 1, -1), "steps must be an integer of at least 0, got -1"),
         (lambda: LowRankFit(1, 1, smoothing=0.0), "smoothing must be a finite positive number, got 0.0"),
         (lambda: low_rank_mixture(torch.zeros(8), LowRankFit(1, 1)), "data must be a tensor of shape (N, ...)"),

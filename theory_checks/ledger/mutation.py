@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lml.arguments import check_choice
 from theory_checks.command_line.outputs import check_output_folder
 from theory_checks.command_line.plain_errors import plain_errors
 from theory_checks.command_line.progress_line import format_progress
@@ -235,8 +236,7 @@ def main(ids: tuple[str, ...], names: tuple[str, ...], out: Path) -> None:
 def _named(faults: list[Fault], names: tuple[str, ...]) -> list[Fault]:
     known = {fault.name for fault in faults}
     for name in names:
-        if name not in known:
-            raise ValueError(f"fault must be one of {', '.join(sorted(known))}, got {name!r}")
+        check_choice(name, "fault", sorted(known))
     return [fault for fault in faults if not names or fault.name in names]
 
 

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from lml.arguments import check_number
+
 __all__ = ["Interval", "mean_interval"]
 
 
@@ -41,8 +43,7 @@ def mean_interval(samples: np.ndarray, level: float = 0.95, comparisons: int = 1
     samples = np.asarray(samples, dtype=np.float64)
     if samples.ndim != 1 or len(samples) < 2:
         raise ValueError(f"samples must have shape (n,) with n >= 2, got {samples.shape}")
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie in (0, 1), got {level}")
+    check_number(level, "level", above=0, below=1)
     if comparisons < 1:
         raise ValueError(f"comparisons must be at least 1, got {comparisons}")
     tail = (1 - level) / comparisons / 2

@@ -20,6 +20,7 @@ import torch
 from skfem.helpers import dot, grad
 from torch import Tensor
 
+from lml.arguments import check_number
 from theory_checks.numerics.dynamics import check_dynamics
 from theory_checks.numerics.finite_elements import box_basis, coefficients
 from toy import GaussianMixture
@@ -64,8 +65,7 @@ class DensityRatioFlow:
             )
         if target.dim > 2:
             raise ValueError(f"target must have one or two dimensions, got {target.dim}")
-        if not 0 < drop <= _DEEPEST:
-            raise ValueError(f"drop must lie in (0, {_DEEPEST:g}], got {drop}")
+        check_number(drop, "drop", above=0, most=_DEEPEST)
         self.target = target
         self.basis = box_basis(target, cells, drop)
         at = coefficients(self.basis, target, damping=damping, dynamics=dynamics)

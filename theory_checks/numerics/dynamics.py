@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple, get_args
 import torch
 from torch import Tensor
 
+from lml.arguments import check_choice
 from lml.geometry import DampedOuterProduct
 from toy import ExactTarget
 
@@ -40,8 +41,7 @@ def check_dynamics(name: str) -> None:
     Raises:
         ValueError: naming it and what is allowed.
     """
-    if name not in DYNAMICS:
-        raise ValueError(f"dynamics must be one of {', '.join(DYNAMICS)}, got {name!r}")
+    check_choice(name, "dynamics", DYNAMICS)
 
 
 class Fields(NamedTuple):

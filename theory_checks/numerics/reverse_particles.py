@@ -31,7 +31,7 @@ import torch
 from scipy.special import ndtr
 from torch import Tensor
 
-from lml.arguments import check_positive
+from lml.arguments import check_choice, check_positive
 from theory_checks.numerics.clock import level_at
 from toy import GaussianMixture
 
@@ -79,8 +79,7 @@ class ReverseSDE:
     damping: float
 
     def __post_init__(self) -> None:
-        if self.name not in NAMES:
-            raise ValueError(f"name must be one of {', '.join(NAMES)}, got {self.name!r}")
+        check_choice(self.name, "name", NAMES)
         check_positive(self.damping, "damping")
 
     def level(self, tau: float) -> GaussianMixture:

@@ -30,7 +30,7 @@ from scipy.integrate import solve_ivp
 from scipy.special import ndtr
 from torch import Tensor
 
-from lml.arguments import check_positive
+from lml.arguments import check_choice, check_positive
 from lml.geometry import DampedOuterProduct
 from theory_checks.numerics.clock import level_at
 from toy import GaussianMixture
@@ -71,8 +71,7 @@ class ReverseFlow:
     start: float
 
     def __post_init__(self) -> None:
-        if self.name not in FLOWS:
-            raise ValueError(f"name must be one of {', '.join(FLOWS)}, got {self.name!r}")
+        check_choice(self.name, "name", FLOWS)
         if not self.damping > 0:
             raise ValueError(f"damping must be positive, got {self.damping!r}")
         check_positive(self.start, "start")

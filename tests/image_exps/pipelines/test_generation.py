@@ -156,7 +156,7 @@ def test_a_picture_that_is_not_finite_is_told_by_its_seed_and_not_written(ask, t
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"count": 0}, "count must be an integer of at least 1, got 0"),
+        ({"count": 0}, "count must be a positive integer, got 0"),
         ({"batch": 0}, "batch must be"),
         ({"seed": -1}, "seed must be"),
         ({"guidance": 3.0}, "guidance: ddpm-ema-cifar10 takes no prompts"),

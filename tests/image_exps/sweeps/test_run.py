@@ -214,7 +214,7 @@ def test_rows_of_two_states_of_the_source_are_told(tmp_path, cache, monkeypatch)
 
 
 def test_workers_and_schedulers_that_are_none_are_refused(tmp_path, monkeypatch):
-    with pytest.raises(ValueError, match="workers must be an integer of at least 1, got 0"):
+    with pytest.raises(ValueError, match="workers must be a positive integer, got 0"):
         run_sweep(grid(), tmp_path / "a", workers=0)
 
 

@@ -95,8 +95,8 @@ def test_a_search_evaluates_as_often_as_it_is_told(search, count):
         ({"bounds": (1.0, 0.1)}, "bounds must be"),
         ({"method": "gradient"}, "method must be one of paper, scan, got 'gradient'"),
         ({"seeds": ()}, "seeds must be at least one"),
-        ({"iterations": 2}, "iterations must be an integer of at least 4 for scan, got 2"),
-        ({"iterations": 0, "method": "paper"}, "at least 1 for paper"),
+        ({"iterations": 2}, "iterations for scan must be an integer of at least 4, got 2"),
+        ({"iterations": 0, "method": "paper"}, "iterations for paper must be a positive integer, got 0"),
     ],
 )
 def test_bad_arguments_are_refused_by_name(options, message):
