@@ -165,9 +165,9 @@ class _KDiffusionRunner:
         first = Level(1.0, float(sigmas[0]))
         x = _began(start, first, first.sigma, dtype)
         model = _Recorder(predictor)
-        quiet: dict[str, Any] = {"disable": True} if "disable" in self._accepted else {}
+        silent: dict[str, Any] = {"disable": True} if "disable" in self._accepted else {}
         if "noise_sampler" in self._accepted and noise_sampler() is not None:
-            quiet["noise_sampler"] = noise_sampler()
+            silent["noise_sampler"] = noise_sampler()
         with (
             quiet(),
             torch.random.fork_rng(devices=[]),
@@ -175,7 +175,7 @@ class _KDiffusionRunner:
         ):
             torch.manual_seed(seed)  # they draw from the global generator
             try:
-                end = self._run(model, x, sigmas, {**quiet, **self._options})
+                end = self._run(model, x, sigmas, {**silent, **self._options})
             except CannotRunError:
                 raise
             except Exception as error:
