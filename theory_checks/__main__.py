@@ -80,10 +80,18 @@ def main(
         out = Path("out/claims" if ids else "out/verify")
     check_output_folder(out)
     from theory_checks.command_line.run_lock import only_run
+    from toy.outside import missing
 
     settings = Settings(profile=profile, seed=seed)  # type: ignore[arg-type]
+    absent = [(claim, sentence) for claim in claims if claim.needs and (sentence := missing(claim.needs))]
+    if ids and absent:
+        claim, sentence = absent[0]
+        raise click.UsageError(f"{claim.id} cannot be checked here. {sentence}")
+    claims = [claim for claim in claims if claim not in [each for each, _ in absent]]
     with only_run(out):
         status = _check(console, claims, settings, out, resume, workers, whole=not ids)
+    for claim, sentence in absent:
+        console.print(f"{claim.id} is not checked here. {sentence}", markup=False)
     sys.exit(status)
 
 

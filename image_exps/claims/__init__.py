@@ -53,6 +53,29 @@ _CLAIMS = (
         seconds=14,
     ),
     Claim(
+        "Q5",
+        "on networks that nobody here trained, LML brings DDIM and DPM-Solver-3 nearer to the network's flow",
+        source="Sec. 4 of the paper, whose scores are trained networks",
+        expected=Verdict.HOLDS,
+        check="image_exps.claims.outside_endpoint:check_outside",
+        formula=r"E\,|x_{base} - x_{flow}| > E\,|x_{lml} - x_{flow}|,\qquad "
+        r"\mathrm{med}\,(|x_{base} - x_{flow}| - |x_{lml} - x_{flow}|) > 0",
+        draw="image_exps.claims.outside_endpoint:draw_outside",
+        seconds=60,
+        needs="galaxygrad",
+    ),
+    Claim(
+        "Q6",
+        "on these networks what LML on DDIM draws in 5 and 8 evaluations is nearer to the flow in distribution, too",
+        source="Sec. 4 of the paper, asked of a network's own distribution",
+        expected=Verdict.HOLDS,
+        check="image_exps.claims.outside_distribution:check_distribution",
+        formula=r"F(x_{lml}, x_{flow}) < F(x_{base}, x_{flow}),\qquad "
+        r"SW_2(x_{lml}, x_{flow}) < SW_2(x_{base}, x_{flow})",
+        seconds=60,
+        needs="galaxygrad",
+    ),
+    Claim(
         "T1",
         "LML adds at most 0.5 % of a network evaluation to a step, at the size of SD 1.5 and batch 1",
         source="Sec. 5.4 and Table 5",
@@ -66,5 +89,5 @@ _CLAIMS = (
 FAMILY = Family(
     "pictures",
     claims=_CLAIMS,
-    faults=("image_exps.claims.faults",),
+    faults=("image_exps.claims.faults", "image_exps.claims.faults_outside"),
 )

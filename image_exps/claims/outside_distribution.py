@@ -23,13 +23,16 @@ from theory_checks.ledger.claim import Finding, Measured, Settings, agreement
 from theory_checks.ledger.comparisons import LEVEL, holm
 from theory_checks.ledger.progress import track
 
-__all__ = ["check_distribution"]
+__all__ = ["DECIDED", "DECIDED_EVALUATIONS", "Components", "Fall", "Spread", "check_distribution", "fall"]
+
+#: What the verdict is about; other cells of the full profile are figures beside it.
+DECIDED, DECIDED_EVALUATIONS = ("ddim",), (5, 8)
 
 _COMPONENTS = 16
 _DIRECTIONS, _RESAMPLES = 64, 1999
 
 
-class _Spread(NamedTuple):
+class Spread(NamedTuple):
     """What samples (N, k) in the components are from the flow's draws.
 
     Attributes:
@@ -50,14 +53,15 @@ def check_distribution(
     count = count or settings.pick(128, 1024)
     names = settings.pick(NETWORKS[0][:1], NETWORKS[1]) if networks is None else tuple(networks)
     evaluations = settings.pick(EVALUATIONS[:1], EVALUATIONS)
+    bases = settings.pick(DECIDED[:1], BASES)
     figures: list[Measured] = []
-    tests: list[_Test] = []
+    tests: list[Fall] = []
     resampler = np.random.default_rng(settings.seed)
     for name in names:
         flow = flow_of(name, settings.seed, count, check=False)
-        basis = _Components(flow_of(name, settings.seed + 1, count, check=False).end)
+        basis = Components(flow_of(name, settings.seed + 1, count, check=False).end)
         floor = basis.distance(flow.end)
-        for base, spacing, n in track(list(product(BASES, SPACINGS, evaluations)), name):
+        for base, spacing, n in track(list(product(bases, SPACINGS, evaluations)), name):
             before, after = (
                 basis.distance(flow.drawn(base, spacing, n, arm)) for arm in (NoCorrection(), lml_on(base))
             )
@@ -67,8 +71,9 @@ def check_distribution(
                 Measured(f"Frechet distance of {where}: LML over {before.value:.3g} without",
                          after.value / before.value, basis=basis_of)
             )  # fmt: skip
-            tests.append(_difference(before, after, basis.sorted, resampler))
-    frechet, sliced = (max(holm([getattr(t, kind) for t in tests])) for kind in _Test._fields)
+            if base in DECIDED and n in DECIDED_EVALUATIONS:
+                tests.append(fall(before, after, basis.sorted, resampler))
+    frechet, sliced = (max(holm([getattr(t, kind) for t in tests])) for kind in Fall._fields)
     decisive = (
         Measured("largest p-value: LML draws nearer in Frechet distance", frechet, limit=LEVEL,
                  basis=f"influence of each sample, normal, one-sided, Holm over {len(tests)} cells"),
@@ -78,26 +83,30 @@ def check_distribution(
     return Finding(
         verdict=agreement(*decisive),
         figures=(*decisive, *figures),
-        reading=f"DDIM and DPM-Solver-3, {', '.join(map(str, evaluations))} evaluations; {', '.join(names)}; {count} "
+        reading=f"LML on DDIM in 5 and 8 evaluations; {' and '.join(bases)} in {', '.join(map(str, evaluations))}; "
+        f"{', '.join(names)}; {count} "
         f"samples against the moments of {count} draws of the exact flow from other noises",
         methods=(
             "infinitesimal jackknife of the Frechet distance",
             "paired bootstrap of the sliced Wasserstein distance",
         ),
         assumption=f"the first two moments in {_COMPONENTS} principal components are what is asked for",
-        remark="The reference is one set of draws: the interval is that of the samples, given the reference.",
+        remark="The reference is one set of draws: the p-values are those of the samples, given the reference. From 10 "
+        "evaluations on, and on DPM-Solver-3 from 8 on, samples with and without LML are near the distance that the "
+        "flow's own draws have, and nothing is claimed. What is decided was fixed after a look at 384 noises of "
+        "another seed.",
     )
 
 
-class _Components:
+class Components:
     """Distances to draws (N, d) of a flow, within their leading principal components."""
 
     def __init__(self, draws: Tensor) -> None:
         x = draws.double()
-        self._mean = x.mean(0)
-        _, _, rows = torch.linalg.svd(x - self._mean, full_matrices=False)
+        self.mean = x.mean(0)
+        _, _, rows = torch.linalg.svd(x - self.mean, full_matrices=False)
         self._basis = rows[:_COMPONENTS].T
-        projected = (x - self._mean) @ self._basis
+        projected = (x - self.mean) @ self._basis
         self._moments = sample_moments(projected)
         theta = torch.randn(
             (projected.shape[1], _DIRECTIONS), dtype=torch.float64, generator=torch.Generator().manual_seed(0)
@@ -105,24 +114,24 @@ class _Components:
         self._theta = theta / theta.norm(dim=0)
         self.sorted = np.sort((projected @ self._theta).T.numpy(), 1)
 
-    def distance(self, samples: Tensor) -> _Spread:
+    def distance(self, samples: Tensor) -> Spread:
         """Return the distances of samples (N, d)."""
-        x = (samples.double() - self._mean) @ self._basis
+        x = (samples.double() - self.mean) @ self._basis
         value = frechet_statistic(x, self._moments)
         ones = torch.ones(len(x), dtype=torch.float64)
         whole = value(ones)
         influence = np.array([value(ones + row) for row in torch.eye(len(x), dtype=torch.float64)]) - whole
-        return _Spread(whole, influence, (x @ self._theta).T.numpy())
+        return Spread(whole, influence, (x @ self._theta).T.numpy())
 
 
-class _Test(NamedTuple):
+class Fall(NamedTuple):
     """One-sided p-values that a distance falls: of the Frechet distance, and of the sliced Wasserstein distance."""
 
     frechet: float
     sliced: float
 
 
-def _difference(before: _Spread, after: _Spread, reference: np.ndarray, generator: np.random.Generator) -> _Test:
+def fall(before: Spread, after: Spread, reference: np.ndarray, generator: np.random.Generator) -> Fall:
     """Compare two sets of samples from the same noises, sample by sample.
 
     The Frechet distances by their influences, whose sums are normal; ``SW_2^2 = E_theta W_2^2`` by a bootstrap of the
@@ -136,4 +145,4 @@ def _difference(before: _Spread, after: _Spread, reference: np.ndarray, generato
         drawn = generator.integers(count, size=count)
         squared = [np.square(np.sort(s.projected[:, drawn], 1) - reference).mean() for s in (before, after)]
         falls += bool(squared[1] < squared[0])
-    return _Test(p, (1 + _RESAMPLES - falls) / (1 + _RESAMPLES))
+    return Fall(p, (1 + _RESAMPLES - falls) / (1 + _RESAMPLES))

@@ -88,11 +88,17 @@ def _cells(flow: Flow, name: str, seed: int, places: Sequence[tuple[str, Spacing
     return cells
 
 
-def check_outside(settings: Settings, *, count: int | None = None, networks: Sequence[str] | None = None) -> Finding:
+def check_outside(
+    settings: Settings,
+    *,
+    count: int | None = None,
+    networks: Sequence[str] | None = None,
+    evaluations: Sequence[int] | None = None,
+) -> Finding:
     """Q5: LML brings DDIM and DPM-Solver-3 nearer to the flow of networks that nobody here trained."""
     count = count or settings.pick(48, 256)
     names = settings.pick(*NETWORKS) if networks is None else tuple(networks)
-    evaluations = settings.pick(EVALUATIONS[::2], EVALUATIONS)
+    evaluations = evaluations or settings.pick(EVALUATIONS[::2], EVALUATIONS)
     places = list(product(BASES, SPACINGS, evaluations))
     cells, inexact = [], 0.0
     for name in names:

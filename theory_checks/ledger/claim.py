@@ -151,6 +151,7 @@ class Claim:
             the check is run.
         draw: the picture of a finding, given likewise.
         seconds: about how long the quick check takes on two cores, for the time that is left.
+        needs: what of `toy.outside.OUTSIDE` the check needs, if anything; where it is absent nothing is checked.
     """
 
     id: str
@@ -161,6 +162,7 @@ class Claim:
     formula: str = ""
     draw: Draw | str | None = None
     seconds: float = 5.0
+    needs: str = ""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Z][A-Za-z]*[0-9]+[a-z]?", self.id):
