@@ -63,7 +63,7 @@ def test_every_command_is_listed_with_what_it_does_and_nothing_heavy_is_imported
     assert run().stdout.splitlines()[:-1] == result.stdout.splitlines()[:-1]
 
 
-@pytest.mark.parametrize("name", sorted(set(PUBLISHED) - {"mutation", "figures"}))
+@pytest.mark.parametrize("name", sorted(set(PUBLISHED) - {"mutation"}))
 def test_help_of_a_command_imports_nothing_heavy(name: str) -> None:
     result = run(name, "--help")
     assert (result.returncode, result.stderr, heavy(result)) == (0, "", set())
@@ -96,6 +96,11 @@ def test_a_wrong_name_suggests_the_nearest(capsys: pytest.CaptureFixture[str]) -
 def test_every_published_command_is_a_command_of_click() -> None:
     for point in command.find_commands().values():
         assert callable(point.load().main)
+
+
+def test_every_subcommand_of_image_exps_is_a_command_of_lml() -> None:
+    files = [f.stem for f in (ROOT / "image_exps" / "commands").glob("*.py") if not f.stem.startswith("_")]
+    assert {f"image_exps.commands.{name}:command" for name in files} <= set(PUBLISHED.values())
 
 
 def test_the_console_script_is_the_module() -> None:
