@@ -63,7 +63,7 @@ def test_every_command_is_listed_with_what_it_does_and_nothing_heavy_is_imported
     assert run().stdout.splitlines()[:-1] == result.stdout.splitlines()[:-1]
 
 
-@pytest.mark.parametrize("name", sorted(set(PUBLISHED) - {"mutation"}))
+@pytest.mark.parametrize("name", sorted(PUBLISHED))
 def test_help_of_a_command_imports_nothing_heavy(name: str) -> None:
     result = run(name, "--help")
     assert (result.returncode, result.stderr, heavy(result)) == (0, "", set())
@@ -79,6 +79,7 @@ def test_help_of_a_command_imports_nothing_heavy(name: str) -> None:
         (("smaple",), 2),
         (("sample", "--smapler", "ddim"), 2),
         (("sample", "--model", "sd16"), 2),
+        (("sweep", "no-such-grid"), 2),
     ],
 )
 def test_lists_and_wrong_names_import_nothing_heavy(arguments: tuple[str, ...], status: int) -> None:
