@@ -52,20 +52,32 @@ _CLAIMS = (
     ),
     Claim(
         "S5",
-        "read literally, Eq. 7 on N(0, v I) has a stationary law if and only if lambda v > d - 1",
+        "read literally, Eq. 7 on N(0, v I) never explodes, and has a stationary law if and only if lambda v > d - 1",
         source="ours; Prop. 3, Eq. 7 (R), Ito reading",
         expected=Verdict.HOLDS,
         check="theory_checks.stationary.gaussian:check_existence",
         formula=r"p_\infty(r) \propto \left(\lambda + \tfrac{r^2}{v^2}\right) r^{d-1} "
         r"\exp\!\left(-\tfrac{r^2}{2v}\left(1 - \tfrac{d-1}{\lambda v}\right)\right)",
         draw="theory_checks.stationary.gaussian:draw_existence",
-        seconds=12,
+        seconds=6,
+    ),
+    Claim(
+        "S6",
+        "read literally, Eq. 7 on q_t of bounded data in d >= 2 has a stationary law if lambda sigma^2 > d - 1, and none "
+        "if lambda sigma^2 < d - 1: none at any level of a variance-preserving schedule for lambda < d - 1",
+        source="ours; Prop. 3, Eq. 7 (R), Ito reading",
+        expected=Verdict.HOLDS,
+        check="theory_checks.stationary.bounded_data:check_bounded_data",
+        formula=r"L|x|^2 \to 2\left(\frac{d-1}{\lambda} - \sigma^2\right), \qquad L|x|^{-2b} \le 0 \;\;(|x| \ge R), "
+        r"\qquad \frac{E|X_t|^2}{t} \to 2\left(\frac{d-1}{\lambda} - \sigma^2\right)",
+        draw="theory_checks.stationary.bounded_data:draw_bounded_data",
+        seconds=6,
     ),
 )
 
 FAMILY = Family(
     "stationary",
     claims=_CLAIMS,
-    faults=("theory_checks.stationary.faults",),
-    proofs=("theory_checks.stationary.proofs",),
+    faults=("theory_checks.stationary.faults", "theory_checks.stationary.faults_existence"),
+    proofs=("theory_checks.stationary.proofs", "theory_checks.stationary.proofs_existence"),
 )

@@ -13,8 +13,9 @@ import toy
 from theory_checks.ledger.claim import Settings
 from theory_checks.numerics.dynamics import drift, fields
 from theory_checks.stationary import FAMILY
-from theory_checks.stationary.gaussian import mean_square, simulate, zero_flux_residual
+from theory_checks.stationary.gaussian import class_of, mean_square, scale_integral, simulate
 from theory_checks.stationary.mirror_map import circulation, defect
+from theory_checks.stationary.proofs_existence import zero_flux
 from theory_checks.stationary.stationary_measure import (
     WeakForm,
     chain_limit,
@@ -144,7 +145,7 @@ def test_the_law_differs_from_q_also_where_it_exists():
 
 
 def test_the_symbolic_flux_of_the_radius_vanishes():
-    assert zero_flux_residual() == 0
+    assert zero_flux() == 0
 
 
 def test_the_drift_of_the_particles_is_the_literal_one():
@@ -180,3 +181,19 @@ def test_the_verdict_does_not_hang_on_the_seed(claim, seed):
     assert finding.verdict is claim.expected
     assert all(np.isfinite(figure.value) for figure in finding.figures)
     assert claim.load_draw()(finding).axes
+
+
+@pytest.mark.parametrize(
+    ("d", "damping", "expected"),
+    [
+        (1, 1e-3, "positive recurrent"),
+        (2, 1.5, "positive recurrent"),
+        (2, 1.0, "null recurrent"),
+        (2, 0.5, "transient"),
+        (3, 2.0, "transient"),
+    ],
+)
+def test_a_gaussian_is_of_the_class_that_its_scale_says(d, damping, expected):
+    assert class_of(d, damping, 1.0) == expected
+    near, far = (scale_integral(d, damping, 1.0, upper) for upper in (1e3, 1e4))
+    assert (far > 1.2 * near) == (expected != "transient")
