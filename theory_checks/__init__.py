@@ -1,13 +1,20 @@
 """The ledger: every claim of the paper, decided by checks that could have failed.
 
-What is imported from here is public and stable, and needs nothing heavy. A plug-in's claims are made of these: a
-`Family` of `Claim`, whose check returns a `Finding` with a `Verdict`.
+What is imported from here is public and stable; it is loaded when it is first asked for, and needs nothing heavy. A
+plug-in's claims are made of these: a `Family` of `Claim`, whose check returns a `Finding` with a `Verdict`.
 """
 
-from theory_checks.ledger.claim import Claim, Finding, Measured, Settings, Verdict, agreement
-from theory_checks.ledger.family import Family, find_claims, find_families, select
-from theory_checks.ledger.faults import Fault, fault, find_faults, injected
-from theory_checks.ledger.progress import track
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lml._lazy import lazy
+
+if TYPE_CHECKING:
+    from theory_checks.ledger.claim import Claim, Finding, Measured, Settings, Verdict, agreement
+    from theory_checks.ledger.family import Family, find_claims, find_families
+    from theory_checks.ledger.faults import Fault, fault, find_faults, injected
+    from theory_checks.ledger.progress import track
 
 __all__ = [
     "Claim",
@@ -27,6 +34,17 @@ __all__ = [
     "track",
 ]
 
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy(
+        __name__,
+        {
+            "theory_checks.ledger.claim": ("Claim", "Finding", "Measured", "Settings", "Verdict", "agreement"),
+            "theory_checks.ledger.family": ("Family", "find_claims", "find_families"),
+            "theory_checks.ledger.faults": ("Fault", "fault", "find_faults", "injected"),
+            "theory_checks.ledger.progress": ("track",),
+        },
+    )
+
 
 def check(claim_id: str, settings: Settings | None = None) -> Finding:
     """Check one claim and return what was found.
@@ -38,5 +56,7 @@ def check(claim_id: str, settings: Settings | None = None) -> Finding:
     Raises:
         ValueError: for an id that no claim has; for a plug-in that is broken.
     """
-    (claim,) = select(find_claims(), (claim_id,))
-    return claim.load_check()(settings or Settings())
+    from theory_checks.ledger import claim, family
+
+    (chosen,) = family.select(family.find_claims(), (claim_id,))
+    return chosen.load_check()(settings or claim.Settings())

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from code_caches import forget_code
 
 Install = Callable[..., Path]
 
@@ -115,6 +116,7 @@ def install(
         (info / "METADATA").write_text("Metadata-Version: 2.1\nName: users-plugin\nVersion: 1.0\n")
         (info / "entry_points.txt").write_text(f"[lml.claims]\nmine = {module}:{attribute}\n")
         monkeypatch.syspath_prepend(str(folder))
+        forget_code()
         if alone:
             from importlib.metadata import distribution
 

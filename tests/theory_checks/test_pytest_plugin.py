@@ -39,7 +39,7 @@ def test_a_claim_with_another_verdict_fails_with_its_figure(monkeypatch):
 
     claim = Claim("K3", "s", source="x", expected=Verdict.HOLDS, check="theory_checks.kernel.direction:check_identity")
     finding = Finding(Verdict.FAILS, (Measured("gap", 2.0, limit=1.0),), reading="r")
-    monkeypatch.setattr("theory_checks.ledger.runner.run_one", lambda c, s: Record(c, finding, 0.0))
+    monkeypatch.setattr("theory_checks.ledger.single_check.run_one", lambda c, s: Record(c, finding, 0.0))
     item = object.__new__(ClaimItem)
     item.claim, item.settings, item.user_properties = claim, Settings(), []
     with pytest.raises(ClaimError, match=r"found FAILS, expected HOLDS; gap: 2 \(limit 1\)"):

@@ -139,7 +139,7 @@ _version = cache(version)
 def _imports(file: Path, own: frozenset[str]) -> tuple[str, ...]:
     names: list[str] = []
     package = _module_of(file) if file.name == "__init__.py" else _module_of(file)[:-1]
-    lazy = any(isinstance(n, ast.FunctionDef) and n.name == "__getattr__" for n in _nodes(file))
+    lazy = any("__getattr__" in (getattr(n, "name", ""), getattr(n, "id", "")) for n in _nodes(file))
     for node in _nodes(file):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
@@ -149,7 +149,7 @@ def _imports(file: Path, own: frozenset[str]) -> tuple[str, ...]:
             # The package too: its own imports run before those of the module.
             names += [base, *(f"{base}.{alias.name}" for alias in node.names)]
         elif lazy and isinstance(node, ast.Constant) and isinstance(node.value, str):
-            # A module with __getattr__ imports what its strings name.
+            # A module that defines __getattr__ imports what its strings name.
             name = ".".join(package) + node.value if node.value.startswith(".") else node.value
             names += [name] if name.replace(".", "").isidentifier() and _file(name, own) is not None else []
     return tuple(names)

@@ -4,6 +4,7 @@ import sys
 import textwrap
 
 import pytest
+from code_caches import forget_code
 
 from theory_checks.ledger import code_version as module
 from theory_checks.ledger.code_version import code_version, imported_files
@@ -47,8 +48,7 @@ def laboratory(tmp_path, monkeypatch):
     def write(**sources):
         for name, text in {"__init__": "", **sources}.items():
             (folder / f"{name}.py").write_text(textwrap.dedent(text))
-        for function in vars(module).values():
-            getattr(function, "cache_clear", lambda: None)()
+        forget_code()
         return folder
 
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -110,6 +110,7 @@ def test_a_library_counts_with_its_version_and_only_where_it_is_imported(laborat
         "def f():\n    from laboratory.tools import double",
         "def __getattr__(name):\n    return import_module({'double': 'laboratory.tools'}[name])",
         "def __getattr__(name):\n    return import_module({'double': '.tools'}[name], __name__)",
+        "__getattr__, __dir__ = lazy(__name__, {'laboratory.tools': ('double',)})",
     ],
 )
 def test_every_form_of_import_is_followed(laboratory, statement):

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from code_caches import forget_code
 
 from theory_checks.ledger import code_version
 from theory_checks.ledger.claim import Claim, Finding, Measured, Settings, Verdict
@@ -84,8 +85,7 @@ def test_the_fingerprint_follows_the_code_of_the_check_its_name_and_its_settings
     other = [fingerprint(claim, Settings(seed=1)), fingerprint(claim, Settings(profile="full"))]
     other += [fingerprint(replace(claim, check="users_plugin:check_second"), Settings())]
     assert fingerprint(replace(claim, statement="in other words", seconds=9.0), Settings()) == first
-    code_version._nodes.cache_clear()
-    code_version._essence.cache_clear()
+    forget_code()
     plugin = folder / "users_plugin.py"
     plugin.write_text(plugin.read_text().replace('Measured("half", 0.5', 'Measured("half", 0.25'))
     other += [fingerprint(claim, Settings())]
