@@ -63,8 +63,8 @@ _CLAIMS = (
     ),
     Claim(
         "S6",
-        "read literally, Eq. 7 on q_t of bounded data in d >= 2 has a stationary law if lambda sigma^2 > d - 1, and none "
-        "if lambda sigma^2 < d - 1: none at any level of a variance-preserving schedule for lambda < d - 1",
+        "read literally, Eq. 7 on q_t of bounded data in d >= 2 has a stationary law if lambda sigma^2 > d - 1, and "
+        "none if lambda sigma^2 < d - 1: none at any level of a variance-preserving schedule for lambda < d - 1",
         source="ours; Prop. 3, Eq. 7 (R), Ito reading",
         expected=Verdict.HOLDS,
         check="theory_checks.stationary.bounded_data:check_bounded_data",
