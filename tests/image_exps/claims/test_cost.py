@@ -17,6 +17,7 @@ FAULTS = faults_of("T1")
 CHECK = REDUCED["T1"]
 
 
+@pytest.mark.slow  # a time: not beside other tests
 def test_lml_adds_at_most_half_a_percent_of_a_large_network():
     finding = check_cost(Settings(), repetitions=50)
     assert finding.verdict is FAMILY.claim("T1").expected is Verdict.HOLDS
