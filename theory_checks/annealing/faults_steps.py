@@ -17,7 +17,7 @@ from theory_checks.ledger.faults import fault
 REDUCED = {
     "A5": partial(check_restored_norm, names=("cross-2d",)),
     "A6": partial(check_consistency, names=("cross-2d",)),
-    "A7": partial(check_stability, labels=("ddim", "extrapolation, eta = 1/2", "dpm-solver-2", "dpm-solver++-2m")),
+    "A7": partial(check_stability, labels=("ddim", "extrapolation, eta = 1/2", "dpm-solver-2m", "dpm-solver++-2m")),
 }
 
 

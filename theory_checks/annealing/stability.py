@@ -109,8 +109,8 @@ SOLVERS: dict[str, Solver] = {
     "extrapolation, eta = 1/4": _extrapolated(0.25),
     "extrapolation, eta = 1/2": _extrapolated(0.5),
     "extrapolation, eta = 1": _extrapolated(1.0),
-    "dpm-solver-2": Solver("dpm-solver-2", lambda h: (1.5, -0.5)),
-    "dpm-solver-3": Solver("dpm-solver-3", _third),
+    "dpm-solver-2m": Solver("dpm-solver-2m", lambda h: (1.5, -0.5)),
+    "dpm-solver-3m": Solver("dpm-solver-3m", _third),
     "dpm-solver++-2m": Solver("dpm-solver++-2m", lambda h: (1.5, -0.5), data=True),
     "dpm-solver++-3m": Solver("dpm-solver++-3m", lambda h: _third(-h), data=True),
     "pndm": Solver("pndm", lambda h: (55 / 24, -59 / 24, 37 / 24, -9 / 24)),
@@ -162,11 +162,17 @@ def _run(name: str, correction: Correction | None, h: float, m: float, beside: f
     """
     levels = [Level(1.0, math.exp(-h * i)) for i in range(_STEPS + 1)]
     x = torch.ones((1, 1), dtype=torch.float64)
-    factor = torch.tensor([m], dtype=torch.float64)
+    constant = torch.zeros((1, 0), dtype=torch.float64)
     if beside is not None:
-        # A point mass at zero in the second coordinate: its noise x/sigma is constant along DDIM's path.
-        x, factor = torch.tensor([[1.0, beside]], dtype=torch.float64), torch.tensor([m, 1.0], dtype=torch.float64)
-    path = trajectory(SAMPLERS[name], lambda y, level: factor * y / level.sigma, x, levels, correction)
+        # A point mass at zero in the second coordinate: along DDIM's path its noise x/sigma is this constant, which is
+        # given as it is: the rounding of x/sigma would drown what is across it.
+        x = torch.tensor([[1.0, beside]], dtype=torch.float64)
+        constant = x[:, 1:]
+
+    def noise(y: Tensor, level: Level) -> Tensor:
+        return torch.cat((m * y[:, :1] / level.sigma, constant), 1)
+
+    path = trajectory(SAMPLERS[name], noise, x, levels, correction)
     return np.array([float(state.x[0, 0]) for state, _ in path])
 
 
@@ -336,7 +342,7 @@ def draw_stability(finding: Finding) -> Figure:
         ("extrapolation, eta = 1/4", "lml", ":"),
         ("extrapolation, eta = 1/2", "lml", "-"),
         ("extrapolation, eta = 1", "lml", "--"),
-        ("dpm-solver-3", "corrected", "-"),
+        ("dpm-solver-3m", "corrected", "-"),
         ("dpm-solver++-2m", "bound", "--"),
         ("dpm-solver++-3m", "bound", ":"),
         ("pndm", "literal", "-"),

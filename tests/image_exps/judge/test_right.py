@@ -20,7 +20,7 @@ FEW = {"counts": COUNTS, "targets": ("cross-2d",)}
         ("ddim", 1),
         ("heun", 2),
         ("dpm-solver++-2m", 2),
-        ("dpm-solver-3", 2),  # as published: its second difference has half of its weight
+        ("dpm-solver-3m", 2),  # as published: its second difference has half of its weight
         ("dpm-solver++-3m", 2),
         ("unipc-2", 2),  # as published: its last step is of first order
         ("unipc-3", 2),
