@@ -165,6 +165,7 @@ def _row(console: Console, name: str, where: str, description: str, outcome: Tex
 
 def _write(trials: Sequence[Trial], out: Path) -> None:
     from toy.atomic import atomic
+from toy.outside import missing
 
     rows = json.dumps([trial.row() for trial in trials], indent=1, ensure_ascii=False, allow_nan=False)
     for name, text in (("mutation.json", rows + "\n"), ("mutation.txt", plain_text(trials))):
@@ -217,6 +218,9 @@ def main(ids: tuple[str, ...], names: tuple[str, ...], out: Path) -> None:
     """
     console = wide_console(200)
     claims = select(find_claims(), ids)
+    for claim in [each for each in claims if each.needs and missing(each.needs)]:
+        console.print(f"{claim.id} is not checked here. {missing(claim.needs)}", markup=False)
+        claims.remove(claim)
     check_output_folder(out)
     pairs = plan(claims, _named(find_faults(), names))
     out.mkdir(parents=True, exist_ok=True)
