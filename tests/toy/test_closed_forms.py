@@ -199,7 +199,7 @@ def test_chunks_give_what_one_chunk_gives(name: str, monkeypatch: pytest.MonkeyP
     v = x.flip(0)
     methods = ("log_density", "score", "hessian", "laplacian", "posterior_mean", "posterior_covariance")
     whole = {method: getattr(q, method)(x) for method in methods} | {"hv": q.hessian_vector(x, v)}
-    monkeypatch.setattr(sys.modules["toy.target"], "CHUNK_BYTES", 2048)  # toy.target is the function of that name
+    monkeypatch.setattr(sys.modules["toy.exact_target"], "CHUNK_BYTES", 2048)
     assert len(list(q._rows(23, 64))) == 6
     small = {method: getattr(q, method)(x) for method in methods} | {"hv": q.hessian_vector(x, v)}
     for method, result in whole.items():

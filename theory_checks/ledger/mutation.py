@@ -25,6 +25,7 @@ from theory_checks.ledger.claim import Claim, Finding, Settings
 from theory_checks.ledger.family import find_claims, select
 from theory_checks.ledger.faults import Fault, find_faults, find_reduced, injected
 from theory_checks.ledger.terminal import bar, now_and_then, wide_console
+from toy.outside import missing
 
 if TYPE_CHECKING:
     from theory_checks.ledger.records import Record
@@ -165,7 +166,6 @@ def _row(console: Console, name: str, where: str, description: str, outcome: Tex
 
 def _write(trials: Sequence[Trial], out: Path) -> None:
     from toy.atomic import atomic
-from toy.outside import missing
 
     rows = json.dumps([trial.row() for trial in trials], indent=1, ensure_ascii=False, allow_nan=False)
     for name, text in (("mutation.json", rows + "\n"), ("mutation.txt", plain_text(trials))):
