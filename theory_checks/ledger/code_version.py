@@ -9,8 +9,10 @@ as bytes, other libraries as versions.
 from __future__ import annotations
 
 import ast
+import gc
 import hashlib
 import sys
+import threading
 from collections.abc import Collection, Iterable
 from functools import cache
 from importlib.metadata import packages_distributions, version
@@ -26,6 +28,9 @@ PACKAGES = ("lml", "toy", "theory_checks", "image_exps", "paper_figures")
 LOOKS = ("theory_checks.ledger.plotting", "theory_checks.ledger.progress")
 
 _IGNORED_DATA = {".py", ".pyc", ".md", ".ipynb", ".jinja", ".typed"}
+
+
+_PARSING = threading.Lock()
 
 
 def code_version(
@@ -126,10 +131,26 @@ def _module_of(file: Path) -> tuple[str, ...]:
     return tuple(parts)
 
 
+def _tree(file: Path) -> ast.Module:
+    """Return the syntax tree of a file.
+
+    CPython 3.11 counts the depth of all trees that are being built in one place: another thread, or a finaliser that
+    the garbage collector runs meanwhile, makes it raise a SystemError.
+    """
+    with _PARSING:
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            return ast.parse(file.read_bytes())
+        finally:
+            if collecting:
+                gc.enable()
+
+
 @cache
 def _nodes(file: Path) -> tuple[ast.AST, ...]:
     """Return every node of a file's syntax tree, the module first."""
-    return tuple(ast.walk(ast.parse(file.read_bytes())))
+    return tuple(ast.walk(_tree(file)))
 
 
 _version = cache(version)
@@ -172,7 +193,7 @@ def _essence(file: Path, shown_by: tuple[str, ...]) -> str:
     """Return the digest of a file: of its bytes, or, for code, of what it computes."""
     if file.suffix != ".py":
         return hashlib.sha256(file.read_bytes()).hexdigest()
-    tree = ast.parse(file.read_bytes())
+    tree = _tree(file)
     tree.body = [node for node in tree.body if not _declares(node) and not _shows(node, shown_by)]
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:

@@ -65,7 +65,7 @@ def test_bad_arguments_are_a_sentence_and_status_two(tmp_path, arguments, said):
     ],
 )
 def test_what_cannot_run_is_a_sentence_a_question_and_the_others_go_on(name, said):
-    found = ask(f"judged_ports:{name}", parts=("right", "behaviour"))
+    found = ask(f"judged_ports:{name}", parts=("right", "behaviour"), seconds=15)
     assert said in found.error("right")
     assert found.part("behaviour")["checks"]
 
