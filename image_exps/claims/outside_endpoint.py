@@ -1,8 +1,12 @@
-r"""Claim Q5: on networks that nobody here trained, LML brings DDIM and DPM-Solver-3 nearer to the network's flow.
+r"""Claim Q5: on networks that nobody here trained, LML brings DDIM nearer to the network's flow.
 
 From each noise the network's own flow ends at one picture, and the error of a sampler is the distance to it,
 ``e = |x - x_flow|/sqrt(d)``. The gain is ``e_base - e_lml``, noise by noise; the claim is about its mean and its
 median.
+
+A first run of the claim, of seed 0, had multistep DPM-Solver-3 in it as well: there LML gained in 5 evaluations and not
+in 10 (on ztf-32 at Karras' levels 19 % of the samples ended nearer), so that part is withdrawn. What is left was frozen
+then, and is decided on noises of seeds that had not been drawn, `_FRESH` further on.
 
 Controls for each cell: noise of the size of LML's own change, and the same turn away from the previous noise *of
 another sample*, which has the size and the statistics of LML's and nothing to do with the trajectory at hand.
@@ -10,6 +14,7 @@ another sample*, which has the size and the statistics of LML's and nothing to d
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import product
 from typing import Any, NamedTuple
@@ -34,6 +39,8 @@ __all__ = ["Cell", "OtherSample", "check_outside", "draw_outside"]
 
 # By the triangle inequality a difference of two errors keeps its sign if the reference is off by less than half of it.
 _INEXACT = 0.5
+
+_FRESH = 1000
 
 
 class OtherSample(Correction):
@@ -95,17 +102,18 @@ def check_outside(
     networks: Sequence[str] | None = None,
     evaluations: Sequence[int] | None = None,
 ) -> Finding:
-    """Q5: LML brings DDIM and DPM-Solver-3 nearer to the flow of networks that nobody here trained."""
+    """Q5: LML brings DDIM nearer to the flow of networks that nobody here trained."""
     count = count or settings.pick(48, 256)
     names = settings.pick(*NETWORKS) if networks is None else tuple(networks)
     evaluations = evaluations or settings.pick(EVALUATIONS[::2], EVALUATIONS)
-    places = list(product(BASES, SPACINGS, evaluations))
+    places = list(product(BASES[:1], SPACINGS, evaluations))
     cells, inexact = [], 0.0
     for name in names:
-        flow = flow_of(name, settings.seed, count)
-        found = _cells(flow, name, settings.seed, places)
+        flow = flow_of(name, settings.seed + _FRESH, count)
+        found = _cells(flow, name, settings.seed + _FRESH, places)
         cells += found
-        inexact = max(inexact, flow.refinement / min(abs(float(c.gain.mean())) for c in found))
+        least = min(abs(float(c.gain.mean())) for c in found)
+        inexact = max(inexact, flow.refinement / least if least else math.inf)
     flips = np.random.default_rng(settings.seed)
     student, signs = largest_p([compare(c.gain, flips) for c in cells])
     median = max(holm([_sign_test(c.gain) for c in cells]))
@@ -131,13 +139,13 @@ def check_outside(
     return Finding(
         verdict=agreement(*decisive),
         figures=figures,
-        reading=f"DDIM and DPM-Solver-3 at {' and '.join(SPACINGS)} levels, {', '.join(map(str, evaluations))} "
+        reading=f"DDIM at {' and '.join(SPACINGS)} levels, {', '.join(map(str, evaluations))} "
         f"evaluations; {', '.join(names)}; {count} noises; the network's own flow",
         methods=("Student's t and sign flips on paired errors", "sign test of the median"),
         assumption="the distance to the end of the network's flow is what is asked for",
-        remark="Said of these networks of galaxies, of one architecture, at these spacings, with LML's defaults. On "
-        "solvers that extrapolate more by themselves, UniPC among them, LML gains less, or loses. Near to the flow of "
-        "a network is not near to its data: Q6 asks for the distribution.",
+        remark="Said of these networks of galaxies, of one architecture, at these spacings, with LML's defaults. "
+        "Multistep DPM-Solver-3 is not in it: a first run found gains in 5 evaluations and none in 10. Near to the "
+        "flow of a network is not near to its data: Q6 asks for the distribution.",
         data=_data(cells),
     )
 

@@ -24,7 +24,7 @@ def test_lml_adds_at_most_half_a_percent_of_a_large_network():
     # Both ways of timing see the same work: the scheduler around it adds to one of them only.
     by_step, alone, by_bytes = (f.value for f in finding.figures[:3])
     assert 0 < alone < 2 * by_step
-    assert by_bytes == pytest.approx(0.00101, rel=0.05)
+    assert by_bytes == pytest.approx(0.00168, rel=0.05)  # counted; of the one eager form of the rotation
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
