@@ -138,7 +138,8 @@ def fall(before: Spread, after: Spread, reference: np.ndarray, generator: np.ran
     samples, the same ones in both sets: the p-value is the share of resamples in which it does not fall.
     """
     each = before.influence - after.influence
-    p = float(stats.norm.sf((before.value - after.value) / np.sqrt(np.square(each - each.mean()).sum())))
+    error = float(np.sqrt(np.square(each - each.mean()).sum()))
+    p = float(stats.norm.sf((before.value - after.value) / error)) if error else 1.0  # the same samples
     count = reference.shape[1]
     falls = 0
     for _ in range(_RESAMPLES):
