@@ -21,7 +21,8 @@ _CLAIMS = (
     ),
     Claim(
         "A2",
-        "Eq. 9 or Eq. 10 transports the noise to the data",
+        "Eq. 9 or Eq. 10 as it stands transports the noise to the data; with the norm of step 13 Eq. 10 is the "
+        "probability flow, which does",
         source="Sec. 3.3 and 3.4, Eqs. 9 and 10 (R)",
         expected=Verdict.FAILS,
         check="theory_checks.annealing.marginals:check_data",
@@ -31,7 +32,8 @@ _CLAIMS = (
     ),
     Claim(
         "A3",
-        "as the step shrinks LML tends to its base solver's limit, at first order whatever the base's order",
+        "at a fixed strength eta0 LML tends to its base solver's limit as the step shrinks, at first order whatever "
+        "the base's order",
         source="Sec. 3.3; Algorithm 1",
         expected=Verdict.HOLDS,
         check="theory_checks.annealing.order:check_order",

@@ -259,8 +259,8 @@ def check_order(
             "orders over dyadic steps against DOP853 at 1e-12",
             "the first-order term from its own differential equation",
         ),
-        assumption="kappa stays fixed as the step shrinks, and sigma stays above zero. In one dimension nothing is "
-        "across eps, and LML is its base at every step.",
+        assumption="eta0 = kappa |eps|^2/lambda stays fixed as the step shrinks (at a fixed kappa with lambda ~ 1/n it "
+        "does not: A6), and sigma stays above zero. In one dimension nothing is across eps, and LML is its base.",
         remark="LML is consistent: its limit is the probability flow. But a fixed strength adds an error of first "
         "order, so that the second and third order of the better bases is lost. A gain can only be one of few steps, "
         "or of a base of first order, of whose error eta0 = 1/2 removes the source across eps and no more.",

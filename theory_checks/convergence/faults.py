@@ -14,8 +14,9 @@ from flint import arb, arb_series
 from skfem.helpers import grad
 from torch import Tensor
 
+from theory_checks.convergence.against_langevin import check_against_langevin
 from theory_checks.convergence.certified_gap import Line, check_certified_gap
-from theory_checks.convergence.decay import check_against_langevin, check_decay
+from theory_checks.convergence.decay import check_decay
 from theory_checks.convergence.divergences import check_divergences
 from theory_checks.convergence.gap_ceiling import check_ceiling
 from theory_checks.convergence.gaussian_gap import check_gaussian

@@ -30,7 +30,8 @@ _CLAIMS = (
     ),
     Claim(
         "K3",
-        "LML is a norm-preserving linear-multistep extrapolation, at less than 90 degrees from eps",
+        "LML is a norm-preserving linear-multistep extrapolation where lambda + kappa X + kappa^2 Q > 0, always at "
+        "less than 90 degrees from eps",
         source="Algorithm 1 and Eq. 8, rearranged",
         expected=Verdict.HOLDS,
         check="theory_checks.kernel.direction:check_multistep_form",

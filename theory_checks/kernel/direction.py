@@ -182,6 +182,9 @@ def check_multistep_form(settings: Settings) -> Finding:
                 single = torch.finfo(torch.float32).eps
                 combination = single * (1.5 + 2.5 * stretch) + (2 * single * lengthening) ** 2
                 worst.update("traced", rational.relative_error(traced, r, e) / (last + combination + scalars))
+    opposed = _extrapolation_coefficient(
+        [Fraction(1), Fraction(0)], [Fraction(-3), Fraction(1)], Fraction(1, 1000), Fraction(1, 10)
+    )
     figures = (
         Measured("identities that fail in rationals", _failing(settings, generator), limit=0, basis="exact"),
         *worst.figures(
@@ -191,17 +194,31 @@ def check_multistep_form(settings: Settings) -> Finding:
             ("norm", "change of the norm over its bound", "(d + 10) u"),
         ),
         Measured("cosine between eps and its direction, the least", cosine, basis="positive by Cauchy-Schwarz"),
+        Measured(
+            "lambda + kappa X + kappa^2 Q for e = (1, 0), p = (-3, 1), lambda = 0.001, kappa = 0.1 (control)",
+            float(opposed),
+            basis="exact: below zero, and e + eta (e - p) points away; e - zeta p' does not",
+        ),
     )
     return Finding(
-        verdict=agreement(*figures) if cosine > 0 else Verdict.OPEN,
+        verdict=agreement(*figures) if cosine > 0 > opposed else Verdict.OPEN,
         figures=figures,
         reading="d from 1 to 64, lambda from 1e-6 to 1, kappa from 1e-7 to 0.5, steps of 1 and 0.01 between noises",
         methods=("identities in exact rational arithmetic", "the kernel's results against exact rational directions"),
         remark="The direction is e minus a multiple of the part p' of the previous noise that is orthogonal to e. In "
         "exact arithmetic its angle stays below 90 degrees: the tangent is at most |eps|/(2 sqrt(lambda)) times "
-        "1 + kappa <e,D>/<e,e>. Where lambda is below about (u |eps|)^2, rounding decides the sign of the cosine.",
+        "1 + kappa <e,D>/<e,e>. Where lambda is below about (u |eps|)^2, rounding decides the sign of the cosine. "
+        "Read as an extrapolation e + eta (e - p) the direction needs lambda + kappa X + kappa^2 Q > 0: where noises "
+        "of two steps oppose each other that fails, eta is negative or infinite, and e + eta (e - p) points "
+        "elsewhere, or away.",
         data=_geometry(),
     )
+
+
+def _extrapolation_coefficient(e: rational.Vector, p: rational.Vector, lam: Fraction, kappa: Fraction) -> Fraction:
+    """Return ``lambda + kappa X + kappa^2 Q``, by which the form ``e + eta (e - p)`` divides."""
+    D = rational.combine(Fraction(1), p, Fraction(-1), e)
+    return lam + kappa * rational.dot(e, D) + kappa**2 * rational.dot(D, D)
 
 
 def _failing(settings: Settings, generator: torch.Generator) -> int:

@@ -20,6 +20,18 @@ _CLAIMS = (
         seconds=12,
     ),
     Claim(
+        "S1b",
+        "with its noise read as anti-Ito Eq. 7 has q_t stationary in d = 1; in d >= 2 neither Ito nor Stratonovich nor "
+        "anti-Ito makes it so",
+        source="ours; Prop. 3, Eq. 7 (R), other conventions",
+        expected=Verdict.HOLDS,
+        check="theory_checks.stationary.conventions:check_conventions",
+        formula=r"d = 1:\; \rho_\infty \propto q\,M^{\theta - 1}, \quad \theta = 0, \tfrac12, 1; \qquad d \ge 2:\; "
+        r"2\theta\,(\nabla\!\cdot\! M - M^{1/2}\,\nabla\!\cdot\! M^{1/2}) \ne \nabla\!\cdot\! M",
+        draw="theory_checks.stationary.conventions:draw_conventions",
+        seconds=3,
+    ),
+    Claim(
         "S2",
         "Prop. 3 corrected: q_t is stationary once the drift is M s + div M",
         source="Prop. 3, Riemannian reading",

@@ -1,18 +1,19 @@
-r"""Proofs for S5 and S6: the literal generator on functions of the radius, and law and scale of a Gaussian's radius.
+r"""Proofs for S1b, S5 and S6: conventions of the noise, the literal generator, law and scale of a Gaussian's radius.
 
-For any law of the data ``s = m(x) - x`` in the unit sigma, with the posterior mean m; here m is any vector.
+For S6: for any law of the data ``s = m(x) - x`` in the unit sigma, with the posterior mean m; here m is any vector.
 """
 
 from __future__ import annotations
 
 import sympy
-from sympy import Matrix, diff, eye, symbols
+from sympy import Function, Matrix, diff, eye, symbols
 
 from theory_checks.ledger.proofs import Proof
-from theory_checks.numerics.symbolic_calculus import coordinates, inverse, lam
+from theory_checks.numerics.symbolic_calculus import Coordinates, coordinates, divergence, inverse, lam, log_density
 
 __all__ = ["PROOFS"]
 
+theta = symbols("theta", real=True)
 first, second = symbols("phi1 phi2", real=True)
 r, v, dim = symbols("r v d", positive=True)
 
@@ -61,7 +62,49 @@ def zero_flux() -> sympy.Expr:
     return sympy.simplify(b - diff(M * claimed_law(), r) / claimed_law())
 
 
+def claimed_exponent() -> sympy.Expr:
+    """Return ``theta - 1``, the power of M in the density of no flux in one dimension."""
+    return theta - 1
+
+
+def line_flux() -> sympy.Expr:
+    """``M s + theta M' - (M rho)'/rho`` for ``rho = q M^{theta - 1}``, every q and every positive M in d = 1."""
+    (x,) = coordinates(1)
+    L, N = log_density((x,)), Function("N", positive=True)(x)
+    rho_slope = diff(L, x) + claimed_exponent() * diff(N, x) / N
+    return N * diff(L, x) + theta * diff(N, x) - diff(N, x) - N * rho_slope
+
+
+def claimed_correction(R: Matrix, x: Coordinates) -> Matrix:
+    """Return ``div(R R) - R div R``."""
+    return divergence(R * R, x) - R * divergence(R, x)
+
+
+def noise_correction() -> Matrix:
+    """``sum_jk (d_j R_ik) R_jk`` less its claimed form, for every symmetric matrix field R in d = 1, 2, 3."""
+    rows = []
+    for d in (1, 2, 3):
+        x = coordinates(d)
+        R = Matrix(d, d, lambda i, j, x=x: Function(f"R{min(i, j) + 1}{max(i, j) + 1}", real=True)(*x))
+        direct = [sum(diff(R[i, k], x[j]) * R[j, k] for j in range(d) for k in range(d)) for i in range(d)]
+        rows += list(Matrix(direct) - claimed_correction(R, x))
+    return Matrix(rows)
+
+
 PROOFS = (
+    Proof(
+        "the density of no flux under every convention, for every density and every M in d = 1",
+        ("S1b",),
+        r"(M s + \theta M')\,\rho - (M \rho)' = 0 \quad\mathrm{for}\quad \rho = q\,M^{\theta - 1}",
+        line_flux,
+    ),
+    Proof(
+        "the drift that a convention adds, for every symmetric root in d = 1, 2, 3",
+        ("S1b",),
+        r"\sum_{jk} (\partial_j R_{ik})\,R_{jk} = \left(\nabla\!\cdot\! M - R\,\nabla\!\cdot\! R\right)_i, \quad M = "
+        r"R R",
+        noise_correction,
+    ),
     Proof(
         "the law of the radius has no flux, for every d, damping and variance",
         ("S5",),

@@ -118,7 +118,7 @@ def check_literal(settings: Settings, dampings: Sequence[float] = (0.1, 1.0, 10.
         remark="M varies with x, and without div M the noise collects mass where M is small: on the slopes of log q. "
         "Adding div M to the drift corrects it (S2). The bias falls like 1/lambda: for lambda far above s^2 the "
         "geometry is nearly flat. In more dimensions it can be worse: for a Gaussian there may be no stationary law "
-        "at all (S5).",
+        "at all (S5), and for bounded data at the paper's damping there is none (S6). Other conventions: S1b.",
         counterexample={
             "target": toy.ZOO[name].description,
             "lambda": damping,

@@ -9,7 +9,8 @@ import torch
 
 import toy
 from theory_checks.convergence import FAMILY
-from theory_checks.convergence.decay import check_against_langevin, literal_plateau
+from theory_checks.convergence.against_langevin import check_against_langevin
+from theory_checks.convergence.decay import literal_plateau
 from theory_checks.convergence.gap_ceiling import gaussian_quotient, quotient_bound
 from theory_checks.convergence.gaussian_gap import barta_excess, eigenfunction_residual, gaussian, gaussian_gap
 from theory_checks.convergence.varentropy import _radial_bound, _variance_interval, log_density_quotient

@@ -14,7 +14,7 @@ CLAIMS = {claim.id: claim for claim in find_claims()}
 #: Claims whose faults are injected here; those of the others beside the tests of their checks.
 JUDGED = (
     *("K1", "K2", "K3", "K4", "H1", "H2", "H3", "H4", "H5", "H6"),
-    *("S1", "S2", "S3", "S5", "S6", "C1", "C3", "C4", "C6", "C7", "C8", "C9", "C10"),
+    *("S1", "S1b", "S2", "S3", "S5", "S6", "C1", "C3", "C4", "C6", "C7", "C8", "C9", "C10"),
 )
 KILLS = [pytest.param(fault, claim, id=f"{claim}-{fault.name}") for fault, claim in kills(*JUDGED)]
 
