@@ -40,7 +40,7 @@ _CLAIMS = (
         formula=r"\epsilon_{lml} = \epsilon + \eta_0 h\,P_\perp \dot\epsilon + O(h^2), "
         r"\qquad x_h = x + h\,\delta + O(h^2)",
         draw="theory_checks.annealing.order:draw_order",
-        seconds=10,
+        seconds=5,
     ),
     Claim(
         "A4",
@@ -51,7 +51,7 @@ _CLAIMS = (
         formula=r"dX = \left[f X - \frac{g^2}{2}\,(s + M s + \nabla\!\cdot\! M)\right] dt + g\,M^{1/2} dB "
         r"\;\Rightarrow\; \rho_t = q_t",
         draw="theory_checks.annealing.corrected_sde:draw_corrected_sde",
-        seconds=8,
+        seconds=7,
     ),
     Claim(
         "A5",
@@ -64,7 +64,7 @@ _CLAIMS = (
         r"\frac{\epsilon + \eta\,(\epsilon - \epsilon_{prev})}{|\epsilon + \eta\,(\epsilon - \epsilon_{prev})|}, "
         r"\qquad \eta = \frac{h_i}{2\,h_{i-1}}",
         draw="theory_checks.annealing.restored_norm:draw_restored_norm",
-        seconds=8,
+        seconds=3,
     ),
     Claim(
         "A6",
@@ -76,7 +76,7 @@ _CLAIMS = (
         formula=r"\frac{\eta_n}{n} \to 0 \;\Leftrightarrow\; x^{(n)} \to x; \qquad h\,\eta_n \to \tau:\; \epsilon "
         r"\mapsto |\epsilon|\,\frac{\epsilon + \tau P_\perp \dot\epsilon}{|\epsilon + \tau P_\perp \dot\epsilon|}",
         draw="theory_checks.annealing.consistency:draw_consistency",
-        seconds=6,
+        seconds=2,
     ),
     Claim(
         "A7",
@@ -87,7 +87,7 @@ _CLAIMS = (
         check="theory_checks.annealing.stability:check_stability",
         formula=r"0 < (1 - e^{-h})\,\mu\,(1 + \eta + \eta\,e^{-h}) < 2 \;\to\; |h\mu| < \frac{2}{1 + 2\eta}",
         draw="theory_checks.annealing.stability:draw_stability",
-        seconds=6,
+        seconds=2,
     ),
 )
 

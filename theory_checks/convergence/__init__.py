@@ -17,7 +17,7 @@ _CLAIMS = (
         formula=r"\chi^2(\rho_t|q) \le e^{-2t/C}\,\chi^2(\rho_0|q), \qquad \frac1C = \inf_f "
         r"\frac{E_q\langle\nabla f, M\nabla f\rangle}{\mathrm{Var}_q f}",
         draw="theory_checks.convergence.decay:draw_decay",
-        seconds=20,
+        seconds=5,
     ),
     Claim(
         "C1c",
@@ -28,7 +28,7 @@ _CLAIMS = (
         formula=r"\inf_x \frac{-(p' + p^2 + s p + s')}{\lambda + s^2} \;\le\; \frac1C \;\le\; "
         r"\frac{E_q[M f'^2]}{\mathrm{Var}_q f}",
         draw="theory_checks.convergence.certified_gap:draw_certified_gap",
-        seconds=3,
+        seconds=2,
     ),
     Claim(
         "C2",
@@ -39,7 +39,7 @@ _CLAIMS = (
         formula=r"TV \le \tfrac12 \sqrt{\chi_0^2}\,e^{-gt}, \quad H \le \sqrt{\chi_0^2/2}\,e^{-gt}, \quad "
         r"KL \le \log(1 + \chi_0^2 e^{-2gt})",
         draw="theory_checks.convergence.divergences:draw_divergences",
-        seconds=5,
+        seconds=1,
     ),
     Claim(
         "C3",
@@ -50,7 +50,7 @@ _CLAIMS = (
         check="theory_checks.convergence.against_langevin:check_against_langevin",
         formula=r"\lambda M \preceq I \;\Rightarrow\; \mathrm{gap}(\lambda M) \le \mathrm{gap}(I)",
         draw="theory_checks.convergence.against_langevin:draw_against_langevin",
-        seconds=30,
+        seconds=7,
     ),
     Claim(
         "C4",
@@ -61,7 +61,7 @@ _CLAIMS = (
         formula=r"\mathrm{gap}(M) \le \lim_{a\to 1/2} \frac{a^2 \int q^{1-2a}}{\int q^{1-2a} - (\int q^{1-a})^2} = "
         r"\frac14",
         draw="theory_checks.convergence.gap_ceiling:draw_ceiling",
-        seconds=12,
+        seconds=4,
     ),
     Claim(
         "C5",
@@ -72,7 +72,7 @@ _CLAIMS = (
         formula=r"C \ge \frac{2\,KL(\rho_a|q)}{a^2} \to \infty, \quad \rho_a \propto q^{1-a}; \qquad "
         r"W_2^2 \le 2 C_E \log(1 + \chi_0^2 e^{-2gt}), \quad W_2^2 \le 2 \sqrt{E_q|x|^4 \chi_0^2}\,e^{-gt}",
         draw="theory_checks.convergence.log_sobolev:draw_log_sobolev",
-        seconds=4,
+        seconds=1,
     ),
     Claim(
         "C6",
@@ -84,7 +84,7 @@ _CLAIMS = (
         r"\le 2); "
         r"\qquad f = x\,e^{x^2/(2\lambda v^2)}",
         draw="theory_checks.convergence.gaussian_gap:draw_gaussian",
-        seconds=12,
+        seconds=3,
     ),
     Claim(
         "C7",
@@ -96,7 +96,7 @@ _CLAIMS = (
         formula=r"\mathrm{gap}(M) \le \frac{E_q[|s|^2/(\lambda+|s|^2)]}{\mathrm{Var}_q(\log q)} \le "
         r"\frac{1}{\mathrm{Var}_q(\log q)}",
         draw="theory_checks.convergence.varentropy:draw_varentropy",
-        seconds=15,
+        seconds=12,
     ),
     Claim(
         "C8",
@@ -108,7 +108,7 @@ _CLAIMS = (
         formula=r"\mathrm{gap}(M) = 2a - 4a^2, \quad 2La^2 - (L + d + 2)\,a + 1 = 0\ (L \le d + 1), \quad a = "
         r"\frac{1}{2L}\ (L \ge d + 1), \quad L = \lambda v",
         draw="theory_checks.convergence.gaussian_gap_high_dimension:draw_high_dimension",
-        seconds=6,
+        seconds=2,
     ),
     Claim(
         "C9",
@@ -120,7 +120,7 @@ _CLAIMS = (
         formula=r"M = (E_q[s s^\top])^{-1} = (E_q F)^{-1}, \qquad m \le \mathrm{gap} \le "
         r"\frac{1}{\lambda_{\max}(C^{1/2} E_q[F]\,C^{1/2})} \le 1",
         draw="theory_checks.convergence.constant_metric:draw_constant_metric",
-        seconds=7,
+        seconds=4,
     ),
     Claim(
         "C10",

@@ -24,7 +24,7 @@ _CLAIMS = (
         expected=Verdict.HOLDS,
         check="theory_checks.hessian.identities:check_tweedie",
         formula=r"F = \frac{I}{\sigma_t^2} - \frac{\alpha_t^2}{\sigma_t^4}\,\mathrm{Cov}(y \mid x)",
-        seconds=8,
+        seconds=10,
     ),
     Claim(
         "H3",
@@ -35,7 +35,7 @@ _CLAIMS = (
         formula=r"|F - s_\theta s_\theta^\top|_{HS} \le \frac{1}{\sigma_t^2}\left[\sqrt{d} + R^2 + "
         r"\frac{\alpha_t^2 D_y^2}{2\sigma_t^2} + 2R\delta + \delta^2\right]",
         draw="theory_checks.hessian.error_bound:draw_error_bound",
-        seconds=15,
+        seconds=12,
     ),
     Claim(
         "H3c",
@@ -56,7 +56,7 @@ _CLAIMS = (
         check="theory_checks.hessian.identities:check_bartlett",
         formula=r"E_{q_t}[s s^\top] = E_{q_t}[F]",
         draw="theory_checks.hessian.identities:draw_bartlett",
-        seconds=10,
+        seconds=15,
     ),
     Claim(
         "H5",
@@ -66,7 +66,7 @@ _CLAIMS = (
         check="theory_checks.hessian.error_bound:check_zero_is_nearer",
         formula=r"|\epsilon|^2 \ge 2 \;\Rightarrow\; |F - s s^\top|_{HS} \ge |F|_{HS}, \qquad "
         r"c^* = \frac{\langle s, F s\rangle}{|s|^4} \le \frac{1}{|\epsilon|^2}",
-        seconds=4,
+        seconds=8,
     ),
     Claim(
         "H6",

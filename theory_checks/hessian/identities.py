@@ -184,9 +184,9 @@ def check_bartlett(
     intervals, counts, controls = [], [], []
     for name, level, what, margin in track(cases, "equivalence in many dimensions"):
         (q,) = levels(toy.target(name), (level,))
-        # A pilot gives the spread, and the spread the sample that makes the interval a third of the margin.
+        # A pilot gives the spread, and the spread the sample whose interval is so small a part of the margin.
         pilot = _relative_gap(q, what, 400, generator)
-        wanted = math.ceil((3 * quantile * float(pilot.std()) / margin) ** 2)
+        wanted = math.ceil((settings.pick(2.5, 3.0) * quantile * float(pilot.std()) / margin) ** 2)
         count = min(max(wanted, 400), settings.pick(40_000, 400_000))
         interval = mean_interval(_relative_gap(q, what, count, generator), level=0.90, comparisons=len(cases))
         intervals.append(Interval(*(end / margin for end in interval)))

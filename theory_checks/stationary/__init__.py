@@ -17,7 +17,7 @@ _CLAIMS = (
         formula=r"dX = M s\,dt + \sqrt{2}\,M^{1/2} dB \;\Rightarrow\; \rho_\infty = "
         r"\frac{q\,(\lambda + s^2)}{\lambda + E_q[s^2]} \ne q \quad (d = 1)",
         draw="theory_checks.stationary.stationary_measure:draw_literal",
-        seconds=12,
+        seconds=5,
     ),
     Claim(
         "S1b",
@@ -39,7 +39,7 @@ _CLAIMS = (
         check="theory_checks.stationary.stationary_measure:check_corrected",
         formula=r"dX = (M s + \nabla\!\cdot\! M)\,dt + \sqrt{2}\,M^{1/2} dB \;\Rightarrow\; \rho_\infty = q",
         draw="theory_checks.stationary.stationary_measure:draw_corrected",
-        seconds=12,
+        seconds=10,
     ),
     Claim(
         "S3",
@@ -49,7 +49,7 @@ _CLAIMS = (
         check="theory_checks.stationary.mirror_map:check_mirror",
         formula=r"\partial_k G_{ij} - \partial_j G_{ik} = H_{ik} s_j - H_{ij} s_k \ne 0 \quad (d \ge 2)",
         draw="theory_checks.stationary.mirror_map:draw_mirror",
-        seconds=3,
+        seconds=1,
     ),
     Claim(
         "S4",
@@ -60,7 +60,7 @@ _CLAIMS = (
         formula=r"TV(\rho_h, \rho_0) = c\,h + o(h), \qquad \rho_0 = q \text{ (corrected, mirror)}, \quad "
         r"\rho_0 \propto q\,(\lambda + s^2) \text{ (literal)}",
         draw="theory_checks.stationary.discretisation:draw_discretisation",
-        seconds=6,
+        seconds=3,
     ),
     Claim(
         "S5",
@@ -71,7 +71,7 @@ _CLAIMS = (
         formula=r"p_\infty(r) \propto \left(\lambda + \tfrac{r^2}{v^2}\right) r^{d-1} "
         r"\exp\!\left(-\tfrac{r^2}{2v}\left(1 - \tfrac{d-1}{\lambda v}\right)\right)",
         draw="theory_checks.stationary.gaussian:draw_existence",
-        seconds=6,
+        seconds=5,
     ),
     Claim(
         "S6",
@@ -83,7 +83,7 @@ _CLAIMS = (
         formula=r"L|x|^2 \to 2\left(\frac{d-1}{\lambda} - \sigma^2\right), \qquad L|x|^{-2b} \le 0 \;\;(|x| \ge R), "
         r"\qquad \frac{E|X_t|^2}{t} \to 2\left(\frac{d-1}{\lambda} - \sigma^2\right)",
         draw="theory_checks.stationary.bounded_data:draw_bounded_data",
-        seconds=6,
+        seconds=3,
     ),
 )
 
