@@ -2,7 +2,7 @@
 # make verify    the ledger: every claim with its verdict; 4 minutes
 # make figures   the figures with their captions, in out/figures; 5 minutes, then a minute as long as nothing changed
 # make notebooks run the notebooks of theory_checks in place; 3 minutes
-# make test      the test suite; 15 minutes
+# make test      the test suite; 10 minutes on 2 cores
 # make mutation  every injected fault, and which check kills it; 8 minutes or more
 # make docs      the site: ledger, figures, notebooks and reference, in out/site; 3 minutes
 # make check-docs every page of it in Chromium: links, pictures, formulas, width on a desk and on a phone; 4 minutes
@@ -16,7 +16,7 @@ INSTALLED := $(VENV)/.installed
 LEDGER := out/verify/.complete
 SOURCES := $(shell git ls-files -co --exclude-standard -- 'lml/*' 'toy/*' 'theory_checks/*' 'image_exps/*' 2>/dev/null)
 
-.PHONY: setup verify figures notebooks mutation mutation-general test outside test-outside test-slow lint bench docs check-docs clean
+.PHONY: setup verify figures notebooks mutation mutation-general test outside test-outside gpu test-slow lint bench docs check-docs clean
 setup: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -63,6 +63,10 @@ outside: $(INSTALLED)
 # The tests that need it. Where it is absent they are skipped, with a sentence.
 test-outside: $(INSTALLED)
 	$(BIN)/python -m pytest -m outside
+
+# Everything that needs a GPU, in 8 minutes at most; results in benchmarks/results.
+gpu: $(INSTALLED)
+	$(BIN)/python benchmarks/gpu.py
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow
