@@ -2,7 +2,7 @@
 
 python examples/claim_of_your_own.py
 
-In a package of yours, the entry point ``lml.claims`` puts FAMILY into the ledger (see the README).
+In a package of yours, the entry point ``lml.claims`` puts FAMILY into the ledger (see docs/how-to/add-a-claim.md).
 """
 
 import toy

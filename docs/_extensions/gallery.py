@@ -117,10 +117,13 @@ def offer_for_phones(app: Sphinx, page: str, template: str, context: dict[str, A
 
 
 def link_files(app: Sphinx, doctree: nodes.document) -> None:
-    """Offer the files of the repository to which the README leads, and which are no pages here, as downloads."""
+    """Offer the files of the repository to which pages lead, and which are no pages here, as downloads."""
+    folder = Path(app.env.doc2path(app.env.docname)).parent
     for node in list(doctree.findall(pending_xref)):
-        if node.get("reftype") == "myst" and (ROOT / node["reftarget"]).is_file():
-            node.replace_self(download_reference("", "", *node.children, reftarget=f"/../{node['reftarget']}"))
+        file = (folder / node["reftarget"]).resolve()
+        if node.get("reftype") == "myst" and file.is_file() and file.is_relative_to(ROOT):
+            where = file.relative_to(ROOT).as_posix()
+            node.replace_self(download_reference("", "", *node.children, reftarget=f"/../{where}"))
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
