@@ -38,11 +38,17 @@ def atomic(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def naming(path: Path, *, instead_of: Path | None = None) -> Iterator[None]:
-    """Let an `OSError` of the body that names no file, or the other one, name ``path``: its reader knows that."""
+    """Let an `OSError` of the body that names no file, or the other one, name ``path``: its reader knows that.
+
+    One of a library, which has a text in place of a number, keeps its text behind the name.
+    """
     try:
         yield
     except OSError as error:
-        if error.filename is None or error.filename == str(instead_of):
+        if error.errno is None:  # with a file name of its own it would read "[Errno None] None: path"
+            if str(path) not in str(error):
+                error.args = (f"{path}: {error}",)
+        elif error.filename is None or error.filename == str(instead_of):
             error.filename, error.filename2 = str(path), None
         raise
 

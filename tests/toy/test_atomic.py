@@ -64,6 +64,17 @@ def test_an_error_of_the_unfinished_file_names_the_one_that_was_meant_and_one_of
     assert caught.value.filename == str(tmp_path / "other")
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("encoder error -2", "PATH: encoder error -2"), ("PATH is no picture", "PATH is no picture"), ("", "PATH: ")],
+)
+def test_an_error_of_a_library_without_a_number_keeps_its_text_and_names_the_file(tmp_path, text, expected):
+    path = tmp_path / "file"
+    with pytest.raises(OSError, match="file") as caught, atomic(path):
+        raise OSError(*[text.replace("PATH", str(path))] * bool(text))
+    assert str(caught.value) == expected.replace("PATH", str(path))
+
+
 WRITER = """
 import os, sys, time
 from pathlib import Path

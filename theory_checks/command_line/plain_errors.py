@@ -87,14 +87,13 @@ def sentence_of(error: BaseException) -> str | None:
 
 
 def _of_the_system(error: OSError) -> str:
+    if error.errno is None:  # of a library, which has a text of its own in place of a number
+        return " ".join(str(error).split()) or type(error).__name__
     # Our files are named where they are written: what has no name is most likely what is shown.
     name = "standard output, or a file" if error.filename is None else os.fsdecode(error.filename)
     if len(name) > 200:
         name = f"{name[:80]}...{name[-80:]}"
-    meaning = _MEANINGS.get(error.errno or 0)
-    if meaning is None:
-        # Errors of libraries have a text of their own in place of a number.
-        meaning = error.strerror or " ".join(str(error).split()) or type(error).__name__
+    meaning = _MEANINGS.get(error.errno, error.strerror)
     return f"{name}: {meaning}"
 
 
