@@ -9,6 +9,7 @@ import click
 
 from image_exps.commands import _options as shared
 from image_exps.evaluation.benchmarks import COCO_CAPTIONS, COMPBENCH_CATEGORIES
+from theory_checks.command_line.outputs import check_output_file
 
 
 @click.command(
@@ -39,6 +40,7 @@ def command(
         raise ValueError("give one of --coco and --compbench")
     if (compbench is None) != (category is None):
         raise ValueError("--category belongs to --compbench, and must be given with it")
+    check_output_file(out)
     if coco is not None:
         from image_exps.evaluation.coco import coco_captions
 

@@ -9,6 +9,7 @@ import click
 from image_exps.commands._options import plain_errors
 from image_exps.images.edges import HIGH, LOW, edges_of
 from image_exps.images.files import check_png, write_png
+from theory_checks.command_line.outputs import check_output_file
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -34,6 +35,7 @@ def command(picture: Path, low: float, high: float, out: Path) -> None:
     made by networks of their own, and are given to sample ready-made.
     """
     check_png(out)
+    check_output_file(out)
     found = edges_of(picture, low, high)
     write_png(found, out)
     click.echo(f"{found.width} x {found.height} in {out}", err=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from image_exps.commands import _options as shared
+from theory_checks.command_line.outputs import check_output_file
 
 
 @click.command(
@@ -37,8 +38,10 @@ def command(folder: Path, out: Path | None, numbers: tuple[int, ...], pictures: 
 
     Figures of the paper stand beside ours where the same model was run; where there is none, a cell is blank.
     """
+    path = out or folder / "report.html"
+    check_output_file(path)
+
     from image_exps.evaluation.report import write_report
 
-    path = out or folder / "report.html"
     shown = write_report(folder, path, tables=numbers, pictures=pictures)
     click.echo(f"{shown} results in {path}")

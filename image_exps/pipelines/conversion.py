@@ -14,6 +14,7 @@ from typing import Any
 
 from image_exps.pipelines.component_files import read_object
 from image_exps.pipelines.pickled_weights import read_tensors
+from theory_checks.command_line.outputs import check_output_file
 from toy.atomic import atomic
 
 __all__ = ["convert_folder"]
@@ -55,13 +56,13 @@ def convert_folder(folder: Path) -> list[Path]:
             f"{folder} has no weights to convert: diffusion_pytorch_model.bin or pytorch_model.bin, without "
             f".safetensors beside it{there}"
         )
-    written = []
+    written = {part: part / f"{_NAMES[_parts(shards[0])[0]]}.safetensors" for part, shards in found.items()}
+    for path in written.values():
+        check_output_file(path, "folder")
     with ExitStack() as together:
-        for part, shards in found.items():
-            path = part / f"{_NAMES[_parts(shards[0])[0]]}.safetensors"
-            _write(_tensors(part, shards), path, together.enter_context(atomic(path)))
-            written.append(path)
-    return written
+        for part, path in written.items():
+            _write(_tensors(part, found[part]), path, together.enter_context(atomic(path)))
+    return list(written.values())
 
 
 def _parts(file: Path) -> tuple[str, str | None, str | None]:
@@ -132,12 +133,10 @@ def _write(tensors: Mapping[str, Any], path: Path, partial: Path) -> None:
     try:
         apart = {name: value.clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
         save_file(apart, partial, metadata={"format": "pt"})
-        with safe_open(partial, framework="pt") as file:
-            written = set(file.keys())
+        with safe_open(partial, framework="pt"):  # its header and length are read back
+            pass
     except (OSError, SafetensorError, UnicodeEncodeError) as error:
         raise ValueError(f"{path} cannot be written: {error}") from error
-    if written != tensors.keys():
-        raise ValueError(f"{path} cannot be written: safetensors cannot hold {sorted(written ^ tensors.keys())[0]!r}")
 
 
 def _has_form(dtype: Any) -> bool:

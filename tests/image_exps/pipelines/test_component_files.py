@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from small_pipelines import save_pipeline
 
 from image_exps.pipelines.component_files import check_component
-from image_exps.pipelines.loading import inspect_folder, load_pipeline
+from image_exps.pipelines.loading import find_source, inspect_folder, load_pipeline
 from image_exps.pipelines.models import model
 
 pytestmark = pytest.mark.filterwarnings(*NUMPY_2)
@@ -218,6 +218,36 @@ def test_the_links_of_the_hub_s_cache_lead_to_its_blobs_and_no_further(folder):
     weights.symlink_to("../../../cafe")
     with pytest.raises(ValueError, match="is a link out of the model's folder"):
         inspect_folder(snapshot, SD15)
+
+
+def test_a_folder_of_blobs_beside_another_folder_is_no_cache_of_the_hub(folder):
+    moved = folder.parent / "models" / "sd"
+    moved.parent.mkdir()
+    folder.rename(moved)
+    (folder.parent / "blobs").mkdir()
+    weights = moved / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.symlink_to(weights.rename(folder.parent / "blobs" / "cafe"))
+    with pytest.raises(ValueError, match="is a link out of the model's folder"):
+        inspect_folder(moved, SD15)
+
+
+@pytest.mark.parametrize("what", ["code", "pickle", "index"])
+def test_the_folder_of_a_controlnet_is_checked_as_the_others_are(tmp_path, what):
+    whole = save_pipeline("StableDiffusionControlNetPipeline", tmp_path)
+    control = Path(shutil.move(whole / "controlnet", tmp_path / "control"))
+    index = {**json.loads((whole / "model_index.json").read_text()), "_class_name": "StableDiffusionPipeline"}
+    (whole / "model_index.json").write_text(json.dumps({k: v for k, v in index.items() if k != "controlnet"}))
+    (tmp_path / "outside.bin").write_bytes(pickle.dumps(Evil(tmp_path / "mark")))
+    plant(control, "weights.bin")
+    {
+        "code": lambda: (control / "mine.py").write_text("raise SystemExit"),
+        "index": lambda: shard(control, "diffusion_pytorch_model", "weights.bin"),
+        "pickle": lambda: (control / "diffusion_pytorch_model.safetensors").unlink(),
+    }[what]()
+    message = {"code": "brings code", "pickle": "has only weights.bin", "index": "names weights 'weights.bin'"}[what]
+    with pytest.raises(ValueError, match=message):
+        find_source(model("sd15-canny"), whole, controlnet_dir=control)
+    assert not (tmp_path / "mark").exists()
 
 
 CONFIG, TOKENS = "text_encoder/config.json", "tokenizer/tokenizer_config.json"

@@ -75,6 +75,12 @@ def test_shards_become_one_file_and_shared_tensors_are_written_apart(tmp_path):
 def test_a_part_of_the_shards_does_not_pass_for_the_whole(tmp_path):
     index = tmp_path / "pytorch_model.bin.index.json"
     torch.save({"a": torch.ones(1)}, tmp_path / SHARD(1))
+    with pytest.raises(ValueError, match=r"pytorch_model-00002-of-00003\.bin is missing: fetch the model again"):
+        convert_folder(tmp_path)
+    torch.save({"b": torch.ones(1)}, tmp_path / SHARD(2))
+    with pytest.raises(ValueError, match=r"pytorch_model-00003-of-00003\.bin is missing: fetch the model again"):
+        convert_folder(tmp_path)
+    (tmp_path / SHARD(2)).unlink()
     torch.save({"z": torch.ones(1)}, tmp_path / SHARD(3))
     with pytest.raises(ValueError, match=r"pytorch_model-00002-of-00003\.bin is missing: fetch the model again"):
         convert_folder(tmp_path)
@@ -172,12 +178,12 @@ def test_damaged_pickles_are_told_whatever_is_broken(tmp_path):
 
 
 def test_a_disk_that_is_full_is_told_before_anything_is_written(tmp_path, monkeypatch):
-    torch.save({"a": torch.ones(1000)}, tmp_path / "pytorch_model.bin")
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=3999))
-    with pytest.raises(ValueError, match=r"model\.safetensors cannot be written: it takes 4e-06 GB"):
+    torch.save({"a": torch.ones(100_000)}, tmp_path / "pytorch_model.bin")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=399_999))
+    with pytest.raises(ValueError, match=r"model\.safetensors cannot be written: it takes 0.0004 GB"):
         convert_folder(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["pytorch_model.bin"]
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=4000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=400_000))
     assert convert_folder(tmp_path)
 
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 from diffusers_warnings import NUMPY_2
 from PIL import Image
+from safetensors.torch import load_file
 from small_pipelines import save_pipeline
 
 import lml.schedulers
@@ -207,3 +208,14 @@ def test_a_pipeline_saved_with_a_scheduler_of_ours_is_sampled_by_a_fresh_interpr
     assert done.returncode == 0, done.stderr
     assert "trust_remote_code" not in done.stderr
     assert len(list((tmp_path / "out").rglob("*.png"))) == 1
+
+
+def test_weights_that_are_there_in_half_precision_alone_are_loaded(saved, tmp_path):
+    folder = Path(shutil.copytree(saved("StableDiffusionPipeline"), tmp_path / "sd"))
+    for part, stem in (("unet", "diffusion_pytorch_model"), ("text_encoder", "model")):
+        (folder / part / f"{stem}.safetensors").rename(folder / part / f"{stem}.fp16.safetensors")
+    pipe = load_pipeline(model("sd15"), folder).pipe
+    held = load_file(folder / "unet" / "diffusion_pytorch_model.fp16.safetensors")
+    assert all(torch.equal(value, held[name]) for name, value in pipe.unet.state_dict().items())
+    assert pipe.config["requires_safety_checker"] is False
+    assert pipe.safety_checker is None
