@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from image_exps.commands._options import at_least, cache_option, plain_errors
+from image_exps.problems.names import check_problem
 from image_exps.sweeps.tuning import ITERATIONS, METHODS, Trial, compare, tune_damping
 from theory_checks.command_line.outputs import check_output_folder
 
@@ -71,6 +72,7 @@ def command(
     |eps|^2. The endpoints of the flow, from which endpoint-rmse is measured, take longest: some hundred evaluations for
     each seed, 256 samples at a time, kept in --cache for the next run.
     """
+    check_problem(target, model)
     check_output_folder(cache, "cache")
 
     from image_exps.sweeps.tuning_objective import arm_objective

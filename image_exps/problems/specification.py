@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -13,16 +12,17 @@ from functools import cache, lru_cache, partial
 
 import torch
 
-from image_exps.networks import NETWORKS, network_model
+from image_exps.networks import network_model
+from image_exps.problems.names import check_problem
 from image_exps.problems.score_errors import Imperfect, Kind
-from image_exps.problems.targets import Target, find_targets, target
+from image_exps.problems.targets import Target, target
 from image_exps.samplers.names import parse_call
 from lml.samplers import NoiseModel
 from toy import Pictures, dataset
 from toy.fashion_mnist import fashion_mnist
 from toy.outside import OUTSIDE, required
 
-__all__ = ["MODELS", "SamplingProblem", "check_model", "check_pictures", "check_problem", "sampling_problem"]
+__all__ = ["MODELS", "SamplingProblem", "check_pictures", "sampling_problem"]
 
 
 @dataclass(frozen=True)
@@ -95,35 +95,6 @@ MODELS: dict[str, Callable[..., SamplingProblem]] = {
     "smooth": _imperfect("smooth"),
     "bias": _imperfect("bias"),
 }
-
-
-def check_model(name: str) -> None:
-    """Refuse a model that does not exist or has no such parameter.
-
-    Raises:
-        ValueError: listing those that are known.
-    """
-    if not isinstance(name, str):
-        raise ValueError(f"models must be names, got {name!r}")
-    kind, parameters = parse_call(name)
-    if kind not in MODELS:
-        raise ValueError(f"models must be of {', '.join(MODELS)}, got {kind!r}")
-    allowed = list(inspect.signature(MODELS[kind]).parameters)[1:]
-    for parameter in parameters:
-        if parameter not in allowed:
-            raise ValueError(f"parameter of {kind} must be one of {', '.join(allowed) or '(none)'}, got {parameter!r}")
-
-
-def check_problem(target_name: str, model_name: str) -> None:
-    """Refuse a target that a model does not have.
-
-    Raises:
-        ValueError: listing those that are known.
-    """
-    check_model(model_name)
-    known = NETWORKS if parse_call(model_name)[0] == "network" else tuple(find_targets())
-    if target_name not in known:
-        raise ValueError(f"targets must be of {', '.join(known)} for {model_name!r}, got {target_name!r}")
 
 
 def check_pictures(target_name: str, model_name: str) -> None:

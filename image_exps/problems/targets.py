@@ -21,6 +21,7 @@ from types import MappingProxyType
 import torch
 
 import toy
+from image_exps.problems.names import GROUP
 from image_exps.utils.plugins import load_functions
 from lml.arguments import check_choice
 from lml.samplers import Level, NoiseModel
@@ -41,9 +42,6 @@ __all__ = [
     "levels",
     "target",
 ]
-
-#: The entry-point group of targets.
-GROUP = "lml.targets"
 
 #: Standard deviation of the smoothed data.
 TAU = 0.1

@@ -31,6 +31,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from image_exps.problems.names import check_problem
 from image_exps.samplers.baselines import BASELINES
 from image_exps.samplers.table import TABLE_BASES, algorithm
 from lml.arguments import check_integer
@@ -180,7 +181,7 @@ def _each(parts: Iterable[Mapping[str, Any]], name: str, function: Callable[[Map
 
 
 def _check_part(part: Mapping[str, Any]) -> None:
-    """Refuse keys, kinds and numbers that are wrong whatever the names mean."""
+    """Refuse what is wrong whatever the names of arms and distances mean, and targets and models that do not exist."""
     _known("key", part, _KEYS)
     for key in _KEYS:
         if key not in part:
@@ -196,15 +197,14 @@ def _check_part(part: Mapping[str, Any]) -> None:
     many *= sum(map(_check_choices, part["arms"]))
     if many > MOST_CELLS:
         raise ValueError(f"a grid must have at most {MOST_CELLS} cells, this part has {many}: make several of it")
+    for target, model in itertools.product(part["targets"], part["models"]):
+        check_problem(target, model)
 
 
 def _cells(part: Mapping[str, Any]) -> list[Cell]:
-    """Return the cells of a part whose names are known; its numbers are checked."""
-    from image_exps.problems.specification import check_problem
+    """Return the cells of a part; all but its arms and distances is checked."""
     from image_exps.samplers.arms import arm
 
-    for target, model in itertools.product(part["targets"], part["models"]):
-        check_problem(target, model)
     arms = list(dict.fromkeys(made for name in part["arms"] for made in expand(name)))
     for name, evaluations in itertools.product(arms, part["evaluations"]):
         arm(name).build(evaluations, 2, seed=0, count=1)  # what it cannot spend, it refuses now

@@ -9,7 +9,7 @@ import torch
 
 import toy
 from image_exps.problems import targets
-from image_exps.problems.specification import check_problem
+from image_exps.problems.names import check_problem
 from image_exps.problems.targets import TARGETS, TIMES, Target, target
 from image_exps.utils import plugins
 from lml.samplers import SAMPLERS, Level, sample

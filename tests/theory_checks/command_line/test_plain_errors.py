@@ -128,6 +128,10 @@ def test_the_mechanism_loads_nothing_heavy():
         ("image_exps", "time", "--evaluations", "1,x"),
         ("image_exps", "tune", "digits", "--count", "1000000000000000"),
         ("image_exps", "tune", "digits", "--cache", "FILE/x"),
+        ("image_exps", "tune", "no-such-target"),
+        ("image_exps", "tune", "digits", "--model", "network"),
+        ("image_exps", "tune", "digits", "--model", "white(colour=1)"),
+        ("image_exps", "sweep", "FILE.toml"),
         ("image_exps", "table", "no-such-file"),
         ("paper_figures", "no-such-figure"),
         ("paper_figures", "--out", "FILE/x"),
@@ -137,6 +141,8 @@ def test_the_mechanism_loads_nothing_heavy():
 def test_what_can_be_refused_at_once_is_refused_before_anything_heavy_is_loaded(arguments, tmp_path):
     file = tmp_path / "file"
     file.touch()
+    part = 'targets = ["no"]\narms = ["ddim"]\nevaluations = [5]\ncount = 9\ndistances = ["w2"]'
+    file.with_suffix(".toml").write_text(f'name = "x"\n[[part]]\n{part}')
     arguments = [str(file) + word[4:] if word.startswith("FILE") else word for word in arguments]
     code = (
         "import runpy, sys\n"
