@@ -87,8 +87,8 @@ def _run(
     whole = exact_start(target, _SAMPLES, 0)
     count = len(range(_SAMPLES)[rows])
     predictor = Limited(ExactPredictor(target), torch.Size((count, target.dim)), Budget(40 * steps + 400))
-    run = judged.reused if reused and judged.reused is not None else judged.run
-    return run(predictor, lambda level: whole(level)[rows], steps, grid=_MODEL, seed=seed, dtype=dtype).end
+    settings: dict[str, Any] = {"grid": _MODEL, "seed": seed, "dtype": dtype, "keep": reused}
+    return judged.run(predictor, lambda level: whole(level)[rows], steps, **settings).end
 
 
 def _apart(a: Tensor, b: Tensor) -> float:

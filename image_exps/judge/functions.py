@@ -20,20 +20,10 @@ from torch import Tensor
 
 import toy
 from image_exps.judge.double import double_precision
-from image_exps.judge.judged import (
-    SMOOTH,
-    SMOOTH_LOG_SNR,
-    Call,
-    CannotRunError,
-    Grid,
-    Judged,
-    Predictor,
-    Start,
-    Trajectory,
-)
+from image_exps.judge.judged import Call, CannotRunError, Grid, Judged, Predictor, Request, Start, Trajectory
 from image_exps.judge.noise import noise_sampler
 from image_exps.judge.quiet import quiet
-from image_exps.problems.targets import SCHEDULE, TIMES
+from image_exps.problems.targets import SCHEDULE, TIMES, level_of
 from image_exps.samplers.arms import Arm
 from lml.samplers import Level, Sampler, sample
 
@@ -43,7 +33,8 @@ __all__ = ["grid_levels", "judged_arm", "judged_function", "judged_sampler"]
 def grid_levels(steps: int, grid: Grid, spacing: str, *, final_zero: bool) -> list[Level]:
     """Return the variance-preserving levels of a grid, for samplers that leave them to whoever calls them."""
     if grid.name == "smooth":
-        return toy.noise_levels(SCHEDULE, steps, log_snr=SMOOTH_LOG_SNR)
+        half_log_snrs = grid.log_snrs(torch.linspace(0, 1, steps + 1, dtype=torch.float64)) / 2
+        return [level_of(float(half)) for half in half_log_snrs]
     if final_zero and steps == 1:  # one jump to the data
         return [toy.noise_levels(SCHEDULE, 1, times=TIMES)[0], Level(1.0, 0.0)]
     chosen: Any = grid.spacing or spacing
@@ -139,41 +130,28 @@ class _Recorder:
 
 
 class _KDiffusionRunner:
-    """`Judged.run` of ``f(model, x, sigmas, ...)``."""
+    """The runner of ``f(model, x, sigmas, ...)``."""
 
     def __init__(self, function: Callable[..., Any], options: Mapping[str, Any]) -> None:
         self._function, self._options = function, dict(options)
         self._accepted = set(inspect.signature(function).parameters)
 
-    def __call__(
-        self,
-        predictor: Predictor,
-        start: Start,
-        steps: int,
-        *,
-        grid: Grid = SMOOTH,
-        levels: tuple[Level, ...] | None = None,
-        dtype: torch.dtype = torch.float64,
-        seed: int = 0,
-    ) -> Trajectory:
+    def __call__(self, asked: Request) -> Trajectory:
         # Theirs come from a table of the model, and end with zero; Karras spacing is what the interfaces recommend.
-        chosen = levels or grid_levels(steps, grid, "karras", final_zero=True)
-        sigmas = torch.tensor([_ratio(level) for level in chosen], dtype=torch.float64).to(dtype)
-        return self._call(predictor, start, sigmas, dtype, seed)
-
-    def _call(self, predictor: Predictor, start: Start, sigmas: Tensor, dtype: torch.dtype, seed: int) -> Trajectory:
+        chosen = asked.levels or grid_levels(asked.steps, asked.grid, "karras", final_zero=True)
+        sigmas = torch.tensor([_ratio(level) for level in chosen], dtype=torch.float64).to(asked.dtype)
         first = Level(1.0, float(sigmas[0]))
-        x = _began(start, first, first.sigma, dtype)
-        model = _Recorder(predictor)
+        x = _began(asked.start, first, first.sigma, asked.dtype)
+        model = _Recorder(asked.predictor)
         silent: dict[str, Any] = {"disable": True} if "disable" in self._accepted else {}
         if "noise_sampler" in self._accepted and noise_sampler() is not None:
             silent["noise_sampler"] = noise_sampler()
         with (
             quiet(),
             torch.random.fork_rng(devices=[]),
-            double_precision() if dtype == torch.float64 else nullcontext(),
+            double_precision() if asked.dtype == torch.float64 else nullcontext(),
         ):
-            torch.manual_seed(seed)  # they draw from the global generator
+            torch.manual_seed(asked.seed)  # they draw from the global generator
             try:
                 end = self._run(model, x, sigmas, {**silent, **self._options})
             except CannotRunError:
@@ -188,7 +166,7 @@ class _KDiffusionRunner:
 
 
 class _OwnLevelsRunner(_KDiffusionRunner):
-    """`Judged.run` of ``f(model, x, sigma_min, sigma_max, [n], ...)``, which spaces its levels itself."""
+    """The runner of ``f(model, x, sigma_min, sigma_max, [n], ...)``, which spaces its levels itself."""
 
     def __init__(self, function: Callable[..., Any], options: Mapping[str, Any], *, counted: bool) -> None:
         super().__init__(function, options)
@@ -201,24 +179,14 @@ class _OwnLevelsRunner(_KDiffusionRunner):
 
 
 class _PlainRunner:
-    """`Judged.run` of ``f(noise_model, x, levels)``."""
+    """The runner of ``f(noise_model, x, levels)``."""
 
     def __init__(self, function: Callable[..., Any], options: Mapping[str, Any], spacing: str = "log-snr") -> None:
         self._function, self._options, self._spacing = function, dict(options), spacing
 
-    def __call__(
-        self,
-        predictor: Predictor,
-        start: Start,
-        steps: int,
-        *,
-        grid: Grid = SMOOTH,
-        levels: tuple[Level, ...] | None = None,
-        dtype: torch.dtype = torch.float64,
-        seed: int = 0,
-    ) -> Trajectory:
-        chosen = list(levels or grid_levels(steps, grid, self._spacing, final_zero=False))
-        x, calls = _began(start, chosen[0], 1.0, dtype), list[Call]()
+    def __call__(self, asked: Request) -> Trajectory:
+        chosen = list(asked.levels or grid_levels(asked.steps, asked.grid, self._spacing, final_zero=False))
+        x, calls = _began(asked.start, chosen[0], 1.0, asked.dtype), list[Call]()
 
         def noise(x: Tensor, level: Level) -> Tensor:
             if not isinstance(level, tuple) or len(level) < 2 or not level[1] > 0:
@@ -226,10 +194,10 @@ class _PlainRunner:
             at = Level(float(level[0]), float(level[1]))
             if isinstance(x, Tensor):
                 calls.append(Call(x.detach().clone(), at))
-            return predictor.noise(x, at)
+            return asked.predictor.noise(x, at)
 
         with quiet(), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.manual_seed(asked.seed)
             try:
                 end = self._function(noise, x, chosen, **self._options)
             except CannotRunError:
@@ -261,23 +229,14 @@ def judged_arm(arm: Arm) -> Judged:
     """Return a base with its spacing and its correction as something to judge; its order is its base's without one."""
     plan = arm.build(_spent(arm, 12), 2, seed=0, count=1)
 
-    def run(
-        predictor: Predictor,
-        start: Start,
-        steps: int,
-        *,
-        grid: Grid = SMOOTH,
-        levels: tuple[Level, ...] | None = None,
-        dtype: torch.dtype = torch.float64,
-        seed: int = 0,
-    ) -> Trajectory:
-        chosen = list(levels or grid_levels(steps, grid, arm.spacing, final_zero=False))
-        x, calls = _began(start, chosen[0], 1.0, dtype), list[Call]()
-        built = arm.build(_spent(arm, steps), math.prod(x.shape[1:]), seed=seed, count=len(x))
+    def run(asked: Request) -> Trajectory:
+        chosen = list(asked.levels or grid_levels(asked.steps, asked.grid, arm.spacing, final_zero=False))
+        x, calls = _began(asked.start, chosen[0], 1.0, asked.dtype), list[Call]()
+        built = arm.build(_spent(arm, asked.steps), math.prod(x.shape[1:]), seed=asked.seed, count=len(x))
 
         def noise(x: Tensor, level: Level) -> Tensor:
             calls.append(Call(x.detach().clone(), level))
-            return predictor.noise(x, level)
+            return asked.predictor.noise(x, level)
 
         end = sample(built.sampler, noise, x, chosen, built.correction)
         return Trajectory(tuple(calls), end)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import numpy as np
@@ -91,10 +91,14 @@ class Problem:
     noise: Tensor
     exact: Tensor
     refinement: float
+    _at: dict[tuple[float, float], Tensor] = field(default_factory=dict, compare=False, repr=False)
 
     def exact_at(self, end: Level) -> Tensor:
         """Return the flow's ends at another last level."""
-        return flow_end(self.made.distribution, self.exact, final_level(), end)
+        key = end.alpha, end.sigma
+        if key not in self._at:
+            self._at[key] = flow_end(self.made.distribution, self.exact, final_level(), end)
+        return self._at[key]
 
 
 @lru_cache(maxsize=8)

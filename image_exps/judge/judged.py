@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -24,6 +24,8 @@ __all__ = [
     "Grid",
     "Judged",
     "Predictor",
+    "Request",
+    "Runner",
     "Start",
     "Trajectory",
 ]
@@ -80,14 +82,50 @@ class Grid:
         name: ``smooth``: equal steps of the log-SNR over `SMOOTH_LOG_SNR`, for orders; ``model``: the range and the
             spacing of a model with linear betas, 1e-4 to 0.02 in 1000 steps, as the sampler itself spaces it.
         spacing: of ``model``, where the sampler leaves it to whoever calls it; ``None`` is its own.
+        log_snr: the range of ``smooth``.
+        bend: of ``smooth``, in (-1, 1): levels are equal in ``u``, and the log-SNR has gone the share
+            ``u + bend u (1 - u)`` of the range, so that steps shrink or grow along it.
     """
 
     name: str = "smooth"
     spacing: str | None = None
+    log_snr: tuple[float, float] = SMOOTH_LOG_SNR
+    bend: float = 0.0
+
+    def log_snrs(self, shares: Tensor) -> Tensor:
+        """Return the log-SNRs of ``smooth`` at shares of the way from its first to its last level."""
+        low, high = self.log_snr
+        return low + (high - low) * (shares + self.bend * shares * (1 - shares))
 
 
 #: The grid of orders.
 SMOOTH = Grid()
+
+
+class Request(NamedTuple):
+    """What one trajectory is asked for with.
+
+    Attributes:
+        predictor: the network.
+        start: samples where it begins.
+        steps: how many steps it is asked for.
+        grid: where its levels lie.
+        levels: the very levels, for samplers that leave them to whoever calls them; they replace ``grid``.
+        dtype: of the samples.
+        seed: of what it draws.
+    """
+
+    predictor: Predictor
+    start: Start
+    steps: int
+    grid: Grid = SMOOTH
+    levels: tuple[Level, ...] | None = None
+    dtype: torch.dtype = torch.float64
+    seed: int = 0
+
+
+#: Makes one trajectory of a sampler; raises `CannotRunError` with a sentence where it cannot.
+Runner = Callable[[Request], Trajectory]
 
 
 @dataclass(frozen=True)
@@ -97,54 +135,39 @@ class Judged:
     Attributes:
         name: as it was asked for.
         kind: what it is, in words: "diffusers scheduler", "k-diffusion function" ...
-        run: one trajectory, see `Run`.
+        runner: makes one trajectory from a request.
         claimed_order: what it says of itself, ``None`` if nothing.
         free_levels: whether whoever calls it chooses the levels.
         notes: what a reader must know of how it was run.
         evaluations: network evaluations of a number of steps, as it says itself; ``None`` if it does not.
         rebuild: makes it anew, for other options; ``None`` where there are none.
-        reused: as ``run``, with one object for all runs, as a pipeline has it; ``None`` where there is none to keep.
+        keeper: as ``runner``, with one object for all runs, as a pipeline has it; ``None`` where there is none to keep.
         origin: the object itself, for checks that need it.
     """
 
     name: str
     kind: str
-    run: Run
+    runner: Runner
     claimed_order: float | None = None
     free_levels: bool = False
     notes: tuple[str, ...] = ()
     evaluations: Callable[[int], int] | None = None
     rebuild: Callable[..., Judged] | None = None
-    reused: Run | None = None
+    keeper: Runner | None = None
     origin: object = field(default=None, compare=False)
 
-
-class Run(Protocol):
-    """One trajectory of a sampler."""
-
-    def __call__(
-        self,
-        predictor: Predictor,
-        start: Start,
-        steps: int,
-        *,
-        grid: Grid = SMOOTH,
-        levels: tuple[Level, ...] | None = None,
-        dtype: torch.dtype = torch.float64,
-        seed: int = 0,
-    ) -> Trajectory:
-        """Run it.
+    def run(self, predictor: Predictor, start: Start, steps: int, *, keep: bool = False, **settings: Any) -> Trajectory:
+        """Return one trajectory.
 
         Args:
-            predictor: the network.
-            start: samples where it begins.
-            steps: how many steps it is asked for.
-            grid: where its levels lie.
-            levels: the very levels, for samplers that leave them to whoever calls them; they replace ``grid``.
-            dtype: of the samples.
-            seed: of what it draws.
+            predictor: as of `Request`.
+            start: as of `Request`.
+            steps: as of `Request`.
+            keep: use one object for all runs, where there is one to keep.
+            settings: ``grid``, ``levels``, ``dtype`` and ``seed`` of `Request`.
 
         Raises:
             CannotRunError: with a sentence.
         """
-        ...
+        runner = self.keeper if keep and self.keeper is not None else self.runner
+        return runner(Request(predictor, start, steps, **settings))

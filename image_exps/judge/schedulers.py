@@ -30,13 +30,12 @@ from torch import Tensor
 
 from image_exps.judge.double import double_precision, to_double
 from image_exps.judge.judged import (
-    SMOOTH,
-    SMOOTH_LOG_SNR,
     Call,
     CannotRunError,
     Grid,
     Judged,
     Predictor,
+    Request,
     Start,
     Trajectory,
 )
@@ -80,7 +79,7 @@ def judged_scheduler(cls: type, options: Mapping[str, Any], name: str) -> Judged
 
     made = make_scheduler(cls, settings)
     return Judged(name, "diffusers scheduler", run, order, notes=tuple(notes), rebuild=rebuild, origin=made,
-                  reused=_Runner(cls, settings, keep=True))  # fmt: skip
+                  keeper=_Runner(cls, settings, keep=True))  # fmt: skip
 
 
 def make_scheduler(cls: type, options: Mapping[str, Any]) -> Any:
@@ -124,7 +123,7 @@ def _said(error: BaseException) -> str:
 
 
 class _Runner:
-    """`Judged.run` of a scheduler class; ``keep`` uses one scheduler for every run."""
+    """The runner of a scheduler class; ``keep`` uses one scheduler for every run."""
 
     def __init__(self, cls: type, options: dict[str, Any], *, keep: bool = False) -> None:
         self._cls, self._options = cls, options
@@ -132,29 +131,20 @@ class _Runner:
         self._made: tuple[object, Any] | None = None
         self._keep = keep
 
-    def __call__(
-        self,
-        predictor: Predictor,
-        start: Start,
-        steps: int,
-        *,
-        grid: Grid = SMOOTH,
-        levels: tuple[Level, ...] | None = None,
-        dtype: torch.dtype = torch.float64,
-        seed: int = 0,
-    ) -> Trajectory:
-        if levels is not None:
+    def __call__(self, asked: Request) -> Trajectory:
+        if asked.levels is not None:
             raise CannotRunError("a scheduler chooses its levels itself")
-        with quiet(), double_precision() if dtype == torch.float64 else nullcontext():
-            scheduler = self._fresh(self._settings(grid, steps), dtype)
-            self._set_timesteps(scheduler, steps, grid)
-            if dtype == torch.float64:
+        double = asked.dtype == torch.float64
+        with quiet(), double_precision() if double else nullcontext():
+            scheduler = self._fresh(self._settings(asked.grid, asked.steps), asked.dtype)
+            self._set_timesteps(scheduler, asked.steps, asked.grid)
+            if double:
                 to_double(scheduler)
             sampler = noise_sampler()
             if sampler is not None and hasattr(scheduler, "noise_sampler"):
                 scheduler.noise_sampler = sampler
-            loop = _Loop(scheduler, predictor, dtype, torch.Generator().manual_seed(seed))
-            return loop.run(start)
+            loop = _Loop(scheduler, asked.predictor, asked.dtype, torch.Generator().manual_seed(asked.seed))
+            return loop.run(asked.start)
 
     def _fresh(self, settings: dict[str, Any], dtype: torch.dtype) -> Any:
         """Return a scheduler that nobody has used: a copy, since some of them take seconds to be made."""
@@ -170,12 +160,12 @@ class _Runner:
             settings |= spacing_options(grid.spacing, self._accepted)
         if grid.name != "smooth":
             return settings
-        low, high = SMOOTH_LOG_SNR
+        low, high = grid.log_snr
         if "IPNDM" in self._cls.__name__:
-            grid_of = torch.linspace(low, high, steps + 1, dtype=torch.float64)
+            grid_of = grid.log_snrs(torch.linspace(0, 1, steps + 1, dtype=torch.float64))
             return settings | {"trained_betas": torch.sigmoid(-grid_of).sqrt().tolist()}
         if "trained_betas" in self._accepted:
-            squared = torch.sigmoid(torch.linspace(high, low, _TABLE, dtype=torch.float64))
+            squared = torch.sigmoid(grid.log_snrs(torch.linspace(1, 0, _TABLE, dtype=torch.float64)))
             betas = torch.cat((1 - squared[:1], 1 - squared[1:] / squared[:-1]))
             settings |= {"trained_betas": betas.tolist(), "num_train_timesteps": _TABLE}
             if settings.get("rescale_betas_zero_snr"):
