@@ -1,0 +1,18 @@
+"""Few-step solvers: levels and rows of weights; published ones by name, one for a schedule, one for a network."""
+
+from lml.solver.methods import METHODS, Method, method, published_rows
+from lml.solver.schedule import SPACINGS, Schedule
+from lml.solver.solver import Solver, Validation, of_levels, of_method
+
+__all__ = [
+    "METHODS",
+    "SPACINGS",
+    "Method",
+    "Schedule",
+    "Solver",
+    "Validation",
+    "method",
+    "of_levels",
+    "of_method",
+    "published_rows",
+]
