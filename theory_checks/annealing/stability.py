@@ -37,6 +37,7 @@ from torch import Tensor
 from lml.correction import LML, Correction
 from lml.samplers import SAMPLERS, Level, sample, trajectory
 from lml.samplers.exponential import phi
+from theory_checks.annealing.step_rounding import rounding_of_a_step
 from theory_checks.ledger.claim import Finding, Measured, Settings, Verdict, agreement
 from theory_checks.ledger.max_error import MaxError
 from theory_checks.ledger.plotting import COLOURS, panels
@@ -176,15 +177,29 @@ def _run(name: str, correction: Correction | None, h: float, m: float, beside: f
     return np.array([float(state.x[0, 0]) for state, _ in path])
 
 
-def _residual(u: np.ndarray, coefficients: np.ndarray, h: float) -> float:
-    """Return by how much a run misses a recurrence ``sum_j c_j u_{i-j} = 0``, over the rounding of one step.
+def _terms(solver: Solver, h: float, m: float) -> np.ndarray:
+    """Return what multiplies ``|u_{i+1}|, |u_i|, ..`` in the sum of absolute terms that a step is computed from.
 
-    The first steps, which are of lower order, are left out. A step is some twenty operations of terms of this size, and
-    the sampler finds h, from levels that are rounded, to ``4 u``.
+    In `characteristic` terms of opposite sign have been added up, as in ``1 - k m b_0`` and ``x0 = (1 - m) u``.
     """
-    windows = np.lib.stride_tricks.sliding_window_view(u[6:], len(coefficients))[:, ::-1]
-    rounding = (20 + 4 / h) * U * (np.abs(windows) @ np.abs(coefficients))
-    return float((np.abs(windows @ coefficients) / rounding).max())
+    k, b = -math.expm1(-h), solver.weights(h)
+    terms = np.zeros(len(b) + 1)
+    terms[:2] = (1.0, math.exp(-h) if solver.data else 1.0)
+    for j, weight in enumerate(b):
+        terms[1 + j] += k * abs(weight) * ((1 + m) if solver.data else m * math.exp(-j * h))
+    return terms
+
+
+_FIRST = 6  # steps that are left out: the first ones of a solver are of lower order
+
+
+def _residual(u: np.ndarray, solver: Solver, h: float, m: float) -> float:
+    """Return by how much a run ``u_1, u_2, ..`` misses the recurrence of a solver, over the rounding of a step."""
+    coefficients, terms = characteristic(solver, h, m), _terms(solver, h, m)
+    windows = np.lib.stride_tricks.sliding_window_view(u[_FIRST:], len(coefficients))[:, ::-1]
+    # The first number of u is the result of step 0.
+    steps = _FIRST + len(coefficients) - 1 + np.arange(len(windows))
+    return float((np.abs(windows @ coefficients) / (rounding_of_a_step(h, steps) * (np.abs(windows) @ terms))).max())
 
 
 def _grows(u: np.ndarray) -> bool:
@@ -266,7 +281,7 @@ def check_stability(settings: Settings, labels: Sequence[str] | None = None) -> 
             for share in (0.95, 1.05):
                 m = share * limit
                 u = _run(solver.sampler, solver.correction, h, m)
-                worst.update("recurrence", _residual(u, characteristic(solver, h, m), h))
+                worst.update("recurrence", _residual(u, solver, h, m))
                 outside = _radius(solver, h, m) > 1
                 worst.update("side", 0.0 if outside == (share > 1) == _grows(u) else math.inf)
     half, lml = SOLVERS["extrapolation, eta = 1/2"], LML(damping=1e-12, mixing=0.5e-12)
@@ -275,11 +290,11 @@ def check_stability(settings: Settings, labels: Sequence[str] | None = None) -> 
             m = share * guidance_limit(half, h)
             # So large that the first coordinate's noise stays small beside it.
             u = _run("ddim", lml, h, m, beside=1e120)
-            worst.update("across", _residual(u, characteristic(half, h, m), h) / (1 + 1e-12 / U))
+            worst.update("across", _residual(u, half, h, m) / (1 + 1e-12 / U))
             worst.update("side", 0.0 if (share > 1) == _grows(u) else math.inf)
             m = share * guidance_limit(SOLVERS["ddim"], h)
             u = _run("ddim", lml, h, m)
-            worst.update("along", _residual(u, characteristic(SOLVERS["ddim"], h, m), h))
+            worst.update("along", _residual(u, SOLVERS["ddim"], h, m))
     small = 1e-4
     for eta in (0.25, 0.5, 1.0):
         found = -math.expm1(-small) * guidance_limit(_extrapolated(eta), small)
@@ -298,12 +313,12 @@ def check_stability(settings: Settings, labels: Sequence[str] | None = None) -> 
     figures = (
         *worst.figures(
             ("recurrence", "what a sampler's run on a plateau misses its recurrence by, over rounding",
-             "(20 + 4/h) u of the terms of a step"),
+             "rounding of a step: levels, the step found from them, weights, sums"),
             ("edge", "largest root at the derived limit, minus 1, over 1e-9", "rounding of the roots"),
             ("side", "roots or runs on the wrong side 5 % below or above the limit", "none"),
             ("across", "LML across a constant noise: the same with the extrapolation's recurrence",
              "the same, and kappa = 5e-13"),
-            ("along", "LML on a line: the same with DDIM's recurrence", "(20 + 4/h) u of the terms of a step"),
+            ("along", "LML on a line: the same with DDIM's recurrence", "the same"),
             ("interval", "limit of k m for h = 1e-4 against 2/(1 + 2 eta), relative, over h", "next order in h"),
             ("zero", "roots at m = 0: distance from 1 and 0, over 1e-7", "a root of order q is known to u^(1/q)"),
             ("ends", "end on guided Gaussians: sampler against recurrence, over rounding",

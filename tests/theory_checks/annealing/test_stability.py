@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from fault_cases import faults_of
 
+from lml.samplers import Level
+from lml.samplers.exponential import step_size
 from theory_checks.annealing import FAMILY
 from theory_checks.annealing.faults_steps import REDUCED
 from theory_checks.annealing.stability import (
@@ -18,6 +20,7 @@ from theory_checks.annealing.stability import (
     recurrence,
     slope,
 )
+from theory_checks.annealing.step_rounding import error_of_the_step, rounding_of_a_step
 from theory_checks.ledger.claim import Settings, Verdict
 from theory_checks.ledger.faults import injected
 
@@ -70,3 +73,18 @@ def test_data_predictions_of_one_past_are_ddim():
     solver = SOLVERS["dpm-solver++-2m"]
     plain = type(solver)("ddim", lambda h: (1.0,), data=True)
     np.testing.assert_allclose(characteristic(plain, 0.3, 5.0), characteristic(SOLVERS["ddim"], 0.3, 5.0), rtol=1e-12)
+
+
+@pytest.mark.parametrize("h", [0.03, 0.05, 0.3, 0.7, 1.1, 2.0])
+def test_the_step_that_a_sampler_finds_is_within_its_rounding(h):
+    i = np.arange(81)
+    levels = [Level(1.0, math.exp(-h * j)) for j in range(82)]
+    error = np.array([abs(step_size(a, b) - h) for a, b in itertools.pairwise(levels)])
+    assert (error <= error_of_the_step(h, i)).all()
+    if h in (0.3, 0.7, 1.1):  # what grows is the rounding of h i: the bound of the first step does not hold for all
+        assert error.max() > error_of_the_step(h, np.array(0))
+
+
+def test_the_rounding_of_a_step_grows_along_the_trajectory_and_as_steps_shrink():
+    assert (np.diff(rounding_of_a_step(0.1, np.arange(9))) > 0).all()
+    assert rounding_of_a_step(0.01, np.array(0)) > 10 * rounding_of_a_step(1.0, np.array(0))
