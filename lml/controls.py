@@ -66,6 +66,8 @@ class _RankOne(_Shadow):
     def __post_init__(self) -> None:
         if self.lml.rank != 1:
             raise ValueError(f"rank must be 1 for {type(self).__name__}, got {self.lml.rank}")
+        if self.lml.norm != "kept":
+            raise ValueError(f"norm must be 'kept' for {type(self).__name__}, got {self.lml.norm!r}")
 
     def _extrapolated(self, e: Tensor, history: Sequence[Tensor]) -> Tensor:
         """Return ``e + eta (e - p)``, shape (B, d), in float64."""
@@ -78,8 +80,12 @@ class _RankOne(_Shadow):
 class Extrapolation(_RankOne):
     """``e + eta (e - p)``, with the norm that comes out.
 
+    Nothing bounds that norm: where the denominator ``lambda + kappa X + kappa^2 Q`` of eta comes near zero it explodes,
+    and where it is negative the result points away from LML's direction (`extrapolation_coefficient`). At the default
+    strengths that takes a ``p`` that points against ``e``, ``<e,p> <= -|e|^2``. LML has no such place.
+
     Raises:
-        ValueError: for a correction whose rank is not one.
+        ValueError: for a correction whose rank is not one, or whose norm is not ``kept``.
     """
 
     def _shadow(self, vector: Tensor, history: Sequence[Tensor]) -> Tensor:
@@ -89,8 +95,10 @@ class Extrapolation(_RankOne):
 class NormOnly(_RankOne):
     """``e |e + eta (e - p)|/|e|``: the norm of the extrapolation, without its turn.
 
+    It explodes where `Extrapolation` does.
+
     Raises:
-        ValueError: for a correction whose rank is not one.
+        ValueError: for a correction whose rank is not one, or whose norm is not ``kept``.
     """
 
     def _shadow(self, vector: Tensor, history: Sequence[Tensor]) -> Tensor:

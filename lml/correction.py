@@ -15,8 +15,9 @@ from typing import ClassVar, Literal, NamedTuple
 
 from torch import Tensor
 
-from lml.arguments import check_integer, check_number, check_positive
+from lml.arguments import check_choice, check_integer, check_number, check_positive
 from lml.damping import check_damping_mode, damping_of, history_needed
+from lml.extrapolated_norm import NORMS, with_extrapolated_norm
 from lml.kernel import lml_direction, lml_direction_rank, lml_direction_textbook
 from lml.strength import DEFAULT_DAMPING, default_mixing
 
@@ -91,6 +92,8 @@ class Turn(Correction):
 class LML(Turn):
     r"""Algorithm 1 of the paper: every noise prediction is turned away from the ones before it, at constant norm.
 
+    With ``norm="extrapolated"`` the norm follows the direction instead (`lml.extrapolated_norm`, claim A5).
+
     The defaults make the strength ``eta0 = mixing/damping`` one half in any dimension. At equal steps that is the
     two-step Adams-Bashforth extrapolation ``e + (e - p)/2``, which makes a first-order base second order up to the
     norm; the two numbers are small so that the rotation stays linear in ``e - p`` (`lml.kernel`: ``kappa^2 w`` is far
@@ -103,11 +106,12 @@ class LML(Turn):
         damping_mode: one of `lml.damping.DAMPING_MODES`; the paper's is ``absolute``.
         rank: how many past noises span the geometry; the paper's is one.
         start, stop: the correction acts on the part ``[start, stop)`` of the trajectory's steps.
+        norm: one of `lml.extrapolated_norm.NORMS`: the paper's is ``kept``; ``extrapolated`` is for rank one.
 
     Raises:
         ValueError: for an argument out of range, naming it.
 
-    Source: Algorithm 1, steps 7 to 13. The other damping modes and ranks go beyond it (Supp. D.4).
+    Source: Algorithm 1, steps 7 to 13. The other damping modes, ranks and norms go beyond it (Supp. D.4).
     """
 
     damping: float = DEFAULT_DAMPING
@@ -116,6 +120,7 @@ class LML(Turn):
     rank: int = 1
     start: float = 0.0
     stop: float = 1.0
+    norm: str = "kept"
 
     def __post_init__(self) -> None:
         check_positive(self.damping, "damping")
@@ -126,6 +131,9 @@ class LML(Turn):
             check_number(getattr(self, name), name, least=0, most=1)
         if self.start > self.stop:
             raise ValueError(f"start must not exceed stop, got {self.start} and {self.stop}")
+        check_choice(self.norm, "norm", NORMS)
+        if self.norm == "extrapolated" and self.rank != 1:
+            raise ValueError(f"rank must be 1 with norm='extrapolated', got {self.rank}")
 
     @property
     def depth(self) -> int:
@@ -140,7 +148,10 @@ class LML(Turn):
 
     def direction(self, noise: Tensor, history: Sequence[Tensor]) -> Tensor:
         lam = self.damping_at(noise, history)
-        return lml_direction_rank(noise, history[: self.rank], damping=lam, mixing=self.mixing)
+        turned = lml_direction_rank(noise, history[: self.rank], damping=lam, mixing=self.mixing)
+        if self.norm == "kept" or turned is noise:
+            return turned
+        return with_extrapolated_norm(turned, noise, history[0], damping=lam, mixing=self.mixing)
 
 
 @dataclass(frozen=True)

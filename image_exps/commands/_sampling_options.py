@@ -104,6 +104,7 @@ lml_options = _together(
     click.option("--variant", help="algorithm1, or released: what the paper's code does.", show_default="algorithm1"),
     click.option("--start", type=float, help="LML acts from this part of the steps on.", show_default="0"),
     click.option("--stop", type=float, help="... and up to this part.", show_default="1"),
+    click.option("--norm", help="kept, as in the paper, or extrapolated as the direction is.", show_default="kept"),
     click.option(
         "--spacing",
         type=click.Choice(TIMESTEP_SPACINGS),

@@ -72,9 +72,10 @@ def _lml(
     rank: int = LML.rank,
     start: float = LML.start,
     stop: float = LML.stop,
+    norm: str = LML.norm,
 ) -> LML:
     mixing = setting.base.mixing if mixing is None else mixing
-    return LML(damping, mixing, damping_mode=damping_mode, rank=rank, start=start, stop=stop)
+    return LML(damping, mixing, damping_mode=damping_mode, rank=rank, start=start, stop=stop, norm=norm)
 
 
 def _paper_damping(evaluations: int) -> float:

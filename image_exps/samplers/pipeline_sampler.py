@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 #: What can be set of LML: the options of `lml.schedulers.LMLSchedulerMixin`.
-LML_OPTIONS: tuple[str, ...] = ("damping", "mixing", "damping_mode", "rank", "variant", "start", "stop")
+LML_OPTIONS: tuple[str, ...] = ("damping", "mixing", "damping_mode", "rank", "variant", "start", "stop", "norm")
 
 #: How diffusers places timesteps; a model's own config says which, or the scheduler's class, unless it is given.
 TIMESTEP_SPACINGS: tuple[str, ...] = ("leading", "linspace", "trailing")

@@ -61,6 +61,8 @@ class LMLSchedulerMixin:
             `lml.schedulers.released`: DDIM, the deterministic multistep DPM-Solvers, flow-matching Euler). That one
             evaluates its expression at ``mixing = 0`` too.
         start, stop: LML acts on the part ``[start, stop)`` of the schedule.
+        norm: of the turned noise, one of `lml.extrapolated_norm.NORMS`: ``kept``, as in the paper and in files that
+            were saved without this option, or ``extrapolated`` as the direction is.
 
     One scheduler can serve generations that take turns, also in several threads, where its base can, which is DDIM
     (`lml.schedulers.generations`); the others serve one at a time.

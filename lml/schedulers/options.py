@@ -23,10 +23,11 @@ DEFAULTS: dict[str, Any] = {
     "variant": VARIANTS[0],
     "start": LML.start,
     "stop": LML.stop,
+    "norm": LML.norm,
 }
 
 # What the published code has no choice of. Its DDIM has a ``start``, which it calls ``freeze``.
-_FIXED_IF_RELEASED = {"damping_mode": "absolute", "rank": 1, "stop": 1}
+_FIXED_IF_RELEASED = {"damping_mode": "absolute", "rank": 1, "stop": 1, "norm": "kept"}
 
 
 def parameters_of(defaults: Mapping[str, Any]) -> list[Parameter]:

@@ -100,6 +100,7 @@ def test_a_control_acts_where_its_lml_does(kind):
     [
         (lambda: Extrapolation(LML(rank=2)), "rank must be 1 for Extrapolation, got 2"),
         (lambda: NormOnly(LML(rank=3)), "rank must be 1 for NormOnly, got 3"),
+        (lambda: NormOnly(LML(norm="extrapolated")), "norm must be 'kept' for NormOnly, got 'extrapolated'"),
         (lambda: ElementNoise(0.0), "size must be a finite positive number, got 0.0"),
         (lambda: ElementNoise(float("inf")), "size must be"),
         (lambda: correct(ElementNoise(0.2, generators([1]))), "generator must be one or one a sample, 4, got 1"),

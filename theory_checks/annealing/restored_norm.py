@@ -41,7 +41,6 @@ from torch import Tensor
 import toy
 from lml.controls import Extrapolation
 from lml.correction import LML, Correction, NoCorrection
-from lml.extrapolated_norm import ExtrapolatedNorm
 from lml.samplers import SAMPLERS, Level, NoiseModel, sample
 from theory_checks.annealing.multistep import Norm, multistep
 from theory_checks.annealing.order import (
@@ -67,8 +66,8 @@ _DAMPING = 1e-3
 _SAMPLES = 15
 
 
-def _lml(eta: float) -> LML:
-    return LML(damping=_DAMPING, mixing=eta * _DAMPING)
+def _lml(eta: float, norm: str = "kept") -> LML:
+    return LML(damping=_DAMPING, mixing=eta * _DAMPING, norm=norm)
 
 
 def uneven_levels(steps: int) -> list[Level]:
@@ -124,7 +123,7 @@ def _uneven_errors(problem: _Problem, counts: Sequence[int]) -> tuple[list[Tenso
         # A first step of DDIM costs no order: it is of the size of one step, and there is one of it.
         first = sample(SAMPLERS["ddim"], problem.model, problem.x, levels[:2])
         weighted.append(multistep(problem.model, [problem.x, first], levels, "extrapolated") - problem.exact)
-        plain = sample(SAMPLERS["ddim"], problem.model, problem.x, levels, ExtrapolatedNorm(_lml(0.5)))
+        plain = sample(SAMPLERS["ddim"], problem.model, problem.x, levels, _lml(0.5, "extrapolated"))
         fixed.append(plain - problem.exact)
     return weighted, fixed
 
@@ -139,7 +138,7 @@ def _median_ratio(a: Tensor, b: Tensor) -> float:
 
 def _measure(problem: _Problem, counts: Sequence[int], worst: MaxError, data: dict[str, np.ndarray]) -> None:
     """See orders and first-order constants on equal and on uneven steps."""
-    half, quarter = ExtrapolatedNorm(_lml(0.5)), ExtrapolatedNorm(_lml(0.25))
+    half, quarter = _lml(0.5, "extrapolated"), _lml(0.25, "extrapolated")
     runs: dict[str, Correction] = {
         "ddim": NoCorrection(), "lml": _lml(0.5), "extrapolation": Extrapolation(_lml(0.5)), "extrapolated norm": half,
     }  # fmt: skip

@@ -120,6 +120,7 @@ def test_lml_has_the_defaults_of_the_schedulers_and_controls_shadow_the_same_lml
     assert correction("ddim/lml") == LML(1e-3, 5e-4)
     assert all(correction(f"{base}/lml") == LML(1e-3, 1e-4) for base in TABLE_BASES[1:])
     assert correction("ddim/lml") == LML()
+    assert correction("ddim/lml(norm=extrapolated)") == LML(norm="extrapolated")
     assert correction("ddim/extrapolation(damping=0.01)") == Extrapolation(LML(0.01, 5e-4))
     noise = correction("unipc-3/noise(mixing=2e-4)")
     assert isinstance(noise, MatchedNoise)

@@ -143,6 +143,8 @@ def test_options_of_lml_reach_the_scheduler():
     options = {"damping": 0.02, "mixing": 0.01, "damping_mode": "absolute", "rank": 2, "start": 0.1, "stop": 0.9}
     config = make_scheduler(pipeline_sampler("unipc-2/lml", 9, options), STABLE, latent=True).config
     assert {name: config[name] for name in options} == options
+    inside = pipeline_sampler("ddim/lml(norm=extrapolated)", 9)
+    assert make_scheduler(inside, STABLE, latent=True).config.norm == "extrapolated"
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,12 @@ def test_without_mixing_every_correction_is_the_base_bit_for_bit(name, levels):
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_a_sampler_is_pure_and_independent_of_its_batch(name):
-    for correction in (LML(), LML(rank=2, damping_mode="adaptive"), ReleasedLML(1e-2, 1e-3, textbook=False)):
+    for correction in (
+        LML(),
+        LML(rank=2, damping_mode="adaptive"),
+        LML(norm="extrapolated"),
+        ReleasedLML(1e-2, 1e-3, textbook=False),
+    ):
         one = sample(SAMPLERS[name], MODEL, X, LEVELS, correction)
         # Two generations step by step in turn, with one correction object: nothing is kept outside of the state.
         other = -X

@@ -86,6 +86,8 @@ def test_a_wrong_timestep_is_the_base_s_own_affair(name, after):
         ({"variant": "published"}, "variant must be one of algorithm1, released, got 'published'"),
         ({"start": -0.1}, "start must lie in \\[0, 1\\], got -0.1"),
         ({"start": 0.6, "stop": 0.4}, "start must not exceed stop"),
+        ({"norm": "free"}, "norm must be one of kept, extrapolated, got 'free'"),
+        ({"norm": "extrapolated", "rank": 2}, "rank must be 1 with norm='extrapolated', got 2"),
     ],
 )
 @pytest.mark.parametrize("name", NAMES)

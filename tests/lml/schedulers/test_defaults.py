@@ -1,6 +1,7 @@
 """The strength that a user gets who sets nothing: one half before bases of first order, one tenth before the others."""
 
 import inspect
+import json
 
 import diffusers
 import pytest
@@ -47,6 +48,19 @@ def test_a_default_is_not_handed_on_and_a_given_mixing_is(name, other):
         base = getattr(diffusers, other).from_config(ours.config)
         assert SCHEDULERS[other].from_config(ours.config).config.mixing == kept
         assert SCHEDULERS[other].from_config(base.config).config.mixing == kept
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_config_from_before_there_was_a_choice_of_norm_has_the_norm_of_the_paper(name, tmp_path):
+    ours = SCHEDULERS[name](**suited(name), norm="extrapolated")
+    assert SCHEDULERS[name].from_config(ours.config).config.norm == "extrapolated"
+    ours.save_pretrained(tmp_path)
+    assert SCHEDULERS[name].from_pretrained(tmp_path)._correction().norm == "extrapolated"
+    file = tmp_path / "scheduler_config.json"
+    saved = json.loads(file.read_text())
+    del saved["norm"]
+    file.write_text(json.dumps(saved))
+    assert SCHEDULERS[name].from_pretrained(tmp_path)._correction().norm == "kept"
 
 
 def test_what_is_read_from_a_file_counts_as_given(tmp_path):

@@ -65,13 +65,13 @@ def _in_the_kind(kind, x, noise, alpha, sigma):
     }[kind]
 
 
-@pytest.mark.parametrize("rank", [1, 2])
+@pytest.mark.parametrize("more", [{}, {"rank": 2}, {"norm": "extrapolated"}], ids=str)
 @pytest.mark.parametrize(("name", "kind"), PREDICTIONS + [(name, "flow_prediction") for name in FLOW])
-def test_the_base_is_handed_the_output_whose_noise_algorithm_1_turned(monkeypatch, name, kind, rank):
+def test_the_base_is_handed_the_output_whose_noise_algorithm_1_turned(monkeypatch, name, kind, more):
     model = denoiser(name, kind)
     options = {} if name in FLOW else {"prediction_type": kind}
-    lml, memory, moved = LML(**LML_ON, rank=rank), Memory(), 0.0
-    for t, x, raw, handed in _handed(monkeypatch, name, model, rank=rank, **options):
+    lml, memory, moved = LML(**LML_ON, **more), Memory(), 0.0
+    for t, x, raw, handed in _handed(monkeypatch, name, model, **more, **options):
         alpha, sigma = model.level(t)
         x = x.double() * (alpha if name in EXPLODING else 1.0)
         # The noise by the target itself, in float64, not out of the output of this kind.
@@ -131,9 +131,10 @@ def test_prediction_types_that_say_the_same_give_the_same_picture(name):
         torch.testing.assert_close(picture, pictures[0], rtol=0, atol=10 * ROUNDING)
 
 
+@pytest.mark.parametrize("norm", ["kept", "extrapolated"])
 @pytest.mark.parametrize("mode", ["absolute", "relative", "adaptive"])
-def test_ddim_is_the_pure_sampler_to_rounding(mode):
-    options = {**LML_ON, "damping_mode": mode, "damping": 24.0 if mode == "absolute" else 0.5}
+def test_ddim_is_the_pure_sampler_to_rounding(mode, norm):
+    options = {**LML_ON, "norm": norm, "damping_mode": mode, "damping": 24.0 if mode == "absolute" else 0.5}
     scheduler = make("DDIMScheduler", timestep_spacing="trailing", set_alpha_to_one=True, **options)
     x = start(scheduler)
     ours = run(scheduler, denoiser("DDIMScheduler"), x, 10)[-1]

@@ -40,7 +40,9 @@ def _waits(scheduler, device):
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"rank": 3}, {"damping_mode": "adaptive"}, {"start": 0.2, "stop": 0.8}], ids=str
+    "options",
+    [{}, {"rank": 3}, {"damping_mode": "adaptive"}, {"start": 0.2, "stop": 0.8}, {"norm": "extrapolated"}],
+    ids=str,
 )
 @pytest.mark.parametrize("name", NAMES)
 def test_no_number_is_read_from_the_device(name, options):

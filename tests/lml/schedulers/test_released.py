@@ -336,7 +336,9 @@ def test_other_bases_refuse_it(name):
         make(name, **RELEASED)
 
 
-@pytest.mark.parametrize(("option", "value"), [("damping_mode", "relative"), ("rank", 2), ("stop", 0.5)])
+@pytest.mark.parametrize(
+    ("option", "value"), [("damping_mode", "relative"), ("rank", 2), ("stop", 0.5), ("norm", "extrapolated")]
+)
 def test_what_the_published_code_has_no_choice_of_is_refused(option, value):
     with pytest.raises(ValueError, match=f"{option} must be .* with variant='released'"):
         SCHEDULERS[DDIM](**suited(DDIM), **{**RELEASED, option: value})
