@@ -104,6 +104,10 @@ def _load(point: EntryPoint) -> Any:
                 f"{point.name} needs {missing}, which is not installed{_remedy(point, missing)}"
             ) from error
         raise ValueError(f"the command {point.name} ({point.value}) cannot be loaded: {error}") from error
+    except SystemExit as error:  # a script: its status would be taken for the command's
+        raise ValueError(
+            f"the command {point.name} ({point.value}) cannot be loaded: it exits when it is imported, {error.code!r}"
+        ) from error
     except Exception as error:
         raise ValueError(f"the command {point.name} ({point.value}) cannot be loaded: {error}") from error
 

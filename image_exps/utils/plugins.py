@@ -6,6 +6,8 @@ from collections.abc import Callable, Container
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+from theory_checks.command_line.plugin_import import check_import
+
 __all__ = ["load_functions", "load_plugin", "plugins"]
 
 
@@ -31,9 +33,11 @@ def load_plugin(point: EntryPoint) -> Any:
         ValueError: naming it, if it cannot be loaded.
     """
     try:
+        check_import(point.module)
         return point.load()
-    except Exception as error:  # code of another package may raise anything
-        raise ValueError(f"{point.group}: {point.name!r} ({point.value}) cannot be loaded: {error}") from error
+    except (Exception, SystemExit) as error:  # code of another package may raise anything
+        reason = str(error) if isinstance(error, Exception) else f"it exits when it is imported, {error.code!r}"
+        raise ValueError(f"{point.group}: {point.name!r} ({point.value}) cannot be loaded: {reason}") from error
 
 
 def load_functions(group: str, *, taken: Container[str]) -> dict[str, Callable[..., Any]]:

@@ -152,6 +152,11 @@ def test_a_command_is_listed_without_being_imported(publish, capsys: pytest.Capt
         ("", "no_such_module:run", "the command mine (no_such_module:run) cannot be loaded: No module named"),
         ("", "users_command:run", "the command mine (users_command:run) cannot be loaded: module 'users_command' has"),
         ("1/0", "users_command:run", "the command mine (users_command:run) cannot be loaded: division by zero"),
+        (
+            "exit(0)",
+            "users_command:run",
+            "the command mine (users_command:run) cannot be loaded: it exits when it is imported, 0",
+        ),
     ],
 )
 def test_a_command_that_cannot_be_loaded_is_one_sentence(

@@ -16,6 +16,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 
+from theory_checks.command_line.plugin_import import check_import
 from theory_checks.ledger.claim import Claim
 
 __all__ = ["GROUP", "Family", "find_claims", "find_families", "modules_of", "select"]
@@ -112,6 +113,7 @@ def modules_of(family: Family, kind: str) -> list[ModuleType]:
     found = []
     for name in getattr(family, kind):
         try:
+            check_import(name)
             found.append(import_module(name))
         except (Exception, SystemExit) as error:
             raise ValueError(
@@ -123,6 +125,7 @@ def modules_of(family: Family, kind: str) -> list[ModuleType]:
 def _load(point: EntryPoint) -> Family:
     where = f"the plug-in {point.name!r} ({point.value})"
     try:
+        check_import(point.module)
         family = point.load()
     except (Exception, SystemExit) as error:
         raise ValueError(f"{where} cannot be loaded: {_reason(error)}") from error

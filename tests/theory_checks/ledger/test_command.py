@@ -165,7 +165,11 @@ def test_a_ledger_that_is_not_as_expected_takes_the_mark_back(install, tmp_path)
     assert not (tmp_path / ".complete").exists()
 
 
-@pytest.mark.parametrize("line", ["import sys; sys.exit(0)", "raise SystemExit", "raise OSError('no licence')"])
+IMPORTS = ["import sys; sys.exit(0)", "raise SystemExit", "raise OSError('no licence')", "import os; os._exit(0)",
+        "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"]  # fmt: skip
+
+
+@pytest.mark.parametrize("line", IMPORTS)
 def test_a_plugin_that_ends_at_its_import_is_an_error_and_no_success(install, tmp_path, line):
     (install() / "users_plugin.py").write_text(line)
     (tmp_path / "out").mkdir()

@@ -79,6 +79,8 @@ def test_a_plugin_that_is_broken_is_named(install, attribute, module, message):
         ("raise RuntimeError('no licence')", "cannot be loaded: no licence"),
         ("import sys; sys.exit(0)", r"cannot be loaded: it ends the interpreter when it is imported \(exit status 0\)"),
         ("raise ValueError", "cannot be loaded: ValueError"),
+        ("import os; os._exit(0)", r"cannot be loaded: it ends the interpreter .* \(exit status 0\)"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", r"cannot be loaded: .* \(exit status -9\)"),
     ],
 )
 def test_a_plugin_that_raises_or_exits_when_it_is_imported_is_named(install, line, message):
@@ -100,6 +102,13 @@ def test_a_plugin_that_raises_or_exits_when_it_is_imported_is_named(install, lin
 def test_a_family_of_other_things_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         Family("mine", **options)
+
+
+def test_a_module_of_faults_that_ends_the_interpreter_is_named(tmp_path, monkeypatch):
+    (tmp_path / "ending_faults.py").write_text("import os; os._exit(0)")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ValueError, match=r"ending_faults cannot be imported: it ends the interpreter .*status 0"):
+        modules_of(Family("mine", (), faults=("ending_faults",)), "faults")
 
 
 def test_a_module_of_faults_that_cannot_be_imported_is_named():
