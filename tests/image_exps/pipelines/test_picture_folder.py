@@ -39,6 +39,7 @@ def test_a_run_writes_every_picture_once_and_a_row_for_each(tmp_path):
     assert [list(block) for block in fill(folder)] == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
     assert folder.finish()
     assert [r["index"] for r in read_records(tmp_path)] == list(range(7))
+    assert [r["seconds"] for r in read_records(tmp_path)] == [*[0.166667] * 6, 0.5]  # half a second a batch
     with Image.open(tmp_path / "00000/000005.png") as opened:
         assert np.array_equal(np.asarray(opened), pixels(5))
     table = pd.read_parquet(tmp_path / "records.parquet")
