@@ -5,9 +5,11 @@ import re
 
 import nbformat
 import pytest
+from click.testing import CliRunner
 
 from theory_checks.ledger.family import find_claims
 from theory_checks.notebooks import NOTEBOOKS
+from theory_checks.notebooks import __main__ as command
 from theory_checks.notebooks.execution import executed, normalised, write
 
 TOWER = {"lml", "toy", "theory_checks"}
@@ -105,3 +107,51 @@ def test_a_cell_that_raises_fails_the_run(tmp_path):
     write(normalised(nbformat.v4.new_notebook(cells=cells)), file)
     with pytest.raises(CellExecutionError, match="ZeroDivisionError"):
         executed(file)
+
+
+@pytest.fixture
+def few(tmp_path, monkeypatch):
+    """Write notebooks of one cell each in place of ours."""
+
+    def written(**cells):
+        files = tuple(tmp_path / f"{name}.ipynb" for name in cells)
+        for file, cell in zip(files, cells.values(), strict=True):
+            write(normalised(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell)])), file)
+        monkeypatch.setattr(command, "NOTEBOOKS", files)
+        return [file.read_bytes() for file in files]
+
+    return written
+
+
+def test_the_command_stores_outputs_and_says_a_failing_cell_in_one_sentence(few, tmp_path):
+    before = few(good="6 * 7", bad="1/0", killed="import os; os._exit(1)")
+    result = CliRunner().invoke(command.main, ["good", "bad", "good"])
+    assert (result.exit_code, result.stderr) == (2, "Error: a cell of bad raises ZeroDivisionError: division by zero\n")
+    assert re.fullmatch(r"good: \d+ s, \d+ kB\n", result.stdout)
+    assert read(tmp_path / "good.ipynb").cells[0].outputs[0].data == {"text/plain": "42"}
+    result = CliRunner().invoke(command.main, ["killed"])
+    assert (result.exit_code, result.stderr) == (
+        2, "Error: a cell of killed does not come to its end: Kernel died\n"
+    )  # fmt: skip
+    assert [(tmp_path / f"{name}.ipynb").read_bytes() for name in ("bad", "killed")] == before[1:]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"), [(["none"], "must be one of good, got 'none'"), (["good"], "you have no permission in")]
+)
+def test_what_is_wrong_is_said_before_a_kernel_starts(few, monkeypatch, words, said):
+    few(good="1")
+    monkeypatch.setattr(command, "_run", lambda *a: pytest.fail("a notebook was run"))
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    result = CliRunner().invoke(command.main, words)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+def test_redirected_it_says_now_and_then_how_far_it_is(few, monkeypatch):
+    few(one="import time; time.sleep(1)", two="2")
+    monkeypatch.setattr("theory_checks.command_line.progress_line.ProgressLine.__init__.__kwdefaults__",
+                        {"quiet": False, "every": 0.1})  # fmt: skip
+    result = CliRunner().invoke(command.main, [])
+    assert result.exit_code == 0, result.output
+    assert "one: 0 of 2 notebooks, 0/s, ? left\n" in result.stderr

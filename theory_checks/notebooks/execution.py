@@ -9,6 +9,8 @@ import nbformat
 from nbclient import NotebookClient
 from traitlets.config import Config
 
+from toy.atomic import atomic
+
 __all__ = ["executed", "normalised", "write"]
 
 # A notebook takes less than a minute at quick size; a machine that does more than one thing may need longer.
@@ -47,6 +49,7 @@ def normalised(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def write(notebook: nbformat.NotebookNode, file: Path) -> None:
-    """Write a notebook as Jupyter does: one line a line, so that two versions can be compared."""
+    """Write a notebook as Jupyter does: one line a line, so that two versions can be compared; whole or not at all."""
     nbformat.validate(notebook)
-    nbformat.write(notebook, file)
+    with atomic(file) as partial:
+        partial.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
