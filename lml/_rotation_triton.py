@@ -18,7 +18,9 @@ is to take at most ``3/2 / 0.8 = 1.9`` (one) or ``5/2 / 0.8 = 3.1`` (two) times 
 Resolution: the combination is made in float32. A p' shorter than two units of its rounding, ``2^-22 |D|``, counts as
 none, and the direction is the noise: bit for bit for a p that is a multiple of e, or zero. A p' that is little longer
 is resolved to ``2^-23 |D|/|p'|`` of itself, and where it decides the turn (``kappa^2 |p'|^2`` not far below ``lambda``)
-so is the norm. `_rotation`, in float64, knows no such case.
+so is the norm: with turns of 45 degrees and more the direction is too short, at worst by 22 % for ``|p'| = 3e-7 |D|``,
+3 % for 1e-6, 0.4 % for 1e-5, 0.003 % for 1e-3 (this arithmetic on the CPU, d = 4096). Noises of neighbouring levels are
+far from there: their ``|p'|`` is of the size of ``|D|``. `_rotation`, in float64, knows no such case.
 
 Scalars are sums in float64: for an element two conversions, a difference, three products and
 three sums, 9 operations on 8 bytes (4 in 16 bits). Cards of which a multiprocessor retires 32 or 64 such in a clock
