@@ -25,6 +25,9 @@ def command(folder: Path) -> None:
     Pickles are read as weights alone, so that no code of theirs runs, and are left where they are.
     """
     from image_exps.pipelines.conversion import convert_folder
+    from theory_checks.command_line.progress_line import ProgressLine
 
-    for path in convert_folder(folder):
+    with ProgressLine(f"converting {folder}"):
+        written = convert_folder(folder)
+    for path in written:
         click.echo(path)

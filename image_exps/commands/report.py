@@ -42,6 +42,8 @@ def command(folder: Path, out: Path | None, numbers: tuple[int, ...], pictures: 
     check_output_file(path)
 
     from image_exps.evaluation.report import write_report
+    from theory_checks.command_line.progress_line import ProgressLine
 
-    shown = write_report(folder, path, tables=numbers, pictures=pictures)
+    with ProgressLine("report"):
+        shown = write_report(folder, path, tables=numbers, pictures=pictures)
     click.echo(f"{shown} results in {path}")

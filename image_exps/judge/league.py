@@ -17,6 +17,7 @@ from image_exps.judge.judged import CannotRunError
 from image_exps.judge.run import judge
 from image_exps.judge.sentences import sentences
 from image_exps.judge.verdict import PARTS
+from theory_checks.command_line.plain_errors import plain_errors
 from toy.atomic import atomic
 
 __all__ = ["ENTRIES", "Entry", "row"]
@@ -138,6 +139,7 @@ def row(entry: Entry, out: Path, *, profile: str = "quick", parts: Sequence[str]
 @click.option("--profile", type=click.Choice(["quick", "full"]), default="quick", show_default=True)
 @click.option("--only", "parts", multiple=True, type=click.Choice(PARTS), help="This question only. Can be repeated.")
 @click.option("--match", default="", help="Entries whose name holds this text.")
+@plain_errors
 def main(out: Path, profile: str, parts: tuple[str, ...], match: str) -> None:
     """Judge every entry, and write league.parquet: a row an entry."""
     import pandas as pd

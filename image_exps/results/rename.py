@@ -37,6 +37,7 @@ import pyarrow.parquet as pq
 from image_exps.samplers.names import SamplerName, parse_name
 from image_exps.sweeps.grid import Cell
 from image_exps.sweeps.store import FORMAT
+from theory_checks.command_line.plain_errors import plain_errors
 from toy.atomic import atomic
 
 __all__ = ["new_arm", "new_pipeline_name", "rename_csv", "rename_file", "rename_markdown", "rename_rows"]
@@ -190,6 +191,7 @@ def _files(folder: Path) -> list[Path]:
 
 @click.command()
 @click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path))
+@plain_errors
 def main(paths: tuple[Path, ...]) -> None:
     """Rename the samplers in the results of PATHS, files or folders; of none, in those that come with the package."""
     for path in paths or (Path(__file__).parent,):

@@ -9,6 +9,7 @@ import click
 
 from image_exps.sweeps.pages import text_of_tables
 from image_exps.sweeps.store import read_results
+from theory_checks.command_line.plain_errors import plain_errors
 from toy.atomic import atomic
 
 __all__ = ["PAGES", "Page"]
@@ -62,6 +63,7 @@ PAGES: dict[str, Page] = {
 
 
 @click.command()
+@plain_errors
 def main() -> None:
     """Write TABLES.md beside the results of every sweep that has some."""
     for name, page in PAGES.items():

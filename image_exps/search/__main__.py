@@ -26,6 +26,7 @@ from image_exps.search.trials import (
 from image_exps.utils.text_files import read_json
 from theory_checks.command_line.outputs import check_output_folder
 from theory_checks.command_line.plain_errors import plain_errors
+from theory_checks.command_line.progress_line import ProgressLine
 from toy.atomic import atomic
 
 __all__ = ["chosen", "main"]
@@ -99,20 +100,22 @@ def main(
         return
     check_output_folder(folder, "folder")
     torch.set_num_threads(1)
-    on = bench(training, validation)
-    for n in evaluations:
-        if not part or "plain" in part:
-            _record(folder, f"{n}-plain", list(plain_trials(on, n)))
-        for k, name in enumerate(VARIANTS):
-            if (name in FINALISTS and (not part or "finalists" in part)) or (
-                name not in FINALISTS and (not part or "variants" in part)
-            ):
-                # Two first grids where the record has two: at 5 evaluations half-way ends in a worse minimum.
-                shares = (0.5, 1.0) if name in FINALISTS[1:] and n == EVALUATIONS[0] else (0.5,)
-                found, rows = learned_trials(on, n, name, iterations=iterations, shares=shares)
-                _record(folder, f"{n}-learned-{k}", rows, found)
-        if not part or "leave-one-out" in part:
-            _record(folder, f"{n}-left-out", list(leave_one_out(on, n, FINALISTS[-1], iterations=iterations)))
+    with ProgressLine("search", "numbers of evaluations") as progress:
+        on = bench(training, validation)
+        for done, n in enumerate(evaluations):
+            progress(done, len(evaluations))
+            if not part or "plain" in part:
+                _record(folder, f"{n}-plain", list(plain_trials(on, n)))
+            for k, name in enumerate(VARIANTS):
+                if (name in FINALISTS and (not part or "finalists" in part)) or (
+                    name not in FINALISTS and (not part or "variants" in part)
+                ):
+                    # Two first grids where the record has two: at 5 evaluations half-way ends in a worse minimum.
+                    shares = (0.5, 1.0) if name in FINALISTS[1:] and n == EVALUATIONS[0] else (0.5,)
+                    found, rows = learned_trials(on, n, name, iterations=iterations, shares=shares)
+                    _record(folder, f"{n}-learned-{k}", rows, found)
+            if not part or "leave-one-out" in part:
+                _record(folder, f"{n}-left-out", list(leave_one_out(on, n, FINALISTS[-1], iterations=iterations)))
 
 
 if __name__ == "__main__":

@@ -26,17 +26,19 @@ from torch import Tensor
 import toy
 from image_exps.problems.endpoints import rms
 from image_exps.problems.seeds import starting_noise
-from image_exps.problems.targets import target
+from image_exps.problems.targets import find_targets, target
 from image_exps.samplers.arms import pure_sampler
 from image_exps.samplers.baselines import BASELINE_ARMS
 from image_exps.samplers.names import parse_name
 from image_exps.samplers.table import TABLE_BASES
 from image_exps.search.differentiable import grid_levels
 from image_exps.search.trials import EVALUATIONS, RESULTS
+from lml.arguments import check_choice
 from lml.samplers import SAMPLERS, Level, sample
 from lml.tuned import tuned_fractions, tuned_profile
 from theory_checks.command_line.outputs import check_output_folder
 from theory_checks.command_line.plain_errors import plain_errors
+from theory_checks.command_line.progress_line import ProgressLine
 from toy.atomic import atomic
 from toy.schedule import VPScaledLinear
 
@@ -143,18 +145,23 @@ def measure(
 @plain_errors
 def main(names: tuple[str, ...], count: int, room: bool, folder: Path) -> None:
     """Measure the learned setting on every table and target."""
+    for name in names:
+        check_choice(name, "target", find_targets())
     check_output_folder(folder, "folder")
     torch.set_num_threads(1)
     ways = [(first * by, last * by) for by in MOVED for first, last in product((-1, 0, 1), repeat=2) if first or last]
     asked = [("linear", moved) for moved in ways] if room else [(on, (0.0, 0.0)) for on in TABLES]
-    frame = pd.DataFrame(
-        [row for (on, moved), name in product(asked, names) for row in measure(on, name, count=count, moved=moved)]
-    )
+    rows, parts = [], list(product(asked, names))
+    with ProgressLine("ranges", "tables and targets") as progress:
+        for done, ((on, moved), name) in enumerate(parts):
+            progress(done, len(parts))
+            rows += measure(on, name, count=count, moved=moved)
+    frame = pd.DataFrame(rows)
     folder.mkdir(parents=True, exist_ok=True)
     with atomic(folder / ("room.csv" if room else "ranges.csv")) as part:
         frame.to_csv(part, index=False, float_format="%.4g")
-    rows = ["first", "last", "target"] if room else ["table", "target"]
-    click.echo(frame.pivot_table("ratio", rows, "evaluations", sort=False).round(2).to_string())
+    lines = ["first", "last", "target"] if room else ["table", "target"]
+    click.echo(frame.pivot_table("ratio", lines, "evaluations", sort=False).round(2).to_string())
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from image_exps.search.trials import EVALUATIONS, RESULTS
 from lml.samplers import sample
 from theory_checks.command_line.outputs import check_output_folder
 from theory_checks.command_line.plain_errors import plain_errors
+from theory_checks.command_line.progress_line import ProgressLine
 from theory_checks.ledger.statistics import mean_interval
 from toy.atomic import atomic
 
@@ -94,7 +95,8 @@ def main(name: str, count: int, seed: int, twice: bool, folder: Path) -> None:
     """Measure the frozen setting once on one reported target."""
     check_output_folder(folder, "folder")
     torch.set_num_threads(1)
-    frame = pd.DataFrame(measure(target(name), count=count, seed=seed, twice=twice))
+    with ProgressLine(name):
+        frame = pd.DataFrame(measure(target(name), count=count, seed=seed, twice=twice))
     folder.mkdir(parents=True, exist_ok=True)
     with atomic(folder / f"{name}-{seed}.csv") as part:
         frame.to_csv(part, index=False, float_format="%.6g")

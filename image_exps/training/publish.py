@@ -15,6 +15,7 @@ from image_exps.training.measure import measure
 from image_exps.training.recipes import RECIPES, recipe
 from theory_checks.command_line.outputs import check_output_folder
 from theory_checks.command_line.plain_errors import plain_errors
+from theory_checks.command_line.progress_line import ProgressLine
 from toy import Pictures
 from toy.fashion_mnist import fashion_mnist
 
@@ -38,10 +39,11 @@ def main(name: str, run_folder: Path, out: Path | None, seed: int, machine: str,
     check_output_folder(folder)
     torch.set_num_threads(1)
     pictures = made.pictures()
-    run = resumed(made, pictures, run_folder, seed)
-    export(made, run, made.classes(pictures), folder, machine)
-    net, classes, prediction = load_network(folder)
-    measured = measure(NetworkModel(net, prediction, classes), _sets(name, pictures), pictures, samples)
+    with ProgressLine(name):
+        run = resumed(made, pictures, run_folder, seed)
+        export(made, run, made.classes(pictures), folder, machine)
+        net, classes, prediction = load_network(folder)
+        measured = measure(NetworkModel(net, prediction, classes), _sets(name, pictures), pictures, samples)
     draw_loss(folder)
     draw_samples(folder, pictures, measured.samples)
     write_card(folder, name, measured)
