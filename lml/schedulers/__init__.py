@@ -5,6 +5,9 @@
 The options are those of `LMLSchedulerMixin`. The default strength ``eta0 = mixing/damping`` is the class's, whatever
 its ``solver_order``: that of `lml.strength.default_mixing`.
 
+`LMLSolverScheduler` is a few-step solver on the noise levels of any config, in 3 to 50 evaluations: the choice for
+those levels, or one that was calibrated on the network (`lml.solver`). It is no entry of `SCHEDULERS`.
+
 `LMLTunedDDIMScheduler` is another thing: DDIM in 5, 6, 8 or 10 evaluations with learned levels and weights, for models
 with linear betas. It has none of these options, and is no entry of `SCHEDULERS`.
 
@@ -44,6 +47,7 @@ except ImportError as error:
 from lml.schedulers.coefficients import exploding, flow, preserving, table
 from lml.schedulers.mechanism import LMLSchedulerMixin
 from lml.schedulers.released import ddim_direction, dpm_increment, turned_increment, velocity
+from lml.schedulers.solver import LMLSolverScheduler
 from lml.schedulers.tuned import LMLTunedDDIMScheduler
 from lml.strength import default_mixing
 
@@ -61,6 +65,7 @@ __all__ = [
     "LMLLMSDiscreteScheduler",
     "LMLPNDMScheduler",
     "LMLSchedulerMixin",
+    "LMLSolverScheduler",
     "LMLTunedDDIMScheduler",
     "LMLUniPCMultistepScheduler",
     "SchedulerMixin",

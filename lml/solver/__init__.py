@@ -1,5 +1,6 @@
 """Few-step solvers: levels and rows of weights; published ones by name, one for a schedule, one for a network."""
 
+from lml.solver.choice import for_schedule
 from lml.solver.methods import METHODS, Method, method, published_rows
 from lml.solver.schedule import SPACINGS, Schedule
 from lml.solver.solver import Solver, Validation, of_levels, of_method
@@ -11,6 +12,7 @@ __all__ = [
     "Schedule",
     "Solver",
     "Validation",
+    "for_schedule",
     "method",
     "of_levels",
     "of_method",

@@ -1,0 +1,203 @@
+r"""A solver for a schedule, without a network: the published method that is best in the worst case.
+
+Candidates are all methods of `lml.solver.methods` at all spacings, and LML of a few strengths on three of them. On
+every target k of `lml.solver.ensemble` the distance of a candidate to the end of the exact flow is divided by that of
+the baseline that is best *there*, an oracle; of the mean and the root mean square over samples the larger counts. A
+candidate's loss is the power mean ``(mean_k ratio_k^4)^(1/4)``, in which the worst targets count most.
+
+LML may take the place of the best baseline only if it passes a validation: for every target it is chosen again on the
+others alone, as the baseline is, and must not be more than 5 % further from the flow than that baseline on any of them.
+Rows of weights that are fitted to exact targets are not among the candidates: on networks that they were not fitted to
+they are worse than the best baseline (docs/explanation/solver.md).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from lml.arguments import check_integer
+from lml.samplers import SAMPLERS, sample
+from lml.solver.ensemble import ENSEMBLE, ensemble_model
+from lml.solver.methods import METHODS, STRENGTHS, Method, method
+from lml.solver.path import end
+from lml.solver.schedule import SPACINGS, Schedule
+from lml.solver.solver import LEAST_EVALUATIONS, MOST_EVALUATIONS, Solver, of_method
+from lml.solver.storage import cache_file, read_json, write_atomically
+
+__all__ = [
+    "BASELINES",
+    "CANDIDATES",
+    "MARGIN",
+    "VERSION",
+    "Choice",
+    "Errors",
+    "choose",
+    "chosen",
+    "for_schedule",
+    "key_of",
+    "schedule_errors",
+]
+
+#: The published methods at the published spacings.
+BASELINES: tuple[Method, ...] = tuple(Method(base, spacing) for base in METHODS for spacing in SPACINGS)
+
+#: What is chosen from. LML goes on a first-order method, and on two that extrapolate by themselves.
+CANDIDATES: tuple[Method, ...] = BASELINES + tuple(
+    Method(base, spacing, strength)
+    for base, order in (("ddim", 1), ("dpm-solver++-2m", 2), ("unipc-2", 2))
+    for spacing in SPACINGS
+    for strength in STRENGTHS[order]
+)
+
+#: How much further from the flow than the best baseline LML may be on a target that it was not chosen on.
+MARGIN = 1.05
+
+#: Of the choice: raised where anything changes that it depends on.
+VERSION = 1
+_HERE = Path(__file__).parent
+_POWER = 4
+_SAMPLES = 24
+_REFERENCE, _REFERENCE_STEPS = "dpm-solver++-3m", 100
+
+#: Mean and root mean square distance of every candidate on a target.
+Errors = Mapping[str, tuple[float, float]]
+
+
+class Choice(NamedTuple):
+    """What was chosen: a method by name, and the best baseline with it.
+
+    Attributes:
+        method: chosen.
+        baseline: the best of the baselines by the same loss.
+        worst: the largest distance of ``method`` by that of the baseline that is best on the target.
+        held_out: the largest ratio, over targets, of what was chosen without that target to the baseline chosen so.
+    """
+
+    method: str
+    baseline: str
+    worst: float
+    held_out: float
+
+
+def for_schedule(
+    schedule: Schedule, evaluations: int, *, progress: Callable[[str], None] | None = None, kept: bool = True
+) -> Solver:
+    """Return a solver for the noise levels of a network, which is not needed.
+
+    It is a published method at a published spacing, with LML where that passes its validation; see above. What ships
+    is looked up; anything else takes some seconds the first time, and is kept.
+
+    Args:
+        schedule: the noise levels.
+        evaluations: of the network, from 3 to 50.
+        progress: is called with a line of text for each target.
+        kept: whether what is computed is read and kept in the folder of `lml.solver.storage`.
+
+    Raises:
+        ValueError: for another number of evaluations, or more than the schedule has levels.
+    """
+    check_integer(evaluations, "evaluations", least=LEAST_EVALUATIONS, below=MOST_EVALUATIONS + 1)
+    schedule.levels(evaluations, "time")
+    return of_method(chosen(schedule, evaluations, progress=progress, kept=kept).method, schedule, evaluations)
+
+
+def chosen(
+    schedule: Schedule, evaluations: int, *, progress: Callable[[str], None] | None = None, kept: bool = True
+) -> Choice:
+    """Return the choice behind `for_schedule`."""
+    key = key_of(schedule)
+    shipped = _shipped().get(key, {}).get("choices", {}).get(str(evaluations))
+    if shipped is not None and kept:
+        return Choice(*shipped)
+    place = cache_file(f"choice-{VERSION}-{key}-{evaluations}.json") if kept else None
+    if place is not None and place.exists():
+        try:
+            found = Choice(*read_json(place))
+            method(found.method)
+        except (TypeError, ValueError):
+            pass  # damaged: it is made again
+        else:
+            return found
+    made = choose(schedule_errors(schedule, evaluations, progress))
+    if place is not None:
+        write_atomically(place, json.dumps(list(made)) + "\n")
+    return made
+
+
+def key_of(schedule: Schedule) -> str:
+    """Return a digest of what a choice depends on: ``lambda`` along the table, to three digits, and the kind."""
+    count = len(schedule.times)
+    places = [round(i * (count - 1) / 32) for i in range(33)]
+    text = f"{schedule.kind} {[round(schedule.half_log_snr[p], 3) + 0.0 for p in places]}"
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@cache
+def _shipped() -> dict[str, Any]:
+    table: dict[str, Any] = read_json(_HERE / "choices.json")
+    return table["schedules"] if table["version"] == VERSION else {}
+
+
+def schedule_errors(
+    schedule: Schedule, evaluations: int, progress: Callable[[str], None] | None = None
+) -> Mapping[str, Errors]:
+    """Return the distances of every candidate to the end of the exact flow, by target."""
+    # Continuous levels: half a step of a table of training timesteps does not move the choice.
+    found: dict[str, Errors] = {}
+    continuous = Schedule(schedule.kind, schedule.times, schedule.half_log_snr)
+    solvers = [of_method(each, continuous, evaluations) for each in CANDIDATES]
+    fine = continuous.levels(_REFERENCE_STEPS, "log-snr")
+    for i, name in enumerate(ENSEMBLE):
+        if progress is not None:
+            progress(f"{evaluations} evaluations: target {i + 1} of {len(ENSEMBLE)}, {name}")
+        model, dim = ensemble_model(name)
+        generator = torch.Generator().manual_seed(2000 + i)
+        noise = torch.randn((_SAMPLES, dim), dtype=torch.float64, generator=generator)
+        x = fine[0].sigma * noise
+        exact = sample(SAMPLERS[_REFERENCE], model, x, fine)
+        found[name] = {each.method: _distances(end(each, model, x) - exact) for each in solvers}
+    return found
+
+
+def _distances(apart: Tensor) -> tuple[float, float]:
+    squares = apart.square().mean(1)
+    return float(squares.sqrt().mean()), float(squares.mean().sqrt())
+
+
+def choose(errors: Mapping[str, Errors]) -> Choice:
+    """Return the choice on some targets, with its validation target by target."""
+    best, baseline = _best(errors, CANDIDATES), _best(errors, BASELINES)
+    ratios = []
+    for left in errors:
+        others = {name: each for name, each in errors.items() if name != left}
+        ours, theirs = (errors[left][_best(others, some)] for some in (CANDIDATES, BASELINES))
+        ratios.append(max(a / b for a, b in zip(ours, theirs, strict=True)))
+    held_out = max(ratios)
+    if held_out > MARGIN:
+        best, held_out = baseline, 1.0
+    return Choice(best, baseline, max(_ratios(errors, best)), held_out)
+
+
+def _best(errors: Mapping[str, Errors], among: Sequence[Method]) -> str:
+    def loss(name: str) -> float:
+        ratios = _ratios(errors, name)
+        return float((sum(r**_POWER for r in ratios) / len(ratios)) ** (1 / _POWER))
+
+    return min((each.name for each in among), key=loss)
+
+
+def _ratios(errors: Mapping[str, Errors], name: str) -> list[float]:
+    """Return, target by target, the larger of the two distances by that of the baseline that is best there."""
+    found = []
+    for on in errors.values():
+        best = [min(on[each.name][k] for each in BASELINES) for k in (0, 1)]
+        found.append(max(on[name][k] / best[k] for k in (0, 1)))
+    return found
