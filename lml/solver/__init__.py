@@ -4,6 +4,7 @@ from lml.solver.choice import for_schedule
 from lml.solver.methods import METHODS, Method, method, published_rows
 from lml.solver.schedule import SPACINGS, Schedule
 from lml.solver.solver import Solver, Validation, of_levels, of_method
+from lml.solver.storage import load, save
 
 __all__ = [
     "METHODS",
@@ -13,8 +14,10 @@ __all__ = [
     "Solver",
     "Validation",
     "for_schedule",
+    "load",
     "method",
     "of_levels",
     "of_method",
     "published_rows",
+    "save",
 ]

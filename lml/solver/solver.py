@@ -15,7 +15,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from torch import Tensor
 
@@ -163,23 +162,6 @@ class Solver:
     def rows(self) -> Rows:
         """The correction of DDIM that makes it this solver."""
         return Rows(Profile(self.weights, self.restored), self.turn)
-
-    def save(self, path: str | Path) -> None:
-        """Write it to a file of JSON, whole or not at all; `Solver.load` reads it."""
-        from lml.solver.storage import save
-
-        save(self, path)
-
-    @classmethod
-    def load(cls, path: str | Path) -> Solver:
-        """Return the solver of a file.
-
-        Raises:
-            ValueError: for a file that cannot be read, or holds none, naming it.
-        """
-        from lml.solver.storage import load
-
-        return load(path)
 
     def sample(self, noise_model: NoiseModel, x: Tensor) -> Tensor:
         """Return the sample at the last level, shape (B, ...).

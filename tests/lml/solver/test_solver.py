@@ -13,7 +13,7 @@ import toy
 from lml.correction import LML
 from lml.profile import Profile
 from lml.samplers import DDIM, Level, sample, sampler
-from lml.solver import METHODS, SPACINGS, Method, Schedule, Solver, Validation, method, of_levels, of_method
+from lml.solver import METHODS, SPACINGS, Method, Schedule, Solver, Validation, load, method, of_levels, of_method, save
 from lml.strength import DEFAULT_DAMPING
 
 TARGET = toy.target("random-16d")
@@ -89,13 +89,13 @@ def test_fitted_rows_that_begin_later_take_the_first_noise_for_those_before():
 def test_a_file_gives_the_same_solver(tmp_path):
     judged = Validation("16 trajectories held out", 16, 0.7, 0.6, 0.9, "unipc-2@karras")
     made = replace(of_method("unipc-3@karras/lml(0.1)", SCHEDULE, 9), validation=judged, model="abc")
-    made.save(tmp_path / "solver.json")
-    assert Solver.load(tmp_path / "solver.json") == made
+    save(made, tmp_path / "solver.json")
+    assert load(tmp_path / "solver.json") == made
     assert [path.name for path in tmp_path.iterdir()] == ["solver.json"]
     assert str(judged) == "0.70 [0.60, 0.90] times the distance of unipc-2@karras, on 16 trajectories held out"
     nameless = replace(made, levels=tuple(Level(*level[:2]) for level in made.levels))
-    nameless.save(tmp_path / "solver.json")
-    assert all(math.isnan(level.time) for level in Solver.load(tmp_path / "solver.json").levels)
+    save(nameless, tmp_path / "solver.json")
+    assert all(math.isnan(level.time) for level in load(tmp_path / "solver.json").levels)
 
 
 @pytest.mark.parametrize(
@@ -116,19 +116,19 @@ def test_a_file_gives_the_same_solver(tmp_path):
 )
 def test_a_file_that_is_damaged_is_refused_by_name(tmp_path, change, message):
     path = tmp_path / "solver.json"
-    of_method("ddim@time", SCHEDULE, 3).save(path)
+    save(of_method("ddim@time", SCHEDULE, 3), path)
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     with pytest.raises(ValueError, match=message) as raised:
-        Solver.load(path)
+        load(path)
     assert str(path) in str(raised.value)
 
 
 def test_what_is_not_there_or_is_not_json_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"none\.json cannot be read: No such file"):
-        Solver.load(tmp_path / "none.json")
+        load(tmp_path / "none.json")
     (tmp_path / "half.json").write_text('{"format": ')
     with pytest.raises(ValueError, match=r"half\.json is not JSON"):
-        Solver.load(tmp_path / "half.json")
+        load(tmp_path / "half.json")
 
 
 @pytest.mark.parametrize("name", ["unipc-2@karras", "ddim@log-snr/lml(0.5)"])
