@@ -22,6 +22,7 @@ extensions = [
     "gallery",
     "ledger",
     "mathml",
+    "public_names",
 ]
 html_math_renderer = "mathml"
 # The lists of modules that apidoc writes repeat what the packages' own pages say.

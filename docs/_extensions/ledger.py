@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
+from companions import see_also
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
@@ -47,11 +48,12 @@ def write_pages(app: Sphinx) -> None:
 def _page(claim: Claim, record: Record | None, settings: Settings, faults: list[Fault]) -> str:
     head = f"# {claim.id}: {heading(claim.statement)}\n\n"
     if record is None:
-        body = f"This build has no record of this claim. Expected: {claim.expected}. Run `make verify docs`."
+        top = f"This build has no record of this claim. Expected: {claim.expected}. Run `make verify docs`."
+        body = ""
     else:
-        badge = _raw(_badge(record.finding.verdict))
-        body = f"{badge}\n\n{_raw(_readable(render_claim(record, settings)))}"
-    return f"{head}{body}\n\n{_faults(faults)}{_commands(claim)}"
+        top = _raw(_badge(record.finding.verdict))
+        body = _raw(_readable(render_claim(record, settings)))
+    return f"{head}{top}\n\n{see_also(claim)}\n\n{body}\n\n{_faults(faults)}{_commands(claim)}"
 
 
 def _faults(faults: list[Fault]) -> str:
@@ -82,7 +84,7 @@ def _index(found: dict[Claim, Record | None]) -> str:
         '<div class="scroll"><table class="claims">\n'
         f"<tr><th></th><th>claim</th><th>verdict</th></tr>\n{rows}\n</table></div>"
     )
-    toctree = "\n".join(claim.id for claim in found)
+    toctree = "\n".join(f"{claim.id} <{claim.id}>" for claim in found)
     return (
         f"# The ledger\n\n{summary}. {_HOW_TO_READ}\n\n{_raw(table)}\n\n"
         f"```{{toctree}}\n:hidden:\n:maxdepth: 1\n\n{toctree}\n```\n"

@@ -10,8 +10,11 @@ import pytest
 pytest.importorskip("sphinx", reason="needs the extra docs")
 sys.path.insert(0, str(Path(__file__).parents[2] / "docs" / "_extensions"))
 import attributes
+import companions
 import gallery
 import ledger
+
+from theory_checks.ledger.family import find_claims
 
 
 def test_a_heading_has_letters_powers_and_indices_as_in_print():
@@ -50,7 +53,36 @@ def test_a_drawing_without_letters_is_left_alone():
     assert ledger._readable('<svg width="300pt"><path/></svg>') == '<svg width="300pt"><path/></svg>'
 
 
-def test_a_notebooks_pictures_are_told_in_their_own_words():
+def test_a_text_names_claims_also_within_a_range():
+    assert companions.named("claims S1 to S3, C1c and X9, float32 and d2") == {"S1", "S1b", "S2", "S3", "C1c"}
+
+
+def test_notebooks_come_in_their_reading_order_with_their_claims():
+    found = companions.notebooks()
+    assert list(found)[: len(companions.READING_ORDER)] == list(companions.READING_ORDER)
+    assert set(found) == {path.stem for path in companions.NOTEBOOKS.glob("*.ipynb")}
+    assert {"S1", "S2"} <= found["stationary_measure"][1]
+
+
+def test_a_claim_leads_to_notebook_referee_and_code():
+    (claim,) = [claim for claim in find_claims() if claim.id == "S1"]
+    line = companions.see_also(claim)
+    assert "(../notebooks/stationary_measure.ipynb)" in line
+    assert "(../../examples/referee/S1.py)" in line
+    assert "{py:obj}`theory_checks.stationary" in line
+
+
+def test_a_caption_has_links_to_its_claims_and_its_command_as_code():
+    assert gallery._text("As K3 says; W2. Command: python -m x --seed 0") == (
+        "As [K3](ledger/K3.md) says; W2. Command: `python -m x --seed 0`"
+    )
+
+
+def test_the_words_for_a_picture_are_its_first_sentence_and_not_cut_at_an_abbreviation():
+    assert gallery._words("Eq. 7 as of Prop. 3 (a). Then more.") == "Eq. 7 as of Prop. 3 (a)"
+
+
+def test_a_notebooks_pictures_are_described_by_their_own_words():
     outputs = [{"data": {"image/png": "", "text/plain": ["Picture: two ", "modes"]}}]
     cells = [{"metadata": {}, "outputs": outputs}, {"metadata": {}}]
     shown = json.loads(gallery._described(json.dumps({"cells": cells})))
