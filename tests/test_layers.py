@@ -1,4 +1,4 @@
-"""The tower: lml, on it toy, theory_checks, image_exps, paper_figures; nothing imports upward."""
+"""The layers: lml, on it toy, theory_checks, image_exps, paper_figures; nothing imports upward."""
 
 import ast
 from graphlib import CycleError, TopologicalSorter
@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-TOWER = ("lml", "toy", "theory_checks", "image_exps", "paper_figures")
-FILES = sorted(file for package in TOWER for file in (ROOT / package).rglob("*.py"))
+LAYERS = ("lml", "toy", "theory_checks", "image_exps", "paper_figures")
+FILES = sorted(file for package in LAYERS for file in (ROOT / package).rglob("*.py"))
 
 
 def name_of(file: Path) -> str:
@@ -60,8 +60,8 @@ def test_every_form_of_import_is_seen(source, module, is_package, expected):
 
 @pytest.mark.parametrize("file", FILES, ids=names(FILES))
 def test_nothing_imports_upward(file):
-    floor = TOWER.index(file.relative_to(ROOT).parts[0])
-    above = {name for name in imports_of(file) if name.partition(".")[0] in TOWER[floor + 1 :]}
+    layer = LAYERS.index(file.relative_to(ROOT).parts[0])
+    above = {name for name in imports_of(file) if name.partition(".")[0] in LAYERS[layer + 1 :]}
     assert not above
 
 

@@ -1,4 +1,4 @@
-r"""Exact targets with classes: what a classifier could know at best, and what a network that is told a class predicts.
+r"""Exact targets with classes: what a classifier could know at best, and what a network that is given a class predicts.
 
 ``q = sum_c pi_c q_c`` with every ``q_c`` exact. At any level the diffusion of ``q`` is the same mixture of the diffused
 classes, so that the best classifier is Bayes' rule::

@@ -19,7 +19,7 @@ from sphinx.util import logging
 from paper_figures.names import NAMES
 
 ROOT = Path(__file__).resolve().parents[2]
-#: CSS pixels an inch of a picture: letters of 8 points are 12 pixels high. Pictures that tell no dots have as many.
+#: CSS pixels an inch of a picture: letters of 8 points are 12 pixels high. Pictures that name no dots have as many.
 SHOWN = 110
 
 #: Themes of figures in their order: letter of the first claim that a caption names, title, what one learns there.

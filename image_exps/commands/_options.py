@@ -62,5 +62,5 @@ def echo_table(rows: Sequence[Sequence[str]]) -> None:
 
 
 def shortened(items: Sequence[object], most: int = 10) -> str:
-    """Return the first of some items, with commas; what is left out is told by dots."""
+    """Return the first of some items, with commas; what is left out is shown by dots."""
     return ", ".join(map(str, items[:most])) + (" ..." if len(items) > most else "")

@@ -77,7 +77,7 @@ def inception_network(weights: Path, device: str = "cpu") -> FeatureNetwork:
 def features_of(
     generated: Generated, network: FeatureNetwork, *, batch: int = 32, progress: Progress | None = None
 ) -> Tensor:
-    """Return the features of every picture of a folder, shape (n, k), float64; ``progress`` is told of each batch."""
+    """Return the features of every picture of a folder, shape (n, k), float64; ``progress`` is called after a batch."""
     return torch.cat([network.features(pictures) for pictures, _ in generated.batches(batch, progress)])
 
 

@@ -18,7 +18,7 @@ from toy.picture_files import check_picture, find_pictures, read_picture
 
 __all__ = ["Generated", "Progress", "load_pictures", "open_generated"]
 
-#: Told after each batch: how many pictures are done, and how many there are.
+#: Called after each batch: how many pictures are done, and how many there are.
 Progress = Callable[[int, int], None]
 
 
@@ -119,7 +119,7 @@ class Generated:
 
         Args:
             size: of a batch at most.
-            progress: told when the next batch is asked for.
+            progress: called when the next batch is asked for.
         """
         start = 0
         while start < len(self.files):

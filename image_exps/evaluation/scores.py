@@ -102,7 +102,7 @@ def values_of(score: Score, generated: Generated, *, batch: int = 32, progress: 
         score: of single pictures.
         generated: the folder.
         batch: pictures at a time.
-        progress: told after each batch.
+        progress: called after each batch.
 
     Raises:
         ValueError: if the score gives another number of figures, or one that is not finite.

@@ -105,7 +105,7 @@ def judge_law(
         samples: of each run.
         seed: of samples and of what the sampler draws.
         seconds: after which it is stopped.
-        progress: told the share that is done.
+        progress: called with the share that is done.
 
     Raises:
         CannotRunError: as `Judged.run`.

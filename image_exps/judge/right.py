@@ -279,7 +279,7 @@ def judge_right(
         targets: names in `toy.ZOO`.
         seed: of the samples.
         seconds: after which it is stopped.
-        progress: told the share that is done.
+        progress: called with the share that is done.
 
     Raises:
         CannotRunError: as `Judged.run`.

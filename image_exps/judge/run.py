@@ -25,7 +25,7 @@ from toy.threads import single_thread
 
 __all__ = ["Listener", "judge"]
 
-#: Told the name of a question and the share of it that is done.
+#: Called with the name of a question and the share of it that is done.
 Listener = Callable[[str, float], None]
 
 # The longest that a question may take, in seconds: many times what it takes on two cores.
@@ -80,7 +80,7 @@ def judge(
         out: folder where answers are kept; ``None`` keeps none.
         resume: take answers from ``out`` where nothing that they depend on has changed.
         seconds: the longest that one question may take.
-        listener: told of progress.
+        listener: called with progress.
         options: of the sampler, besides those that ``what`` has.
 
     Raises:

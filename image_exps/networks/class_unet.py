@@ -1,4 +1,4 @@
-"""The class-conditional network: a stock UNet that may be told a class, and does not insist on it."""
+"""The class-conditional network: a stock UNet that takes a class, or none."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def check(folder: Path) -> None:
 
 
 def class_names(name: str) -> tuple[str, ...]:
-    """Return the classes that a network can be told, in the order of their numbers; none if it knows none.
+    """Return the classes that a network can be given, in the order of their numbers; none if it knows none.
 
     Raises:
         ValueError: as `network_folder`.

@@ -71,7 +71,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
     try:
         settings = read_json(path)
     except ValueError as error:
-        raise ValueError(f"{folder} holds no pictures of this toolkit that can be told: {error}") from error
+        raise ValueError(f"{folder} holds no readable record of pictures: {error}") from error
     if not isinstance(settings, dict):
         raise ValueError(f"{path} must hold a JSON object, got {type(settings).__name__}")
     return settings

@@ -93,7 +93,7 @@ def load(run: Run, origin: Origin, path: Path, report: Callable[[str], None] = l
         run: just begun.
         origin: what the checkpoint must belong to.
         path: of the last one.
-        report: told of damage.
+        report: called with what is damaged.
 
     Raises:
         ValueError: if neither is a whole checkpoint, or it is one of another recipe, seed or version.

@@ -40,7 +40,7 @@ def export(made: Recipe, run: Run, classes: tuple[str, ...], folder: Path, machi
     Args:
         made: the recipe.
         run: its end; the averaged weights replace the others.
-        classes: that the network was told.
+        classes: that the network was given.
         folder: may exist; files of the same names are replaced.
         machine: in words, for the card.
     """

@@ -130,7 +130,7 @@ def train(
         bfloat16: multiply matrices in bfloat16; weights and moments stay in float32.
         save_every: seconds between checkpoints.
         log_every: steps between entries of the loss curve.
-        report: told of progress.
+        report: called with progress.
 
     Raises:
         ValueError: if the folder holds a checkpoint and ``resume`` is not set, or one of another run, or another run

@@ -30,7 +30,7 @@ class Recipe:
         name: of the network.
         pictures: loads the training pictures.
         channels: of the UNet, from full resolution down; each further one halves the sides.
-        conditional: whether the network is told the label of a picture.
+        conditional: whether the network is given the label of a picture.
         batch: pictures a step.
         learning_rate: at its peak.
         null_rate: how often a label is withheld, for classifier-free guidance.
@@ -49,7 +49,7 @@ class Recipe:
     prediction: Prediction = "v_prediction"
 
     def classes(self, pictures: Pictures) -> tuple[str, ...]:
-        """Return the classes that the network is told, in the order of their numbers; none if unconditional."""
+        """Return the classes that the network is given, in the order of their numbers; none if unconditional."""
         return tuple(sorted(set(pictures.labels))) if self.conditional else ()
 
 
@@ -60,7 +60,7 @@ def small_unet(size: int, in_channels: int, channels: tuple[int, ...], classes: 
         size: side of the pictures, divisible by ``2^(len(channels) - 1)``.
         in_channels: of the pictures.
         channels: from full resolution down, each divisible by 8.
-        classes: how many labels it is told; a further one, the last, stands for none. 0: it is told nothing.
+        classes: how many labels it is given; a further one, the last, stands for none. 0: it is given none.
     """
     kind: Any = UNet2DModel
     return kind(**_config(size, in_channels, channels, classes))

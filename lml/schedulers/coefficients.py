@@ -36,7 +36,7 @@ IDENTITY = Affine(0.0, 1.0)
 
 
 class Evaluation(NamedTuple):
-    """An evaluation of the network, as a scheduler's ``step`` is told of it.
+    """An evaluation of the network, as a scheduler's ``step`` is handed it.
 
     Attributes:
         timestep: as given to ``step``; on the host where the scheduler looks it up in a table.

@@ -50,7 +50,7 @@ def suited(name: str) -> dict[str, Any]:
 
 
 def make(name: str, **options: Any) -> Any:
-    """The LML scheduler over a base, LML on unless told otherwise; or the learned one."""
+    """The LML scheduler over a base, LML on by default; or the learned one."""
     if name == TUNED:
         return schedulers.LMLTunedDDIMScheduler(**{**suited(name), **options})
     return schedulers.SCHEDULERS[name](**{**suited(name), **LML_ON, **options})

@@ -12,7 +12,7 @@ from theory_checks.notebooks import NOTEBOOKS
 from theory_checks.notebooks import __main__ as command
 from theory_checks.notebooks.execution import executed, normalised, write
 
-TOWER = {"lml", "toy", "theory_checks"}
+LAYERS = {"lml", "toy", "theory_checks"}
 LIBRARIES = {"math", "numpy", "torch"}
 IDS = [file.stem for file in NOTEBOOKS]
 
@@ -88,7 +88,7 @@ def test_cells_import_from_the_packages_and_define_next_to_nothing(file):
                 assert node.end_lineno - node.lineno < 10, f"{node.name} belongs into a package"
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module] if isinstance(node, ast.ImportFrom) else []
-            assert {name.partition(".")[0] for name in names} <= TOWER | LIBRARIES
+            assert {name.partition(".")[0] for name in names} <= LAYERS | LIBRARIES
 
 
 @every

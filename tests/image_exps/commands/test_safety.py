@@ -1,4 +1,4 @@
-"""What comes from outside stays inside: prompts reach no path, a picture of NaN is told and never written."""
+"""What comes from outside stays inside: prompts reach no path, a picture of NaN is reported and never written."""
 
 from __future__ import annotations
 
