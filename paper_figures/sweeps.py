@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 import image_exps
-from image_exps.distances import ENDPOINT_DISTANCES, estimate
-from image_exps.sweeps.cell import blocks_of, prepare, run_cell
+from image_exps.distances import estimate
+from image_exps.sweeps.cell import flows_of, prepare, run_cell
 from image_exps.sweeps.grid import Cell, parse_grid
 from image_exps.sweeps.store import read_results
 from paper_figures.figure import Data
@@ -129,9 +129,8 @@ def unique(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _compute(cells: Sequence[Cell]) -> list[dict[str, Any]]:
     folder = _ENDS.absolute()
-    to_ends = [c for c in cells if set(c.distances) & set(ENDPOINT_DISTANCES)]
-    problems = {(*c.problem, c.seed, b) for c in to_ends for b in blocks_of(c.count)}
-    for target, model, seed, block in track(sorted(problems), "endpoints of the exact flow"):
+    flows = {block for cell in cells for block in flows_of(cell)}
+    for target, model, seed, block in track(sorted(flows), "endpoints of the exact flow"):
         prepare(target, model, seed, block, folder)
     return [row for cell in track(cells, "cells of a sweep") for row in run_cell(cell, folder)]
 

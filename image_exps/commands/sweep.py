@@ -29,11 +29,14 @@ from theory_checks.command_line.outputs import check_output_folder
     show_default="a process a core",
     help="Processes of this machine, each on one thread.",
 )
+@click.option("--device", default="cpu", show_default=True, help="Where networks are evaluated: cpu, cuda, mps.")
 @click.option("--scheduler", metavar="ADDRESS", help="Compute on a Dask cluster, e.g. tcp://10.0.0.1:8786.")
 @cache_option
 @click.option("--list", "list_only", is_flag=True, help="List the cells and exit.")
 @plain_errors
-def command(grid: str, out: Path | None, workers: int, scheduler: str | None, cache: Path, list_only: bool) -> None:
+def command(
+    grid: str, out: Path | None, workers: int, device: str, scheduler: str | None, cache: Path, list_only: bool
+) -> None:
     """Compute the cells of GRID, a TOML file or one that comes with the package: quick, table1, ...
 
     \b
@@ -62,7 +65,9 @@ def command(grid: str, out: Path | None, workers: int, scheduler: str | None, ca
 
     try:
         with ProgressLine(chosen.name, "cells") as progress:
-            done = run_sweep(chosen, out, workers=workers, scheduler=scheduler, cache=cache, progress=progress)
+            done = run_sweep(
+                chosen, out, workers=workers, scheduler=scheduler, cache=cache, device=device, progress=progress
+            )
     except KeyboardInterrupt:
         click.echo(f"Interrupted: what is finished is kept in {out}; the same command goes on.", err=True)
         sys.exit(130)

@@ -8,6 +8,7 @@ from image_exps.distances.energy import MMD, EnergyDistance
 from image_exps.distances.features import FrechetFeatures, picture_features
 from image_exps.distances.frechet import FrechetDistance, FrechetPCA
 from image_exps.distances.likelihood import NegativeLogLikelihood
+from image_exps.distances.own_flow import BASE_DISTANCES, DRAW_DISTANCES
 from image_exps.distances.reference import Reference, reference_of
 from image_exps.distances.registry import DISTANCES, distances
 from image_exps.distances.wasserstein import W2, SlicedW2
@@ -15,6 +16,7 @@ from image_exps.distances.wasserstein import W2, SlicedW2
 __all__ = [
     "DISTANCES",
     "ENDPOINT_DISTANCES",
+    "FLOW_DISTANCES",
     "MMD",
     "W2",
     "Colourfulness",
@@ -39,3 +41,6 @@ __all__ = [
     "picture_features",
     "reference_of",
 ]
+
+#: By name: what compares samples with a flow, and needs no target.
+FLOW_DISTANCES = (*ENDPOINT_DISTANCES, *BASE_DISTANCES, *DRAW_DISTANCES)

@@ -5,16 +5,18 @@ over dimensions::
 
     endpoint-rmse    E r_i
     endpoint-pooled  (E r_i^2)^{1/2}
+    endpoint-median  the median of r_i
 
 The first is the mean over samples. The second weighs the few samples that end at another picture or mode: where most
-of them are near and some far, the two can order samplers differently. Both are paired, so that their intervals are the
-narrowest of all distances; they are zero for the exact flow alone, and so say nothing against samplers that end
-elsewhere on the same distribution.
+of them are near and some far, the two can order samplers differently; the third leaves these few out. All are paired,
+so that their intervals are the narrowest of all distances; they are zero for the exact flow alone, and so say nothing
+against samplers that end elsewhere on the same distribution.
 """
 
 from __future__ import annotations
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from image_exps.distances.base import Distance, Statistic
@@ -22,7 +24,7 @@ from image_exps.distances.reference import Comparable, Reference, reference_of
 from image_exps.problems.endpoints import Endpoints, rms
 from toy import ExactTarget, Pictures
 
-__all__ = ["ENDPOINT_DISTANCES", "EndpointDistance", "PooledEndpointDistance"]
+__all__ = ["ENDPOINT_DISTANCES", "EndpointDistance", "MedianEndpointDistance", "PooledEndpointDistance"]
 
 
 class EndpointDistance(Distance):
@@ -46,11 +48,15 @@ class EndpointDistance(Distance):
         return self._mean_of(x, power=1)
 
     def _mean_of(self, x: Tensor, power: int) -> Statistic:
+        errors = self._errors(x) ** power
+        return lambda w: float(w @ errors / w.sum())
+
+    def _errors(self, x: Tensor) -> Tensor:
+        """Return the distances of samples (n, d) from their endpoints, shape (n,)."""
         exact = self.endpoints.exact.flatten(1).double()
         if exact.shape != x.shape:
             raise ValueError(f"samples must be those of the {len(exact)} noises of the endpoints, got {len(x)}")
-        errors = rms(x - exact) ** power
-        return lambda w: float(w @ errors / w.sum())
+        return rms(x - exact)
 
     def pool_size(self, count: int) -> int | None:
         return None
@@ -75,7 +81,25 @@ class PooledEndpointDistance(EndpointDistance):
         return np.array([float(self.endpoints.refinement.square().mean().sqrt())])
 
 
+class MedianEndpointDistance(EndpointDistance):
+    """The median distance to given endpoints, the lower one of an even number; arguments as of its base."""
+
+    name = "endpoint-median"
+
+    def _prepare(self, x: Tensor) -> Statistic:
+        errors, order = self._errors(x).sort()
+
+        def value(w: Tensor) -> float:
+            below = w[order].cumsum(0)
+            return float(errors[torch.searchsorted(below, below[-1:] / 2)])
+
+        return value
+
+    def floor(self, count: int, sets: int = 1) -> np.ndarray:
+        return np.array([float(self.endpoints.refinement.median())])
+
+
 #: By name: what needs the endpoints of the flow from the samples' noises, and so is no distance to the target alone.
 ENDPOINT_DISTANCES: dict[str, type[EndpointDistance]] = {
-    each.name: each for each in (EndpointDistance, PooledEndpointDistance)
+    each.name: each for each in (EndpointDistance, PooledEndpointDistance, MedianEndpointDistance)
 }

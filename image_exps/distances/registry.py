@@ -100,7 +100,7 @@ def distances(
         target: `image_exps.problems.targets.Target`, any exact distribution, or the real pictures that a
             network was trained on.
         which: names; all that apply by default.
-        endpoints: of the flow from the samples' noises, for "endpoint-rmse" and "endpoint-pooled".
+        endpoints: of the flow from the samples' noises, for "endpoint-rmse", "endpoint-pooled" and "endpoint-median".
 
     Raises:
         ValueError: for a name that is not known, or a distance that does not apply to the target.

@@ -42,6 +42,10 @@ __all__ = [
 #: The last time of the diffusion, and of the published sampling.
 END_TIME = 10.0
 
+# Samples that are evaluated at once. Inside of a block a sample of 32 pixels is 128 kB: on a CPU eight of them stay in
+# a core's cache, and take a third of the time that each takes among 256; a GPU wants many.
+_ON_CPU, _ON_GPU = 8, 256
+
 #: The diffusion on the unit interval, and the first and last time of a trajectory there: t = 10 and 1e-3.
 SCHEDULE = VPConstant(END_TIME)
 TIMES = (1.0, 1e-4)
@@ -118,11 +122,13 @@ class GalaxyModel:
 
     Args:
         net: the score.
-        batch: samples that are evaluated at once; it changes the speed and rounding alone.
+        batch: samples that are evaluated at once; it changes the speed and rounding alone. By default what suits the
+            device of the network.
     """
 
-    def __init__(self, net: MixerScore, batch: int = 256) -> None:
-        self.net, self.batch = net, batch
+    def __init__(self, net: MixerScore, batch: int | None = None) -> None:
+        self.net = net
+        self.batch = batch or (_ON_CPU if net.embed.weight.device.type == "cpu" else _ON_GPU)
 
     @torch.no_grad()
     def __call__(self, x: Tensor, level: Level) -> Tensor:

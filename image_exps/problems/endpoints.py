@@ -7,6 +7,7 @@ a number of its own, and two samplers are compared noise by noise. The data are 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -20,7 +21,7 @@ from image_exps.problems.targets import final_level, levels
 from lml.arguments import check_integer
 from lml.controls import ElementNoise, Extrapolation, NormOnly, RandomTurn
 from lml.correction import LML, Correction, NoCorrection
-from lml.samplers import SAMPLERS, NoiseModel, sample
+from lml.samplers import SAMPLERS, Level, NoiseModel, sample
 from toy import DataMixture
 from toy.levels import Spacing
 
@@ -97,9 +98,18 @@ def _run(
     return sample(SAMPLERS[base], model, x, levels(steps, spacing), correction)
 
 
-def reference(model: NoiseModel, x: Tensor, steps: int = _REFERENCE_STEPS) -> Tensor:
-    """Return the endpoint of the flow by DPM-Solver++ of third order, shape of ``x``."""
-    return _run(model, x, "dpm-solver++-3m", "log-snr", steps)
+def reference(
+    model: NoiseModel, x: Tensor, steps: int = _REFERENCE_STEPS, spaced: Callable[[int], list[Level]] = levels
+) -> Tensor:
+    """Return the endpoint of the flow by DPM-Solver++ of third order, shape of ``x``.
+
+    Args:
+        model: whose flow.
+        x: noises.
+        steps: how many.
+        spaced: the levels of so many steps, equal in log-SNR.
+    """
+    return sample(SAMPLERS["dpm-solver++-3m"], model, x, spaced(steps))
 
 
 class Endpoints(NamedTuple):
@@ -115,11 +125,14 @@ class Endpoints(NamedTuple):
     refinement: Tensor
 
 
-def flow_endpoints(model: NoiseModel, x: Tensor, steps: int = _REFERENCE_STEPS) -> Endpoints:
+def flow_endpoints(
+    model: NoiseModel, x: Tensor, steps: int = _REFERENCE_STEPS, spaced: Callable[[int], list[Level]] = levels
+) -> Endpoints:
     """Return the endpoints of the flow of any noise model, exact or a network, from noises of shape (B, ...).
 
     It costs ``3/2 steps`` evaluations. A network is a function that is less smooth than an exact score: what its
-    endpoints are worth is in ``refinement``, and nowhere else.
+    endpoints are worth is in ``refinement``, and nowhere else. Of a model with another schedule than the linear one,
+    ``spaced`` has its levels.
 
     Raises:
         ValueError: for no noise, or fewer than four steps.
@@ -127,8 +140,8 @@ def flow_endpoints(model: NoiseModel, x: Tensor, steps: int = _REFERENCE_STEPS) 
     if len(x) == 0:
         raise ValueError(f"x must hold at least one noise, got shape {tuple(x.shape)}")
     check_integer(steps, "steps", least=4)
-    exact = reference(model, x, steps)
-    return Endpoints(exact, rms((exact - reference(model, x, steps // 2)).flatten(1)))
+    exact = reference(model, x, steps, spaced)
+    return Endpoints(exact, rms((exact - reference(model, x, steps // 2, spaced)).flatten(1)))
 
 
 def digits_benchmark(count: int, seed: int) -> FlowBenchmark:

@@ -1,7 +1,8 @@
 """Which targets there are for which model, by name, without loading any: a wrong name is refused at once.
 
 The names stand beside what they name: a test holds `TARGET_NAMES` equal to `image_exps.problems.targets.TARGETS`,
-`NETWORK_NAMES` to `image_exps.networks.NETWORKS`, `MODEL_PARAMETERS` to `image_exps.problems.specification.MODELS`.
+`NETWORK_NAMES` to `image_exps.networks.NETWORKS` and the galaxies, `MODEL_PARAMETERS` to
+`image_exps.problems.specification.MODELS`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,10 @@ TARGET_NAMES = (
 )  # fmt: skip
 
 #: The targets of the model ``network``.
-NETWORK_NAMES = ("fashion-mnist", "emoji")
+NETWORK_NAMES = (
+    "fashion-mnist", "emoji", "galaxy-hsc-32", "galaxy-hsc-64", "galaxy-ztf-32", "galaxy-ztf-64", "galaxy-lsst-60",
+    "galaxy-quasar-72", "galaxy-roman-120",
+)  # fmt: skip
 
 #: The models, with the names of their parameters.
 MODEL_PARAMETERS = {"exact": (), "network": (), "white": ("size",), "smooth": ("size",), "bias": ("size",)}

@@ -209,9 +209,9 @@ def _cells(part: Mapping[str, Any]) -> list[Cell]:
     for name, evaluations in itertools.product(arms, part["evaluations"]):
         arm(name).build(evaluations, 2, seed=0, count=1)  # what it cannot spend, it refuses now
 
-    from image_exps.distances import DISTANCES, ENDPOINT_DISTANCES  # after the rest: they take longest to load
+    from image_exps.distances import DISTANCES, FLOW_DISTANCES  # after the rest: they take longest to load
 
-    _known("distances", part["distances"], (*DISTANCES, *ENDPOINT_DISTANCES))
+    _known("distances", part["distances"], (*DISTANCES, *FLOW_DISTANCES))
     axes = itertools.product(part["targets"], part["models"], part["seeds"], part["evaluations"], arms)
     return [
         Cell(target, model, name, n, seed, part["count"], tuple(part["distances"]), part["repeats"])

@@ -22,9 +22,11 @@ from typing import Any, NamedTuple
 from joblib import Parallel, delayed, parallel_config
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
-from image_exps.distances import ENDPOINT_DISTANCES
-from image_exps.problems.specification import check_pictures
-from image_exps.sweeps.cell import blocks_of, prepare, run_cell
+from image_exps.distances import FLOW_DISTANCES
+from image_exps.networks.placement import on_device
+from image_exps.pipelines.devices import check_device
+from image_exps.problems.specification import check_pictures, check_weights
+from image_exps.sweeps.cell import flows_of, prepare, run_cell
 from image_exps.sweeps.grid import Cell, Grid
 from image_exps.sweeps.store import Store, source, versions
 from lml.arguments import check_integer
@@ -78,6 +80,7 @@ def run_sweep(
     workers: int = 1,
     scheduler: str | None = None,
     cache: Path = Path("out/cache/flow-ends"),
+    device: str = "cpu",
     progress: ProgressLine | None = None,
 ) -> Done:
     """Compute the cells of a grid that a folder does not have yet, and write the union of their rows.
@@ -88,6 +91,7 @@ def run_sweep(
         workers: processes of this machine.
         scheduler: address of a Dask scheduler, whose workers compute instead.
         cache: folder for endpoints of the exact flow, shared by all sweeps.
+        device: where networks are evaluated; on a GPU figures differ from those of a CPU by rounding.
         progress: shows what is done, with the time left.
 
     Raises:
@@ -96,18 +100,20 @@ def run_sweep(
         PlainError: if a worker was ended from outside.
     """
     check_integer(workers, "workers")
+    check_device(device)
     store = Store(out, grid)
     with store.open():
         missing = in_order(store.missing())
         for cell in missing:
-            if set(cell.distances) - set(ENDPOINT_DISTANCES):
+            check_weights(*cell.problem)
+            if set(cell.distances) - set(FLOW_DISTANCES):
                 check_pictures(*cell.problem)
         failed: dict[Cell, str] = {}
         if missing:
             stamp = {**versions(), "revision": revision(), "source": source()}
             pool = partial(_on_cluster, scheduler) if scheduler else partial(_on_processes, workers)
             shown = progress or ProgressLine(grid.name, quiet=True)
-            failed = _compute(missing, store, stamp, pool, cache.absolute(), shown)
+            failed = _compute(missing, store, stamp, pool, cache.absolute(), device, shown)
         results = store.compact() if len(failed) < len(grid.cells) else out / "results.parquet"
     return Done(results, len(missing) - len(failed), len(grid.cells) - len(missing), failed, store.damaged)
 
@@ -116,23 +122,26 @@ Pool = Callable[[Callable[[Any], Any], Sequence[Any]], Iterator[tuple[int, Any]]
 
 
 def _compute(
-    cells: Sequence[Cell], store: Store, stamp: dict[str, Any], pool: Pool, cache: Path, progress: ProgressLine
+    cells: Sequence[Cell],
+    store: Store,
+    stamp: dict[str, Any],
+    pool: Pool,
+    cache: Path,
+    device: str,
+    progress: ProgressLine,
 ) -> dict[Cell, str]:
     failed: dict[Cell, str] = {}
-    references = {
-        (*cell.problem, cell.seed, block): None
-        for cell in cells
-        if set(cell.distances) & set(ENDPOINT_DISTANCES)
-        for block in blocks_of(cell.count)
-    }
+    references = {block: None for cell in cells for block in flows_of(cell)}
     if references:
         with progress.part("endpoints of the exact flow", "blocks of samples"):
-            for done, _ in enumerate(pool(partial(_prepare, folder=cache), list(references)), 1):
+            for done, _ in enumerate(pool(partial(_prepare, folder=cache, device=device), list(references)), 1):
                 progress(done, len(references))
     whole = sum(map(_cost, cells))
     with progress.part(progress.label, "cells"):
         spent = 0
-        for done, (index, (rows, error)) in enumerate(pool(partial(_work, folder=cache, stamp=stamp), cells), 1):
+        for done, (index, (rows, error)) in enumerate(
+            pool(partial(_work, folder=cache, device=device, stamp=stamp), cells), 1
+        ):
             cell = cells[index]
             if error:
                 failed[cell] = error
@@ -144,17 +153,18 @@ def _compute(
     return failed
 
 
-def _prepare(reference: tuple[str, str, int, int], *, folder: Path) -> None:
+def _prepare(reference: tuple[str, str, int, int], *, folder: Path, device: str) -> None:
     """Compute endpoints; what goes wrong, the cells that need them will say."""
-    with suppress(Exception):
+    with suppress(Exception), on_device(device):
         prepare(*reference, folder)
 
 
-def _work(cell: Cell, *, folder: Path, stamp: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:
+def _work(cell: Cell, *, folder: Path, device: str, stamp: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:
     """Return the rows of a cell, or what went wrong: a sentence, or the traceback of a fault of the code."""
     started = time.perf_counter()
     try:
-        rows = run_cell(cell, folder)
+        with on_device(device):
+            rows = run_cell(cell, folder)
     except Exception as error:
         sentence = None if os.environ.get("LML_TRACEBACK") else sentence_of(error)
         return [], traceback.format_exc() if sentence is None else sentence

@@ -60,7 +60,7 @@ def test_a_cell_s_key_depends_on_every_parameter_and_on_no_order():
         ({"name": "x", "part": [PART | {"arm": ["ddim"]}]}, "part 1 of grid 'x': key must be of targets, .* got 'arm'"),
         ({"name": "x", "part": [{k: v for k, v in PART.items() if k != "count"}]}, "count must be given"),
         ({"name": "x", "part": [PART | {"targets": ["digit"]}]}, "targets must be of digits, mnist, .* got 'digit'"),
-        ({"name": "x", "part": [PART | {"models": ["network"]}]}, "targets must be of fashion-mnist, emoji for"),
+        ({"name": "x", "part": [PART | {"models": ["network"]}]}, "targets must be of fashion-mnist, emoji, galaxy"),
         ({"name": "x", "part": [PART | {"models": ["exactt"]}]}, "models must be of exact, .* got 'exactt'"),
         ({"name": "x", "part": [PART | {"models": ["white(sigma=1)"]}]}, "parameter of white must be one of size"),
         ({"name": "x", "part": [PART | {"arms": ["table/lmm"]}]}, "correction must be one of none, lml"),

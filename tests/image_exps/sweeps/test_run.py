@@ -183,7 +183,6 @@ def test_a_network_is_judged_by_its_own_flow_without_its_pictures(tmp_path, monk
     cell = grid(**part, count=2, evaluations=[2]).cells[0]
     monkeypatch.setattr("image_exps.problems.endpoint_cache._STEPS_OF_PICTURES", 4)
     monkeypatch.setattr("image_exps.problems.endpoint_cache.BLOCK", 2)
-    monkeypatch.setattr("image_exps.sweeps.cell.BLOCK", 2)
     (row,) = run_cell(cell, tmp_path)
     assert row["dim"] == 784
     assert 0 < row["value"] < 2
