@@ -6,6 +6,7 @@
 # make mutation  every injected fault, and which check kills it; 8 minutes or more
 # make docs      the site: ledger, figures, notebooks and reference, in out/site; 3 minutes
 # make check-docs every page of it in Chromium: links, pictures, formulas, width on a desk and on a phone; 4 minutes
+# make wheel     a wheel in dist, and the tests that it installs and runs outside of the repository
 # make mutation-general  mutants of every line of the mathematics of lml and toy, see tests/MUTATION.md; an hour
 PYTHON ?= python3
 # Extra flags for pip, e.g. the CPU build of PyTorch: PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"
@@ -16,7 +17,7 @@ INSTALLED := $(VENV)/.installed
 LEDGER := out/verify/.complete
 SOURCES := $(shell git ls-files -co --exclude-standard -- 'lml/*' 'toy/*' 'theory_checks/*' 'image_exps/*' 2>/dev/null)
 
-.PHONY: setup verify figures notebooks mutation mutation-general test outside test-outside gpu test-slow lint bench docs check-docs clean
+.PHONY: setup verify figures notebooks mutation mutation-general test outside test-outside gpu test-slow lint bench docs check-docs wheel clean
 setup: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -89,6 +90,10 @@ docs: $(INSTALLED)
 # Chromium of the system, or of `python -m playwright install chromium`. External addresses: check_site.py --external
 check-docs: $(INSTALLED)
 	$(BIN)/python docs/check_site.py out/site
+
+wheel: $(INSTALLED)
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	$(BIN)/python -m pytest -m slow tests/test_wheel.py
 
 clean:
 	rm -rf out mutants docs/ledger docs/figures docs/figures.md docs/notebooks

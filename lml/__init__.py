@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from lml.kernel import lml_direction, lml_direction_rank
     from lml.samplers import SAMPLERS, Level, sample, sampler, trajectory
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "LML",
     "SAMPLERS",
