@@ -5,6 +5,7 @@ import re
 import sys
 from pathlib import Path
 
+from image_exps.samplers.pipeline_sampler import LML_OPTIONS
 from image_exps.sweeps.standings import standings_table
 from image_exps.sweeps.store import COLUMNS, read_results
 from image_exps.sweeps.tables import quality_table
@@ -72,3 +73,10 @@ def test_the_page_of_formats_has_every_column_of_a_sweep():
     table = page[page.index("## A sweep") : page.index("## A judge's verdict")]
     named = [name for row in re.findall(r"^\| (`.*?) \|", table, re.M) for name in re.findall(r"`(\w+)`", row)]
     assert sorted(named) == sorted(COLUMNS)
+
+
+def test_the_page_of_schedulers_has_every_option():
+    page = (ROOT / "docs/reference/schedulers.md").read_text(encoding="utf-8")
+    table = page[page.index("## Options") : page.index("## Why these defaults")]
+    named = [name for row in re.findall(r"^\| (`.*?) \|", table, re.M) for name in re.findall(r"`(\w+)`", row)]
+    assert sorted(named) == sorted(LML_OPTIONS)

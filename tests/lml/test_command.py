@@ -177,7 +177,7 @@ def test_a_missing_library_comes_with_the_extra_that_has_it(
     monkeypatch.setitem(sys.modules, "click", None)
     monkeypatch.delitem(sys.modules, "theory_checks.notebooks.__main__", raising=False)
     assert command.main(["notebooks"]) == 2
-    said = "Error: notebooks needs click, which is not installed: pip install 'lml-toolkit[images]'\n"
+    said = "Error: notebooks needs click, which is not installed: pip install 'lml-toolkit[all]'\n"
     assert capsys.readouterr().err == said
 
 
