@@ -12,7 +12,7 @@ from theory_checks.ledger.claim import Settings, Verdict
 from theory_checks.ledger.faults import injected
 from theory_checks.numerics.euler_chain import Coefficients, euler_chain, euler_grid
 from theory_checks.numerics.particles import Proposal, adjusted, coupled_euler, euler
-from theory_checks.stationary import FAMILY
+from theory_checks.stationary import FAMILY, discretisation
 from theory_checks.stationary.discretisation import adjusted_chain, autocorrelation_time, mirror_chain
 from theory_checks.stationary.faults import REDUCED
 
@@ -45,6 +45,21 @@ def test_the_density_of_a_move_is_that_of_its_normal_law(dynamics):
     # A move made of z = 0 ends at the centre, and its covariance is that of the law: L L^T for unit z.
     columns = torch.stack([proposal.move(local, torch.eye(2)[k].double().expand(6, 2)) - local.centre for k in (0, 1)])
     torch.testing.assert_close(torch.einsum("kbi,kbj->bij", columns, columns), covariance)
+
+
+def test_intervals_in_many_dimensions_are_simultaneous_over_dynamics_adjustment_and_targets(monkeypatch):
+    asked = []
+
+    def large(name, settings, comparisons):
+        asked.append((name, comparisons))
+        return {}, {}
+
+    monkeypatch.setattr(discretisation, "_large", large)
+    for name in ("_adjusted_on_grid", "_particles_on_line"):
+        monkeypatch.setattr(discretisation, name, lambda *arguments: None)
+    discretisation._measure(Settings(), ("random-8d", "digits"))
+    every = 2 * len(discretisation._ADJUSTED) * 2
+    assert asked == [("random-8d", every), ("digits", every)]
 
 
 def test_coupled_chains_see_the_same_noise():
