@@ -1,5 +1,6 @@
 """Timing: clocks that are known, arms in turns, and the commands that print it."""
 
+import re
 import types
 
 import numpy as np
@@ -174,6 +175,7 @@ def test_the_command_prints_and_keeps_times_of_a_full_size_network(monkeypatch, 
     result = call("time", "--full-size", "sd15", "-n", "2,3", "-r", "2", "--device", "cpu", "--out", str(out))
     assert result.exit_code == 0, result.output
     assert "ddim/lml" in result.output
+    assert len(re.findall(r"LML adds +[-0-9.]+% of a generation", result.output)) == 2  # for 2 and 3 evaluations
     kept = read_results([out])
     seconds = {(r.sampler, r.evaluations): r for r in kept if r.metric == "seconds"}
     assert set(seconds) == {(s, n) for s in ("ddim", "ddim/lml") for n in (2, 3)}
