@@ -10,11 +10,13 @@ import torch
 import toy
 from theory_checks.convergence import FAMILY
 from theory_checks.convergence.against_langevin import check_against_langevin
-from theory_checks.convergence.decay import literal_plateau
+from theory_checks.convergence.decay import _decay_in_the_plane, literal_plateau
 from theory_checks.convergence.gap_ceiling import gaussian_quotient, quotient_bound
 from theory_checks.convergence.gaussian_gap import barta_excess, eigenfunction_residual, gaussian, gaussian_gap
 from theory_checks.convergence.varentropy import _radial_bound, _variance_interval, log_density_quotient
 from theory_checks.ledger.claim import Settings
+from theory_checks.ledger.max_error import MaxError
+from theory_checks.numerics.density_ratio import DensityRatioFlow
 from theory_checks.numerics.quadrature import grid
 from theory_checks.numerics.spectral import COARSE, spectral_gap
 from theory_checks.stationary.stationary_measure import literal_density
@@ -169,3 +171,13 @@ def test_the_verdict_does_not_hang_on_the_seed(claim, seed):
     assert finding.verdict is claim.expected
     assert all(np.isfinite(figure.value) for figure in finding.figures)
     assert claim.load_draw()(finding).axes
+
+
+def test_mass_that_is_not_kept_in_the_plane_is_seen(monkeypatch):
+    right, mass = MaxError(), DensityRatioFlow.mass
+    _decay_in_the_plane(right, toy.target("cross-2d"), 1.0)
+    assert 0 < right["kept"] <= 1
+    wrong, once = MaxError(), iter([1 + 1e-6])
+    monkeypatch.setattr(DensityRatioFlow, "mass", lambda flow, f: mass(flow, f) * next(once, 1))
+    _decay_in_the_plane(wrong, toy.target("cross-2d"), 1.0)
+    assert wrong["kept"] > 1
