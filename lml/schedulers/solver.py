@@ -179,6 +179,11 @@ class LMLSolverScheduler(SchedulerMixin, ConfigMixin):
         self._begin_index = begin_index
 
     @property
+    def table(self) -> Schedule:
+        """The noise levels of the config; of a flow with a shift by size, those of the last ``set_timesteps``."""
+        return self._table
+
+    @property
     def solver(self) -> Solver:
         """The solver of the timesteps that are set.
 

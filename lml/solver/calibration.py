@@ -76,15 +76,15 @@ class Calibration:
         if self.solver.validation is not None:
             lines.append(f"To expect   {self.solver.validation}")
         lines.append(f"Spent       {self.spent} evaluations of one sample")
-        if self.advice:
-            lines.append(f"Note        {self.advice}")
-        lines += [
-            "",
-            "from lml.schedulers import LMLSolverScheduler",
-            "from lml.solver import load",
-            'pipe.scheduler = LMLSolverScheduler.from_config(pipe.scheduler.config, solver=load("solver.json"))',
-        ]
-        return "\n".join(lines)
+        return "\n".join([*lines, f"Note        {self.advice}"] if self.advice else lines)
+
+    def paste(self, path: str) -> str:
+        """Return the lines of Python that use the solver, once it is saved to this file."""
+        return (
+            "from lml.schedulers import LMLSolverScheduler\n"
+            "from lml.solver import load\n"
+            f"pipe.scheduler = LMLSolverScheduler.from_config(pipe.scheduler.config, solver=load({path!r}))"
+        )
 
 
 def cost(evaluations: int, samples: int = 16) -> int:

@@ -110,6 +110,7 @@ def write_atomically(path: Path, text: str) -> None:
             f.write(text)
             f.flush()
             os.fsync(f.fileno())
+            os.chmod(f.name, 0o644)  # a temporary file is for its maker alone
             os.replace(f.name, path)
         except BaseException:
             os.unlink(f.name)

@@ -128,7 +128,7 @@ def test_without_a_solver_it_has_the_choice_for_the_schedule():
     for name in ("sd15", "sd3"):
         scheduler = make(name)
         scheduler.set_timesteps(6)
-        assert scheduler.solver == for_schedule(scheduler._table, 6)
+        assert scheduler.solver == for_schedule(scheduler.table, 6)
 
 
 def test_the_picture_at_the_end_is_that_of_the_last_direction():
@@ -160,7 +160,7 @@ def test_image_to_image_has_the_rows_of_the_levels_left(name, begin):
 
 def fitted(name: str) -> Solver:
     """Rows that no published method has, on the levels of a config."""
-    table = make(name)._table
+    table = make(name).table
     weights = tuple(tuple(0.5 / (j + 1) ** 2 * (-1) ** j for j in range(i)) for i in range(8))
     return Solver("fitted", table.levels(8, "time"), weights, (0.5,) * 8)
 
@@ -188,7 +188,7 @@ def test_a_config_goes_round(name, tmp_path):
     assert {k: v for k, v in loaded.config.items() if k[0] != "_"} == {
         k: v for k, v in scheduler.config.items() if k[0] != "_"
     }
-    assert loaded._table == scheduler._table
+    assert loaded.table == scheduler.table
 
 
 def test_generations_take_turns():
@@ -357,7 +357,7 @@ def test_other_schedulers_take_its_config_and_it_is_where_diffusers_looks():
 
 
 def test_its_levels_are_those_of_the_schedule():
-    table = make("ddpm")._table
+    table = make("ddpm").table
     assert table.integer
     assert table == Schedule.of_betas(diffusers.DDPMScheduler().betas.double().tolist())
     assert of_method("unipc-2@karras", table, 5).levels[0].time == 999

@@ -1,0 +1,47 @@
+"""The choice among candidates: simple within the noise, fitted where it is surely better, not led by one sample."""
+
+from __future__ import annotations
+
+import torch
+
+from lml.solver.selection import Candidate, bootstrap, difficulties, pick, scores
+
+
+def errors(scale=1.0, seed=0, spread=0.0):
+    generator = torch.Generator().manual_seed(seed)
+    base = torch.rand(16, dtype=torch.float64, generator=torch.Generator().manual_seed(99)) + 0.5
+    return scale * base * torch.exp(spread * torch.randn(16, dtype=torch.float64, generator=generator))
+
+
+def test_a_fit_that_is_surely_better_is_chosen():
+    found = pick([Candidate("plain", 0, errors()), Candidate("fitted", 3, errors(0.7))])
+    assert found.name == "fitted"
+
+
+def test_the_simpler_one_is_chosen_within_the_noise():
+    plain, lml, fitted = (Candidate(name, rank, errors(scale, seed, 0.5)) for name, rank, scale, seed in (
+        ("plain", 0, 1.0, 1), ("lml", 1, 1.0, 2), ("fitted", 3, 0.97, 3)))  # fmt: skip
+    assert pick([fitted, lml, plain]).name == "plain"
+
+
+def test_of_equal_rank_the_better_score_is_chosen():
+    assert pick([Candidate("a", 0, errors(1.1)), Candidate("b", 0, errors(1.0))]).name == "b"
+
+
+def test_one_hard_trajectory_does_not_decide():
+    a, b = errors(), errors(0.8)
+    a[0], b[0] = 20.0, 25.0
+    candidates = [Candidate("a", 0, a), Candidate("b", 0, b), Candidate("c", 0, 3 * errors())]
+    found = scores(candidates, difficulties(candidates))
+    assert a.mean() < b.mean()
+    assert found[1] < found[0]
+
+
+def test_the_interval_holds_the_ratio_and_is_paired():
+    a, b = errors(), errors(0.5)
+    found = bootstrap(b, a)
+    assert found == bootstrap(b, a)
+    assert abs(found.ratio - 0.5) < 1e-12
+    assert found.high - found.low < 1e-12  # the same factor on every trajectory: pairing leaves no noise
+    loose = bootstrap(errors(0.5, 1, 1.0), a)
+    assert loose.low < loose.ratio < loose.high
