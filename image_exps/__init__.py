@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from image_exps.networks.galaxies import galaxy_model
     from image_exps.pipelines.generation import generate
     from image_exps.pipelines.models import Model, find_models
+    from image_exps.pipelines.network import Network, network
     from image_exps.pipelines.session import Request
     from image_exps.problems.specification import SamplingProblem, sampling_problem
     from image_exps.samplers.arms import Arm, arm
@@ -26,6 +27,7 @@ __all__ = [
     "Estimate",
     "Grid",
     "Model",
+    "Network",
     "Request",
     "Result",
     "SamplingProblem",
@@ -35,6 +37,7 @@ __all__ = [
     "galaxy_model",
     "generate",
     "load_grid",
+    "network",
     "network_model",
     "open_generated",
     "read_results",
@@ -52,6 +55,7 @@ if not TYPE_CHECKING:
             "image_exps.networks.galaxies": ("galaxy_model",),
             "image_exps.pipelines.generation": ("generate",),
             "image_exps.pipelines.models": ("Model", "find_models"),
+            "image_exps.pipelines.network": ("Network", "network"),
             "image_exps.pipelines.session": ("Request",),
             "image_exps.problems.specification": ("SamplingProblem", "sampling_problem"),
             "image_exps.samplers.arms": ("Arm", "arm"),

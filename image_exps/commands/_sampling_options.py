@@ -12,7 +12,7 @@ import click
 
 from image_exps.commands._options import MOST, at_least, device_or_best
 from image_exps.pipelines.loading import DTYPES
-from image_exps.pipelines.models import Model, model
+from image_exps.pipelines.models import Model
 from image_exps.samplers.pipeline_sampler import (
     LML_OPTIONS,
     TIMESTEP_SPACINGS,
@@ -50,8 +50,10 @@ def _together(*options: Callable[[Any], Any]) -> Callable[[F], F]:
 
 
 def _model(ctx: click.Context, param: click.Parameter, value: str) -> Model:
+    from image_exps.pipelines.own import find_model
+
     try:
-        return model(value)
+        return find_model(value)
     except ValueError as error:
         raise click.BadParameter(str(error), ctx, param) from error
 
@@ -68,7 +70,12 @@ def _damping(ctx: click.Context, param: click.Parameter, value: str | None) -> f
 #: Which model, and where it is.
 load_options = _together(
     click.option(
-        "--model", "-m", callback=_model, metavar="NAME", required=True, help="Name of a model; list them: models."
+        "--model",
+        "-m",
+        callback=_model,
+        metavar="NAME|FOLDER",
+        required=True,
+        help="Name of a model, list them: models; or the folder of a saved diffusers pipeline of your own.",
     ),
     click.option("--model-dir", type=_FOLDER, help="Local folder with its weights, in the layout of diffusers."),
     click.option("--controlnet-dir", type=_FOLDER, help="Local folder of the ControlNet, for the sd15-... models."),

@@ -36,8 +36,8 @@ Examples:
 @click.option(
     "--samplers",
     "-s",
-    default="ddim,ddim/lml",
-    show_default=True,
+    default=None,
+    show_default="ddim,ddim/lml; euler-flow,euler-flow/lml along a flow",
     metavar="NAMES",
     help="A row each, with commas; NAME:N for a budget of its own.",
 )
@@ -52,7 +52,7 @@ Examples:
 )
 @plain_errors
 @options.gathered
-def command(asked: SamplingOptions, samplers: str, count: int | None, out: Path) -> None:
+def command(asked: SamplingOptions, samplers: str | None, count: int | None, out: Path) -> None:
     """Draw the same seeds with several samplers, side by side, as one labelled picture.
 
     A column starts from the same noise in every row and has the same prompt, as in Figures 3, 4, 5 and 11 of the paper.
@@ -64,6 +64,7 @@ def command(asked: SamplingOptions, samplers: str, count: int | None, out: Path)
     """
     check_png(out)
     check_output_file(out)
+    samplers = samplers or ("euler-flow,euler-flow/lml" if asked.model.flow else "ddim,ddim/lml")
     if count is None and len(asked.prompts) > _MOST:
         raise ValueError(f"prompts must be at most {_MOST}, a column each, or --count given, got {len(asked.prompts)}")
     chosen = [_sampler(asked, text) for text in split_names(samplers)]

@@ -34,6 +34,7 @@ The spacings and options are those of --spacing and of LML above.
 Examples:
   python -m image_exps sample -m fashion-mnist --sampler ddim/lml -n 10 --count 64 --batch 16 --out out/shirts
   python -m image_exps sample -m emoji -p "Animals & Nature" --count 16 --out out/animals
+  python -m image_exps sample -m models/mine --sampler dpm-solver++-2m/lml -n 8 --count 16 --out out/mine
   python -m image_exps sample -m sd15 --model-dir models/sd15 --prompts captions.txt --sampler dpm-solver++-3m/lml \\
       --dtype float16 --batch 8 --out out/captions
   accelerate launch --multi_gpu --num_processes 8 -m image_exps sample -m ddpm-ema-cifar10 --model-dir models/cifar \\
@@ -41,7 +42,7 @@ Examples:
 """,
 )
 @options.load_options
-@click.option("--sampler", "-s", default="ddim/lml", show_default=True, metavar="NAME")
+@click.option("--sampler", "-s", default=None, metavar="NAME", show_default="ddim/lml; euler-flow/lml along a flow")
 @options.run_options
 @click.option(
     "--count", type=at_least(1, "count"), help="How many pictures.", show_default="as many as there are prompts, or 1"
@@ -53,7 +54,7 @@ Examples:
 )
 @plain_errors
 @options.gathered
-def command(asked: SamplingOptions, sampler: str, count: int | None, out: Path) -> None:
+def command(asked: SamplingOptions, sampler: str | None, count: int | None, out: Path) -> None:
     """Draw pictures into a folder, any number of them, on any number of GPUs, and go on after an interruption.
 
     Picture i starts from the noise of seed --seed + i, as torch.Generator().manual_seed(seed) draws it, and has prompt
@@ -67,6 +68,7 @@ def command(asked: SamplingOptions, sampler: str, count: int | None, out: Path) 
     """
     process = Process.from_environment()
     check_output_folder(out)
+    sampler = sampler or ("euler-flow/lml" if asked.model.flow else "ddim/lml")
     chosen = asked.sampler(sampler)
 
     from image_exps.pipelines.generation import generate

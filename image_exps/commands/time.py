@@ -9,7 +9,7 @@ import click
 
 from image_exps.commands import _options as shared
 from image_exps.pipelines.loading import DTYPES
-from image_exps.pipelines.models import Model, find_models, model
+from image_exps.pipelines.models import Model, find_models
 from image_exps.samplers.pipeline_sampler import PIPELINE_BASES
 from image_exps.timing.shapes import FULL_SIZE
 from theory_checks.command_line.outputs import check_output_file
@@ -25,10 +25,17 @@ Examples:
   python -m image_exps time --full-size sd15 --dtype float16 --out out/time-sd15.parquet
   python -m image_exps time --full-size sdxl --dtype bfloat16 --evaluations 10 --repetitions 50
   python -m image_exps time -m sd15 --model-dir models/sd15
+  python -m image_exps time -m models/mine
 """,
 )
 @click.option(
-    "--model", "-m", "name", default=None, help="A model; its network is timed.", show_default="fashion-mnist"
+    "--model",
+    "-m",
+    "name",
+    default=None,
+    metavar="NAME|FOLDER",
+    help="A model, or the folder of a saved diffusers pipeline; its network is timed.",
+    show_default="fashion-mnist",
 )
 @click.option("--model-dir", type=click.Path(file_okay=False, path_type=Path), help="Local folder with its weights.")
 @click.option(
@@ -73,6 +80,7 @@ def command(
     import torch
 
     from image_exps.evaluation.results import Result, add_results, check_parquet
+    from image_exps.pipelines.own import find_model
     from image_exps.timing.timing import machine, median_ratio, spread, time_samplers
     from theory_checks.command_line.progress_line import ProgressLine
 
@@ -84,7 +92,7 @@ def command(
         network, shape, own = _full_size(size, where, number, batch, seed)
         label = {"pixart": "pixart-alpha-512"}.get(size, size)
     else:
-        known = model(name or "fashion-mnist")
+        known = find_model(name or "fashion-mnist")
         network, shape, own = _loaded(known, model_dir, where, dtype, batch)
         label = known.name
     start = torch.randn((batch, *shape), generator=torch.Generator().manual_seed(seed)).to(where, number)
@@ -150,7 +158,10 @@ def _loaded(known: Model, folder: Path | None, device: Any, dtype: str, batch: i
 
     if known.flow or known.controlnet is not None:
         usable = ", ".join(m.name for m in find_models().values() if not (m.flow or m.controlnet))
-        raise ValueError(f"model must be one of {usable} to be timed, got {known.name!r}")
+        raise ValueError(
+            f"model must be one of {usable}, or a folder of a pipeline that predicts no flow, to be timed, got "
+            f"{known.name!r}"
+        )
     pipe = load_pipeline(known, folder, dtype=dtype, device=str(device)).pipe
     network = getattr(pipe, "unet", None) or pipe.transformer
     config = network.config

@@ -1,4 +1,4 @@
-"""Tune the damping of LML on a target, by the paper's search or by one that knows its noise."""
+"""Tune LML: its damping on a target, or its strength on your own pipeline, by the distance to the flow."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from image_exps.commands import _network_options as network_options
 from image_exps.commands._options import at_least, cache_option, plain_errors
 from image_exps.problems.names import check_problem
 from image_exps.sweeps.tuning import ITERATIONS, METHODS, Trial, compare, tune_damping
@@ -21,23 +22,44 @@ Examples:
   python -m image_exps tune ring-2d --method paper --bounds 1e-4 10
   python -m image_exps tune fashion-mnist --model network --count 256 --seeds 2 --held-out 2
   python -m image_exps tune digits --arm "dpm-solver-3m/lml(mixing=1e-4)"
+  lml tune --model models/mine -n 8
+  lml tune --model models/sd15 -p "a red fox" -p "a blue bird" -n 8 --arm dpm-solver++-2m@karras/lml --count 16
 """,
 )
-@click.argument("target")
+@click.argument("target", required=False)
 @click.option(
-    "--arm", "name", default="ddim/lml", show_default=True, help="Base and correction whose damping is tuned."
+    "--arm",
+    "name",
+    default=None,
+    show_default="ddim/lml; euler-flow/lml along a flow",
+    help="Base and correction whose damping or strength is tuned.",
 )
-@click.option("--model", default="exact", show_default=True, help="exact, network, smooth(size=0.1), ...")
+@click.option(
+    "--model",
+    "-m",
+    default=None,
+    metavar="NAME|FOLDER",
+    show_default="exact",
+    help="With TARGET: exact, network, smooth(size=0.1), ... Without: a network by name, or the folder of a saved "
+    "diffusers pipeline.",
+)
+@network_options.further_network_options
 @click.option("--evaluations", "-n", type=at_least(1, "evaluations"), default=10, show_default=True)
 @click.option("--distance", default="endpoint-rmse", show_default=True, help="What is to be least.")
-@click.option("--count", type=at_least(2, "samples"), default=512, show_default=True, help="Samples of each seed.")
+@click.option(
+    "--count",
+    type=at_least(2, "samples"),
+    default=None,
+    show_default="512; 32 without TARGET",
+    help="Samples of each seed; without TARGET, those that choose.",
+)
 @click.option("--seeds", type=at_least(1, "seeds"), default=3, show_default=True, help="How many, from 0 on.")
 @click.option(
     "--held-out",
     type=at_least(0, "seeds"),
-    default=3,
-    show_default=True,
-    help="Seeds after those, on which the best damping meets the arm as it was named.",
+    default=None,
+    show_default="3; 32 without TARGET",
+    help="Seeds after those, on which the best damping meets the arm as it was named; without TARGET, samples.",
 )
 @click.option("--method", type=click.Choice(METHODS), default="scan", show_default=True)
 @click.option(
@@ -51,21 +73,25 @@ Examples:
 )
 @cache_option
 @plain_errors
+@network_options.gathered
 def command(
-    target: str,
-    name: str,
-    model: str,
+    asked: network_options.NetworkOptions,
+    target: str | None,
+    name: str | None,
     evaluations: int,
     distance: str,
-    count: int,
+    count: int | None,
     seeds: int,
-    held_out: int,
+    held_out: int | None,
     method: str,
     iterations: int | None,
     bounds: tuple[float, float],
     cache: Path,
 ) -> None:
-    """Tune the damping of LML on TARGET: every value that was tried, with its error, then the best, on other seeds too.
+    """Tune LML on TARGET, or without one on your own pipeline: every value that was tried, then the best, on others.
+
+    Without TARGET, --model is a network by name or a folder; the strength of LML is chosen by the distance to that
+    network's own flow, and reported on samples that did not choose it, with the lines to paste.
 
     TARGET is one of a sweep: digits, mnist, emoji, ring-2d, ...; fashion-mnist and emoji have a network (--model
     network). Choose on a target that is not the one to be reported. "relative" damping, the default, is a share of
@@ -74,6 +100,13 @@ def command(
     """
     check_problem(target, model)
     check_output_folder(cache, "cache")
+    if target is None:
+        if asked.model is None:
+            raise ValueError("tune needs a TARGET, or the network to be tuned on with --model FOLDER")
+        _on_network(asked, name, evaluations, count or 32, 32 if held_out is None else held_out, cache)
+        return
+    name, model, count = name or "ddim/lml", asked.model or "exact", count or 512
+    held_out = 3 if held_out is None else held_out
 
     from image_exps.sweeps.tuning_objective import arm_objective
     from theory_checks.command_line.progress_line import ProgressLine
@@ -118,6 +151,41 @@ def command(
             f"On {others}: {means[trace.best]:.4g}, and {means[None]:.4g} without tuning; "
             f"difference {change.value:.2g}{interval}."
         )
+
+
+def _on_network(
+    asked: network_options.NetworkOptions, name: str | None, evaluations: int, count: int, held_out: int, cache: Path
+) -> None:
+    """Tune the strength of LML on a network, and print what was tried, what it gains, and the lines to paste."""
+    from image_exps.compare.paste import lines
+    from image_exps.compare.strength import tune
+    from theory_checks.command_line.progress_line import ProgressLine
+
+    made = asked.network()
+    name = name or ("euler-flow/lml" if made.flow else "ddim/lml")
+    with ProgressLine(f"{name} on {made.name}", "evaluations") as progress:
+        found = tune(
+            made, name, evaluations, count=count, held_out=held_out, seed=asked.seed, folder=cache / "tune",
+            announce=progress.say, progress=progress,
+        )  # fmt: skip
+    for strength, value in found.tried.items():
+        click.echo(f"strength {strength:<5g} {value:.4g}" + ("  <- least" if strength == found.strength else ""))
+    base, default = ("{:.3f} [{:.3f}, {:.3f}]".format(*interval) for interval in (found.base, found.default))
+    click.echo(
+        f"On {held_out} other samples, in {evaluations} evaluations: distance {found.distance:.4g}, {base} of that "
+        f"without LML, {default} of that at the default strength."
+    )
+    if not found.converged:
+        click.echo("The reference flow has NOT CONVERGED: distances of this size are not to be trusted.")
+    if found.base.high >= 1:
+        click.echo("No gain over the base beyond the interval: leave LML out.")
+    elif found.default.value == 1:
+        click.echo("That is the default strength.")
+    elif found.default.high >= 1:
+        click.echo("No gain over the default strength beyond the interval: either will do.")
+    click.echo(f"Best strength: {found.strength:g}, {found.arm}. The lines to paste:")
+    for line in lines(made, found.arm, evaluations):
+        click.echo(f"    {line}")
 
 
 def _spread(error: float) -> str:

@@ -15,7 +15,7 @@ from image_exps.utils.processes import Process
 
 __all__ = ["Outcome", "Progress", "generate"]
 
-#: Told after each batch: how many of this process's pictures are there, and how many it has to make.
+#: Called after each batch: how many of this process's pictures are there, and how many it has to make.
 Progress = Callable[[int, int], None]
 
 
@@ -48,7 +48,7 @@ def generate(request: Request, out: Path, process: Process | None = None, progre
         request: what is asked for.
         out: the folder.
         process: which of several this one is; all are given the same request and folder.
-        progress: told after each batch.
+        progress: called after each batch.
 
     Raises:
         ValueError: before anything is drawn: for a bad request, a folder with something else in it, or one that others

@@ -70,6 +70,7 @@ def find_source(
     if controlnet_dir is not None and known.controlnet is None:
         raise ValueError(f"controlnet_dir is for the ControlNet models, got it with {known.name}")
     commits = []
+    model_dir = known.folder if model_dir is None else model_dir
     if model_dir is not None:
         if not model_dir.is_dir():
             raise ValueError(f"{model_dir} is {'a file' if model_dir.exists() else 'not there'}. {_advice(known)}")

@@ -9,12 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from types import MappingProxyType
 
 from image_exps.utils.plugins import load_plugin, plugins
 from lml.arguments import check_choice
 
-__all__ = ["MODELS", "Model", "find_models", "model"]
+__all__ = ["MODELS", "UNCONDITIONAL", "Model", "find_models", "model"]
+
+#: Classes of diffusers pipelines that take no prompt.
+UNCONDITIONAL: tuple[str, ...] = ("DDPMPipeline", "DDIMPipeline", "LDMPipeline")
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class Model:
         flow: whether the network predicts the velocity of a flow, not a noise.
         controlnet: hub id of the ControlNet beside it.
         shipped: whether the weights come with this package.
+        folder: where they are, for a pipeline that is named by its folder; see `image_exps.pipelines.own`.
     """
 
     name: str
@@ -56,6 +61,7 @@ class Model:
     flow: bool = False
     controlnet: str | None = None
     shipped: bool = False
+    folder: Path | None = None
 
 
 def _by_evaluations(counts: str, values: str) -> Mapping[int, float]:
@@ -63,7 +69,7 @@ def _by_evaluations(counts: str, values: str) -> Mapping[int, float]:
     return MappingProxyType({int(n): float(value) for n, value in pairs})
 
 
-# Ids and licences are those of the pages on the hub, with two exceptions that are told where they stand.
+# Ids and licences are those of the pages on the hub, with two exceptions that are marked where they stand.
 _OPENRAIL = "CreativeML OpenRAIL-M"
 _OPENRAIL_PP = "CreativeML OpenRAIL++-M"
 _PAPER = "paper, Section 5.3.2"

@@ -13,10 +13,9 @@ from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 from image_exps.networks.guided import guided
+from image_exps.pipelines.models import UNCONDITIONAL
 
 __all__ = ["Renderer", "to_bytes"]
-
-_UNCONDITIONAL = ("DDPMPipeline", "LDMPipeline")
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,7 @@ class Renderer:
 
     Args:
         pipe: with the scheduler that is to be used.
-        kind: class of the pipeline, one of those in `image_exps.pipelines.models`.
+        kind: class of the pipeline.
         steps: ``num_inference_steps``.
         guidance: scale of classifier-free guidance, for a model that has it.
         size: height and width in pixels; ``None`` is the model's own.
@@ -45,7 +44,7 @@ class Renderer:
     classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.kind in _UNCONDITIONAL:
+        if self.kind in UNCONDITIONAL:
             for name in ("size", "negative_prompt"):
                 if getattr(self, name) is not None:
                     raise ValueError(f"{name} cannot be chosen for a {self.kind}, got {getattr(self, name)!r}")
@@ -57,7 +56,7 @@ class Renderer:
     @property
     def prompted(self) -> bool:
         """Whether every picture needs a prompt."""
-        return self.kind not in _UNCONDITIONAL
+        return self.kind not in UNCONDITIONAL
 
     @property
     def _null(self) -> int | None:
@@ -93,20 +92,24 @@ class Renderer:
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         if not self.prompted:
             return self._unconditional(generators, self._labels(prompts))
-        call: dict[str, Any] = {"prompt": list(prompts), "generator": generators, "num_inference_steps": self.steps}
+        call = {**self.arguments(prompts), "generator": generators, "num_inference_steps": self.steps}
+        if controls:
+            call["image"] = list(controls)
+        return np.asarray(self.pipe(**call, output_type="np").images, dtype=np.float32)
+
+    def arguments(self, prompts: Sequence[str]) -> dict[str, Any]:
+        """Return what a pipeline with prompts is called with, besides noise, steps and controls."""
+        call: dict[str, Any] = {"prompt": list(prompts)}
         if self.guidance is not None:
             call["guidance_scale"] = self.guidance
         if self.size is not None:
             call |= {"height": self.size, "width": self.size}
         if self.negative_prompt is not None:
-            call["negative_prompt"] = [self.negative_prompt] * len(seeds)
-        if controls:
-            call["image"] = list(controls)
+            call["negative_prompt"] = [self.negative_prompt] * len(prompts)
         # Bins of sizes are for sizes that were not asked for; cleaning captions needs packages of its own.
         optional = {"use_resolution_binning": False, "clean_caption": False}
         known = inspect.signature(self.pipe.__call__).parameters
-        call |= {name: value for name, value in optional.items() if name in known}
-        return np.asarray(self.pipe(**call, output_type="np").images, dtype=np.float32)
+        return call | {name: value for name, value in optional.items() if name in known}
 
     def _labels(self, prompts: Sequence[str]) -> list[int] | None:
         null = self._null
@@ -131,6 +134,11 @@ class Renderer:
         for t in scheduler.timesteps:
             noise = self._noise(scheduler.scale_model_input(x, t), t, labels)
             x = scheduler.step(noise, t, x).prev_sample
+        return self.decode(x)
+
+    @torch.no_grad()
+    def decode(self, x: Tensor) -> np.ndarray[Any, Any]:
+        """Return the pictures of samples or latents of a pipeline without prompts, as `render` does."""
         if self.kind == "LDMPipeline":
             vq = self.pipe.vqvae
             x = vq.decode(x.to(vq.dtype) / vq.config.scaling_factor).sample
@@ -142,8 +150,8 @@ class Renderer:
         unet, null = self.pipe.unet, self._null
         if null is None:
             return unet(x, t).sample  # type: ignore[no-any-return]
-        told = None if labels is None else torch.tensor(labels, device=x.device)
-        return guided(unet, x, t, told, null, 1.0 if self.guidance is None else self.guidance)
+        numbers = None if labels is None else torch.tensor(labels, device=x.device)
+        return guided(unet, x, t, numbers, null, 1.0 if self.guidance is None else self.guidance)
 
 
 def to_bytes(picture: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.uint8]] | None:

@@ -26,7 +26,7 @@ from toy.picture_files import read_picture
 __all__ = ["Request", "Session", "open_session"]
 
 _LIBRARIES = ("lml-toolkit", "torch", "diffusers", "transformers", "numpy")
-_PIXELS = ("DDPMPipeline",)
+_PIXELS = ("DDPMPipeline", "DDIMPipeline")
 
 
 @dataclass(frozen=True)

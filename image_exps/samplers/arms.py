@@ -27,8 +27,8 @@ from toy.schedule import NoiseSchedule
 
 __all__ = ["BASES", "Arm", "Plan", "arm", "pure_sampler"]
 
-#: The bases of arms by name: the algorithms of the table that are not for flows.
-BASES: tuple[str, ...] = tuple(name for name, each in ALGORITHMS.items() if not each.flow)
+#: The bases of arms by name. Those for flows run at any levels, but are made for ``alpha + sigma = 1``.
+BASES: tuple[str, ...] = tuple(ALGORITHMS)
 
 
 class Plan(NamedTuple):

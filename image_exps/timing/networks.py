@@ -1,4 +1,4 @@
-"""The networks that are timed, as noise predictions: what they are told besides sample and timestep is fixed at random.
+"""The networks that are timed, as noise predictions: what they receive besides sample and timestep is fixed at random.
 
 A step takes as long with random weights and conditions as with real ones.
 """
@@ -35,29 +35,29 @@ def conditioned(network: Any, *, batch: int, tokens: int = 77, seed: int = 0) ->
     def normal(*size: int) -> Tensor:
         return torch.randn((batch, *size), generator=generator, device=device, dtype=dtype)
 
-    told: dict[str, Any] = {}
+    condition: dict[str, Any] = {}
     captions = config.get("caption_channels")
     width = captions or config.get("cross_attention_dim")
     if width is not None:
-        told["encoder_hidden_states"] = normal(tokens, width)
+        condition["encoder_hidden_states"] = normal(tokens, width)
     if config.get("addition_embed_type") == "text_time":
         numbers = 6 * config.addition_time_embed_dim  # two sizes and a corner, two numbers each
-        told["added_cond_kwargs"] = {
+        condition["added_cond_kwargs"] = {
             "text_embeds": normal(config.projection_class_embeddings_input_dim - numbers),
             "time_ids": torch.ones((batch, 6), device=device, dtype=dtype),
         }
     elif captions is not None:
         sized = network.use_additional_conditions  # true of the model for 1024 x 1024
-        told["added_cond_kwargs"] = {
+        condition["added_cond_kwargs"] = {
             "resolution": torch.ones((batch, 2), device=device, dtype=dtype) if sized else None,
             "aspect_ratio": torch.ones((batch, 1), device=device, dtype=dtype) if sized else None,
         }
     if config.get("num_class_embeds"):
-        told["class_labels"] = torch.zeros(batch, dtype=torch.long, device=device)
+        condition["class_labels"] = torch.zeros(batch, dtype=torch.long, device=device)
 
     def predict(x: Tensor, timestep: Any) -> Tensor:
         t = torch.as_tensor(timestep, device=x.device).expand(len(x))
-        output: Tensor = network(x, timestep=t, return_dict=False, **told)[0]
+        output: Tensor = network(x, timestep=t, return_dict=False, **condition)[0]
         return output.narrow(1, 0, x.shape[1])  # the other channels are a variance, which samplers do not use
 
     return predict

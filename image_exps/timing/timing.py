@@ -197,7 +197,7 @@ def time_samplers(
     evaluations: Sequence[int] = (5, 10, 15, 20, 30, 50, 100),
     repetitions: int = 200,
     warm_up: int = 1,
-    told: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[Timing]:
     """Time a base and LML on it for each number of evaluations, as a pipeline runs them: a scheduler's loop.
 
@@ -209,7 +209,7 @@ def time_samplers(
         evaluations: the budgets; two arms each.
         repetitions: of every arm.
         warm_up: repetitions before them that are not counted.
-        told: after each budget, how many are done and how many there are.
+        progress: called after each budget with how many are done and how many there are.
 
     Raises:
         ValueError: for an unknown base, a budget that it cannot spend, no budget, or too few repetitions.
@@ -231,8 +231,8 @@ def time_samplers(
             calls = np.array([clock.seconds(*mark) for mark in watched[s.name].marks])
             each = calls.reshape(warm_up + repetitions, s.evaluations).sum(1)
             found.append(Timing(s.name, s.evaluations, seconds[s.name], each[warm_up:]))
-        if told is not None:
-            told(i + 1, len(samplers))
+        if progress is not None:
+            progress(i + 1, len(samplers))
     return found
 
 

@@ -168,8 +168,10 @@ def test_a_folder_of_a_pipeline_is_a_network(tmp_path: Path) -> None:
 
 
 def test_folders_that_are_no_networks_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="or the folder of a pipeline, got"):
+    with pytest.raises(ValueError, match=r"it has no model_index\.json"):
         network(tmp_path)
-    (tmp_path / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
-    with pytest.raises(ValueError, match="the command compare"):
+    with pytest.raises(ValueError, match="or the folder of a pipeline, got"):
+        network(tmp_path / "nothing")
+    (tmp_path / "model_index.json").write_text('{"_class_name": "AudioLDMPipeline"}')
+    with pytest.raises(ValueError, match="from a prompt to a picture"):
         network(tmp_path)

@@ -175,7 +175,7 @@ def test_labels_are_told_and_guidance_goes_beyond_them(exported):
         ({"labels": "a", "classes": ()}, "labels must be None for a network that knows no classes"),
         ({"labels": "a", "guidance": math.nan}, "guidance must be a finite number"),
         ({"batch": 0}, "batch must be a positive integer, got 0"),
-        ({"prediction": "sample"}, "prediction must be epsilon or v_prediction, got 'sample'"),
+        ({"prediction": "flow"}, "prediction must be one of epsilon, v_prediction, sample, got 'flow'"),
     ],
 )
 def test_arguments_that_do_not_fit_are_refused(exported, changes, message):
