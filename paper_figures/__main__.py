@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("out/figures"),
     show_default=True,
-    help="Folder for NAME.pdf, NAME.png, NAME-phone.png and NAME.txt, the caption; the data in subfolder 'data'.",
+    help="Folder for NAME.pdf, NAME.png, NAME-phone.png, NAME.txt (caption) and NAME-methods.txt; data in 'data'.",
 )
 @click.option("--recompute", is_flag=True, help="Compute the data again, even if nothing that they rest on changed.")
 @click.option(
@@ -43,10 +43,9 @@ if TYPE_CHECKING:
 def main(names: tuple[str, ...], list_only: bool, out: Path, recompute: bool, profile: str, seed: int) -> None:
     """Draw the figures with these names, or all of them.
 
-    Each figure becomes a PDF for print, a PNG for the screen and one for a phone, whose panels are stacked, and a
-    caption that says what is shown, how many samples it rests on, which intervals are drawn, and the command that makes
-    it. The data are computed once: as long as the code that they rest on stays as it is, another run only draws, in
-    seconds.
+    Each figure becomes a PDF for print, a PNG for the screen and one for a phone, whose panels are stacked, a caption
+    that says what is seen, and a text on how it was made: samples, intervals, and the command. The data are computed
+    once: as long as the code that they rest on stays as it is, another run only draws, in seconds.
 
     A figure whose networks, results or pictures are not on this machine is left out, and the reason said.
 

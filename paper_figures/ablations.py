@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
 
 from paper_figures import sweeps
 from paper_figures.figure import Data, PaperFigure
 from paper_figures.layout import label_panels, panels
-from paper_figures.style import LIMIT, ROLES, plain_log, role, tint
+from paper_figures.style import LIMIT, ROLES, role, tint
 from theory_checks.ledger.claim import Settings
 
 _DISTANCES = {"frechet": "Frechet distance", "endpoint-rmse": "distance to the flow's end"}
@@ -83,8 +82,6 @@ def draw(data: Data) -> Figure:
                 axis.axhspan(chosen["floor_low"].mean(), chosen["floor_high"].mean(), color=LIMIT, alpha=0.25, lw=0)
             axis.axvline(float(data[f"default {varied}"]), color=LIMIT, lw=0.8, ls=":")
             axis.set(xscale="log", yscale="log", ylim=(0.7 * chosen["value"].min(), top))
-            axis.xaxis.set_minor_locator(NullLocator())
-            plain_log(axis.yaxis, np.array(axis.get_ylim()))
         line[0].set_ylabel(label)
     axes[-1, 0].set_xlabel(r"damping $\lambda$, relative to $|\epsilon|^2$")
     axes[-1, 1].set_xlabel(r"mixing $\kappa$")
@@ -121,12 +118,13 @@ FIGURE = PaperFigure(
     draw=draw,
     facts=facts,
     inputs=sweeps.shipped,
-    caption="""Damping and mixing of LML on {base}, in the place of the paper's Figures 9 and 10: target {target}, exact
-    score, relative damping. (a, c) against the damping at the default mixing; (b, d) against the mixing at the default
-    damping; dotted and upright: the default; level: the base without LML, with its interval; lighter: more evaluations;
-    curves leave the panels upwards; grey: as many exact samples. n = {n} samples, seeds: {seeds}, {source}; bars:
-    {level} bootstrap intervals. Only the strength, mixing over damping, counts as long as the turn is small (claim K7).
-    In {few} evaluations the least Frechet distance of these settings is at strength {frechet}, the least distance to
-    the flow's end at {endpoint}; the default is {default}; at {most} the Frechet distance is {worst}.""",
+    caption="""Damping and mixing of LML on {base}, in the place of the paper's Figures 9 and 10: {target}, exact
+    score. Only the strength, mixing over damping, counts as long as the turn is small (claim K7). Level lines: the
+    base without LML; lighter: more evaluations; dotted and upright: the default; grey: as many exact samples. In
+    {few} evaluations the best strength is {frechet} by Frechet distance, {endpoint} by distance to the flow's end;
+    the default is {default}.""",
+    methods="""(a, c) Against the damping at the default mixing; (b, d) against the mixing at the default damping;
+    the damping is relative. Curves leave the panels upwards: at strength {most} the Frechet distance is {worst}. n
+    = {n} samples, seeds: {seeds}, {source}; bars: {level} bootstrap intervals.""",
     small={"evaluations": (5,), "count": 80, "use_shipped": False},
 )

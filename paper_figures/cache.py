@@ -22,7 +22,7 @@ _LOG = logging.getLogger(__name__)
 _DIGEST = "sha256"
 
 # What a figure's data do not depend on: how figures look, and of its own file what draws and what captions say.
-_LOOKS = ("paper_figures.style", "paper_figures.layout", "paper_figures.figure")
+_LOOKS = ("paper_figures.style", "paper_figures.layout", "paper_figures.log_axis", "paper_figures.figure")
 _SHOWN_BY = ("draw", "facts", "missing", "FIGURE")
 
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from paper_figures.figure import Data, PaperFigure, of_finding, read
 from paper_figures.layout import label_panels, panels
-from paper_figures.style import COLOURS, LIMIT, READINGS
+from paper_figures.style import COLOURS, LIMIT, NOTE, QUIET, READINGS
 from theory_checks.convergence.divergences import STARTS, check_divergences
 from theory_checks.ledger.claim import Settings
 
@@ -76,7 +76,7 @@ def _draw_slopes(axis: Axes) -> None:
     for rate, level, text in ((1, 5e-5, "slope $g$"), (2, 8e-6, "slope $2g$")):
         values = level * np.exp(-rate * times)
         axis.semilogy(times, values, color=LIMIT, lw=0.8)
-        axis.text(times[1] + 0.15, values[1], text, color="#555555", fontsize=7, ha="left", va="center")
+        axis.text(times[1] + 0.15, values[1], text, color=QUIET, fontsize=NOTE, ha="left", va="center")
 
 
 def facts(data: Data) -> Mapping[str, str]:
@@ -99,11 +99,12 @@ FIGURE = PaperFigure(
     draw=draw,
     facts=facts,
     caption="""How the dynamics with the divergence of M in their drift forget their start (claims C1 and C2; one
-    dimension; densities by finite volumes, exact in time, no sampling). (a) Chi-squared over its value at the start,
-    for {cases}, each from Gaussians at {starts}, against time in units of the inverse spectral gap g; black: the bound
-    of Prop. 4. (b) The divergences of the first case from the first start: chi-squared and KL fall at twice the gap,
-    total variation, Hellinger and W2 at the gap (grey slopes). The late rates differ from these by at most {rate} of
-    their extrapolation error. (c) W2 may grow on its way, even for one Gaussian, up to time {end}: from an earlier
-    minimum by {rise} of its start (error interval by halved cells), while under plain Langevin it falls.""",
+    dimension). (a) Chi-squared over its start, against time in units of the inverse spectral gap g; black: the
+    bound of Prop. 4. (b) Other divergences: chi-squared and KL fall at twice the gap, total variation, Hellinger
+    and W2 at the gap. (c) W2 may grow on its way, while under plain Langevin it falls.""",
+    methods="""(a) {cases}, each from Gaussians at {starts}. (b) The first case from the first start; late rates
+    differ from the grey slopes by at most {rate} of their extrapolation error. (c) One Gaussian, up to time {end}:
+    W2 grows from an earlier minimum by {rise} of its start (error interval by halved cells). Densities by finite
+    volumes, exact in time: no sampling.""",
     small={"cases": (("bimodal-1d", 10.0),)},
 )

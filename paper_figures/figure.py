@@ -1,4 +1,4 @@
-"""What a figure is: data from claims or sweeps, a drawing of them, and a caption filled from the same data."""
+"""What a figure is: data from claims or sweeps, a drawing of them, and texts filled from the same data."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from matplotlib.figure import Figure
 from paper_figures.names import NAMES, check_name
 from theory_checks.ledger.claim import Finding, Settings
 
-__all__ = ["NAMES", "Data", "PaperFigure", "find", "of_finding", "read"]
+__all__ = ["MOST_WORDS", "NAMES", "Data", "PaperFigure", "find", "of_finding", "read"]
+
+#: Of a caption.
+MOST_WORDS = 80
 
 #: Arrays by name: all that a drawing and its caption see.
 Data = Mapping[str, np.ndarray]
@@ -33,8 +36,10 @@ class PaperFigure:
         title: one line for the list.
         compute: from settings and parameters to the data; what is kept in the cache.
         draw: from the data to the picture.
-        facts: from the data to the texts that fill the caption.
-        caption: a template of `str.format`. It holds no number of its own but those that name something.
+        facts: from the data to the texts that fill caption and methods.
+        caption: what is seen, in `MOST_WORDS` words at most once it is filled: a template of `str.format`, which holds
+            no number of its own but those that name something.
+        methods: what else a referee would ask, such as settings and intervals: another template.
         small: parameters that make ``compute`` a matter of seconds, for tests.
         missing: says what the figure needs and is not there; empty if it can be drawn.
         inputs: files that ``compute`` reads, such as tables of a sweep; their content decides over the cache too.
@@ -49,20 +54,25 @@ class PaperFigure:
     draw: Callable[[Data], Figure]
     facts: Callable[[Data], Mapping[str, str]]
     caption: str
+    methods: str = ""
     small: Mapping[str, object] = field(default_factory=dict)
     inputs: Callable[[], tuple[Path, ...]] = tuple
     missing: Callable[[], str] = str
 
     def __post_init__(self) -> None:
-        typed = typed_numbers(self.caption)
-        if typed:
-            raise ValueError(f"caption of {self.name} must take its numbers from the data, got {', '.join(typed)}")
+        for part, text in (("caption", self.caption), ("methods", self.methods)):
+            if typed := typed_numbers(text):
+                raise ValueError(f"{part} of {self.name} must take its numbers from the data, got {', '.join(typed)}")
 
-    def filled(self, data: Data, settings: Settings) -> str:
-        """Return the caption with its numbers, the seed and the command."""
-        text = " ".join(self.caption.split()).format(**self.facts(data))
+    def filled(self, data: Data) -> str:
+        """Return the caption with its numbers."""
+        return f"{' '.join(self.caption.split()).format(**self.facts(data))}\n"
+
+    def described(self, data: Data, settings: Settings) -> str:
+        """Return the methods with their numbers, the seed and the command."""
+        text = " ".join(self.methods.split()).format(**self.facts(data))
         command = f"python -m paper_figures {self.name} --profile {settings.profile} --seed {settings.seed}"
-        return f"{text} Seed {settings.seed}, {settings.profile} profile. Command: {command}\n"
+        return f"{text} Seed {settings.seed}, {settings.profile} profile. Command: {command}\n".lstrip()
 
 
 def typed_numbers(caption: str) -> list[str]:

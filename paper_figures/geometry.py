@@ -1,4 +1,4 @@
-"""The kernel's geometry: a rotation away from the previous noise, and its size against damping and mixing."""
+"""The size of LML's turn away from the previous noise, against damping and mixing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -19,10 +18,7 @@ from paper_figures.style import LIMIT, role
 from theory_checks.ledger.claim import Settings
 
 _DIM = 3072
-_TURN = 10.0  # degrees between two noises of a trajectory in the panels (b) and (c)
-
-# Of panel (a): degrees between the noises, and mixings at lambda = |eps|^2, large enough to be seen.
-_SHOWN_TURN, _SHOWN_MIXING = 50.0, 0.4
+_TURN = 10.0  # degrees between two noises of a trajectory
 
 _DAMPINGS = (1e-4, 1e-3, 1e-2)
 _MIXINGS = (1e-8, 1e-7, 1e-6)
@@ -30,10 +26,7 @@ _LINES = ("-", "--", ":")
 
 
 def compute(settings: Settings, *, count: int = 81) -> Data:
-    """Return the vectors of the sketch and the curves; no number is random."""
-    e, p = _pair(2, 1.0, _SHOWN_TURN)
-    r = kernel.lml_direction(e, p, damping=1.0, mixing=_SHOWN_MIXING)
-    vectors = torch.cat((e, p, _SHOWN_MIXING * p + (1 - _SHOWN_MIXING) * e, r))
+    """Return the curves; no number is random."""
     e, p = _pair(_DIM, math.sqrt(_DIM), _TURN)
     mixing, damping = np.geomspace(1e-10, 1e-4, count), np.geomspace(1e-6, 1.0, count)
     angle = [[_angle(e, p, lam, float(kappa)) for kappa in mixing] for lam in _DAMPINGS]
@@ -42,8 +35,6 @@ def compute(settings: Settings, *, count: int = 81) -> Data:
         for kappa in _MIXINGS
     ]
     return {
-        "vectors": vectors.numpy(),
-        "shown": np.array((_SHOWN_TURN, _SHOWN_MIXING)),
         "mixing": mixing,
         "damping": damping,
         "angle": np.array(angle),
@@ -70,10 +61,9 @@ def _angle(e: Tensor, p: Tensor, damping: float, mixing: float) -> float:
 
 
 def draw(data: Data) -> Figure:
-    """Draw the vectors on their circle, the angle against the mixing, and eta against the damping."""
-    figure, axes = panels(1, 3, height=2.5)
-    sketch, left, right = axes[0]
-    _draw_sketch(sketch, data["vectors"])
+    """Draw the angle against the mixing, and eta against the damping."""
+    figure, axes = panels(1, 2, height=2.5)
+    left, right = axes[0]
     blue = role("LML").colour
     size = int(data["dim"])
     for lam, angle, dashes in zip(data["dampings"], data["angle"], _LINES, strict=True):
@@ -83,7 +73,7 @@ def draw(data: Data) -> Figure:
         xlabel=r"mixing $\kappa$", ylabel=r"angle from $\epsilon$ (degrees)", ylim=(0, 98), yticks=range(0, 91, 30)
     )
     left.set_title("angle of the turn")
-    left.legend(loc="upper left", bbox_to_anchor=(-0.02, 0.9))
+    left.legend(loc="upper left", bbox_to_anchor=(0.0, 0.9))
     for kappa, eta, dashes in zip(data["mixings"], data["eta"], _LINES, strict=True):
         seen = np.where(eta > 0, eta, np.nan)
         right.loglog(data["damping"], seen, dashes, color=blue, label=rf"$\kappa=10^{{{math.log10(kappa):.0f}}}$")
@@ -91,43 +81,16 @@ def draw(data: Data) -> Figure:
     right.plot([], [], "-.", color=LIMIT, lw=0.8, label=r"$\eta_0=\kappa\,|\epsilon|^2/\lambda$")
     right.set(xlabel=r"damping $\lambda$", ylabel=r"extrapolation $\eta$", ylim=(1e-5, 1e5))
     right.set_title("strength of the extrapolation")
-    right.legend(loc="upper right", bbox_to_anchor=(1.04, 1.03))
-    for axis in (left, right):
-        axis.minorticks_off()
+    right.legend(loc="upper right")
     label_panels(axes)
     return figure
-
-
-def _draw_sketch(axis: Axes, vectors: np.ndarray) -> None:
-    around = np.linspace(0, 2 * np.pi, 200)
-    # Turned by 65 degrees, so that eps points upwards.
-    turn = math.radians(65)
-    rotation = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
-    axis.plot(np.cos(around), np.sin(around), color=LIMIT, lw=0.6)
-    looks = (
-        (r"$\epsilon$", role("exact").colour, "-"),
-        (r"$\epsilon_{\mathrm{prev}}$", LIMIT, "-"),
-        (r"$v$", LIMIT, "--"),
-        (r"$\epsilon_{\mathrm{lml}}$", role("LML").colour, "-"),
-    )
-    for vector, (label, colour, dashes) in zip(vectors @ rotation.T, looks, strict=True):
-        arrow = {"arrowstyle": "-|>", "color": colour, "lw": 1.4, "linestyle": dashes, "shrinkA": 0, "shrinkB": 0}
-        axis.annotate("", vector, (0, 0), arrowprops=arrow)
-        place = vector * (1 + 0.2 / np.linalg.norm(vector))
-        axis.text(place[0], place[1], label, color=colour, ha="center", va="center", fontsize=9)
-    axis.set(aspect="equal", xlim=(-1.3, 1.3), ylim=(-1.25, 1.4))
-    axis.set_axis_off()
-    axis.set_title("away from the previous noise")
 
 
 def facts(data: Data) -> Mapping[str, str]:
     """Return what the caption says in numbers."""
     half = np.argmin(np.abs(data["dampings"] - 1e-3))
-    degrees, mixing = data["shown"]
     at = float(np.interp(45, data["angle"][half], np.log10(data["mixing"])))
     return {
-        "shown": f"{degrees:.0f}",
-        "kappa": f"{mixing:g}",
         "d": f"{int(data['dim'])}",
         "turn": f"{float(data['turn']):.0f}",
         "most": f"{data['angle'].max():.2f}",
@@ -140,17 +103,17 @@ def facts(data: Data) -> Mapping[str, str]:
 
 FIGURE = PaperFigure(
     name="geometry",
-    title="the kernel's geometry: a turn away from the previous noise, against damping and mixing",
+    title="the size of LML's turn away from the previous noise, against damping and mixing",
     compute=compute,
     draw=draw,
     facts=facts,
-    caption="""The LML direction (Algorithm 1, steps seven to thirteen). (a) The noise, the previous one at {shown}
-    degrees from it, their mixture v, and the direction, of the noise's length (mixing {kappa}, damping of the squared
-    length of the noise). (b) Angle between the noise and its direction, d = {d}, previous noise at {turn} degrees: it
-    grows with the mixing over the damping and stays below {right} degrees (largest: {most}); at damping {lam} it is
-    {diagonal} degrees at mixing {at}. (c) The same turn as an extrapolation by eta times the last change (claim K3),
-    against the damping; grey dash-dotted: its scale-free strength, which holds as long as the mixture hardly differs
-    from the noise; a line ends where eta would change its sign, and only the restored length keeps the step finite.
-    Nothing here is random: no intervals.""",
+    caption="""How far LML turns (Algorithm 1, steps seven to thirteen; d = {d}, previous noise at {turn} degrees).
+    (a) Angle between the noise and its direction, against the mixing: it stays below {right} degrees. (b) The same
+    turn as an extrapolation by eta times the last change (claim K3), against the damping; grey: its scale-free
+    strength. A line ends where eta would change its sign.""",
+    methods="""The angle grows with the mixing over the damping (largest: {most} degrees); at damping {lam} it is
+    {diagonal} degrees at mixing {at}. The scale-free strength holds as long as the mixture hardly differs from the
+    noise; beyond the end of a line only the restored length keeps the step finite. Nothing here is random: no
+    intervals.""",
     small={"count": 9},
 )

@@ -22,8 +22,8 @@ from image_exps.samplers.arms import arm
 from lml.samplers import sample
 from paper_figures.figure import Data, PaperFigure
 from paper_figures.fronts import common_gains, front_ratio, path
-from paper_figures.layout import label_panels, panels
-from paper_figures.style import LIMIT, ROLES, Role, log_bars, plain_log
+from paper_figures.layout import label_panels, panels_by_name
+from paper_figures.style import LIMIT, NOTE, ROLES, Role, log_bars, tint
 from theory_checks.ledger.claim import Settings
 from theory_checks.ledger.progress import track
 from toy import ClassifierFreeGuidance, ClassMixture, dataset, gaussian_classes, smoothed_classes
@@ -163,16 +163,19 @@ def _ratio(found: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray]]], first: 
 
 
 def draw(data: Data) -> Figure:
-    """Draw a row for each target and a column for each budget: better is below and to the right."""
+    """Draw a panel for each target and budget, where better is below and to the right, and the ratios of the fronts."""
     names, budgets = [str(name) for name in data["targets"]], [int(n) for n in data["evaluations"]]
-    figure, axes = panels(len(names), len(budgets), height=0.5 + 2.5 * len(names))
-    for row, name in zip(axes, names, strict=True):
-        for axis, n in zip(row, budgets, strict=True):
-            _draw_panel(axis, data, name, n)
-            axis.set_title(f"{name}, {n} evaluations")
-            axis.set(xlabel="log odds of the asked class, in nats", ylabel="Frechet distance")
-    label_panels(axes)
-    figure.legend(*axes.ravel()[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, columnspacing=1.2)
+    places = {(name, n): f"{i} {j}" for i, name in enumerate(names) for j, n in enumerate(budgets)}
+    layout = [[*(places[name, n] for n in budgets), "ratios"] for name in names]
+    figure, axes = panels_by_name(layout, height=0.5 + 2.35 * max(len(names), 1))
+    for (name, n), place in places.items():
+        _draw_panel(axes[place], data, name, n)
+        axes[place].set_title(f"{name}, {n} evaluations")
+        axes[place].set(xlabel="log odds of the class (nats)", ylabel="Frechet distance")
+    _draw_ratios(axes["ratios"], data)
+    label_panels([axes[place] for place in (*places.values(), "ratios")])
+    first = axes[places[names[0], budgets[0]]]
+    figure.legend(*first.get_legend_handles_labels(), loc="outside upper center", ncols=4, columnspacing=1.2)
     return figure
 
 
@@ -185,13 +188,14 @@ def _draw_panel(axis: Axes, data: Data, name: str, n: int) -> None:
     floor, least, most = data[f"{name}: floor"]
     room = 0.08 * (right - left)
     axis.set(yscale="log", xlim=(left - room, right + 2 * room), ylim=(0.7 * min(low, least), 1.6 * high))
-    plain_log(axis.yaxis, np.ones(1))  # 1, 2 and 5 of each decade
     for each, found in curves.items():
-        _draw_curve(axis, found, _ARMS[each].line())
-        _draw_bars(axis, found[::_MARKED], _ARMS[each].colour)
-    _draw_curve(axis, flow, ROLES["exact"].line(label="guided flow", ls=":", ms=5, mew=1.2, zorder=4))
+        main = each in _PAIRS[0]
+        _draw_curve(axis, found, _ARMS[each].line(lw=1.5 if main else 0.8, ms=4.5 if main else 3, zorder=3 + main))
+        if main:
+            _draw_bars(axis, found[::_MARKED], _ARMS[each].colour)
+    _draw_curve(axis, flow, ROLES["exact"].line(label="guided flow", ls=":", ms=4.5, mew=1.1, zorder=5))
     for w, (x, y) in zip(data["guidances"][[0, -1]], flow[[0, -1], :, 0], strict=True):
-        axis.annotate(f"{w:g}", (x, y), (4, -3), textcoords="offset points", ha="left", va="top", fontsize=7)
+        axis.annotate(f"{w:g}", (x, y), (5, -4), textcoords="offset points", ha="left", va="top", fontsize=NOTE)
     axis.axhspan(least, most, color=LIMIT, alpha=0.25, lw=0)
     axis.axhline(floor, color=LIMIT, lw=0.8, ls=":", label="exact samples")
 
@@ -199,7 +203,7 @@ def _draw_panel(axis: Axes, data: Data, name: str, n: int) -> None:
 def _draw_curve(axis: Axes, found: np.ndarray, look: Mapping[str, Any]) -> None:
     """Draw points (k, 2, 3) joined as their front joins them: straight, in distances and not in their logarithms."""
     joined = path(*found[..., 0].T)
-    axis.plot(*joined, markevery=_MARKED * (joined.shape[1] - 1) // (len(found) - 1), **{"lw": 1.1, "ms": 4, **look})
+    axis.plot(*joined, markevery=_MARKED * (joined.shape[1] - 1) // (len(found) - 1), **look)
 
 
 def _draw_bars(axis: Axes, found: np.ndarray, colour: str) -> None:
@@ -208,7 +212,26 @@ def _draw_bars(axis: Axes, found: np.ndarray, colour: str) -> None:
     inside = (left < found[:, 0, 0]) & (found[:, 0, 0] < right) & (found[:, 1, 0] < top)
     (x, *across), (y, *along) = found[inside].transpose(1, 2, 0)
     xerr, yerr = (np.abs(np.stack(ends) - middle) for ends, middle in ((across, x), (along, y)))
-    axis.errorbar(x, y, xerr=xerr, yerr=log_bars(y, yerr), fmt="none", ecolor=colour, elinewidth=0.6)
+    axis.errorbar(x, y, xerr=xerr, yerr=log_bars(y, yerr), fmt="none", ecolor=tint(colour, 0.6), elinewidth=0.6,
+                  capsize=0, zorder=2)  # fmt: skip
+
+
+def _draw_ratios(axis: Axes, data: Data) -> None:
+    """Draw the area below LML's front over that below its base's, for each base, target and budget."""
+    rows = [(base, lml, str(name), int(n)) for base, lml in _PAIRS for name in data["targets"]
+            for n in data["evaluations"]]  # fmt: skip
+    for place, (base, lml, name, n) in enumerate(rows):
+        value, low, high, share = data[f"{name}: {lml}@{n} over base"]
+        if share:
+            look = _ARMS[lml].line(label=None, ms=4.5, ls="none")
+            axis.errorbar([value], [place], xerr=[[value - low], [high - value]], **look)
+        axis.text(0.03, place - 0.22, f"{_ARMS[base].label}, {name}, {n}", transform=axis.get_yaxis_transform(),
+                  fontsize=NOTE, va="bottom",
+                  bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5})  # fmt: skip
+    axis.axvline(1, color=LIMIT, lw=0.8, zorder=0)
+    axis.set(xscale="log", ylim=(len(rows) - 0.6, -0.9), yticks=(), xlabel="LML over its base: below 1 it helps")
+    axis.spines["left"].set_visible(False)
+    axis.set_title("area below the front")
 
 
 def facts(data: Data) -> Mapping[str, str]:
@@ -274,20 +297,22 @@ FIGURE = PaperFigure(
     draw=draw,
     facts=facts,
     caption="""The paper's Figure 8 where everything is known exactly: classifier-free guidance from {weakest} to
-    {strongest} ({values} equidistant values, {marked} with markers) on exact noise predictions of the ten digits. In
-    the place of the CLIP score stands the log odds of the asked class, its exact posterior over that of all others, in
-    the mean over samples; in the place of the FID the Frechet distance of all samples together to the exact moments,
-    classes being asked for as often as they occur. Better is below and to the right. Smoothed classes: the pictures
-    with noise of {tau}; their classes do not overlap. Normal classes: means and shared covariance of the same pictures;
-    they overlap. Mean posterior of the asked class by the guided flow, at the least and the greatest guidance:
-    {posterior}. No law has the guided field as its score, so that no end is the right one at more than the least
-    guidance; the limit of all samplers is the guided flow (crosses; {steps} steps of third order, median distance to
-    half as many at most {refinement}). n = {n} samples from the same noises, one seed; bars: {level} bootstrap
-    intervals; grey: as many exact samples. Where curves leave a panel samplers break: Frechet distances in {few}
-    evaluations at guidance {strongest}, by target: {last}. At equal guidance LML on DDIM has the smaller distance at
-    {nearer} points, at {less} of them with smaller log odds too, as of less guidance: only fronts compare. The area
-    below LML's Pareto front over that of its base, over the log odds of the flow that both attain (in brackets: their
-    share of the flow's): on DDIM {ddim}; on DPM-Solver-3m {third}. The interval, of each by itself, is below
-    one in {moved}, above one in {worse}.""",
+    {strongest} on exact noise predictions of the ten digits. (a-d) Frechet distance against the log odds of the
+    asked class; better is below and to the right; crosses: the guided flow. (e) Area below LML's Pareto front over
+    its base's: below one in {moved} cases, above one in {worse}. n = {n} samples; bars: {level} bootstrap
+    intervals; grey: exact samples.""",
+    methods="""{values} equidistant values of the guidance, {marked} with markers. In the place of the CLIP score
+    stands the log odds of the asked class, its exact posterior over that of all others, in the mean over samples;
+    in the place of the FID the Frechet distance of all samples together to the exact moments, classes being asked
+    for as often as they occur. Smoothed classes: the pictures with noise of {tau}; their classes do not overlap.
+    Normal classes: means and shared covariance of the same pictures; they overlap. Mean posterior of the asked
+    class by the guided flow, at the least and the greatest guidance: {posterior}. No law has the guided field as
+    its score, so that no end is the right one at more than the least guidance; the limit of all samplers is the
+    guided flow ({steps} steps of third order, median distance to half as many at most {refinement}). All samplers
+    start from the same noises, one seed. Where curves leave a panel samplers break: Frechet distances in {few}
+    evaluations at guidance {strongest}, by target: {last}. At equal guidance LML on DDIM has the smaller distance
+    at {nearer} points, at {less} of them with smaller log odds too, as of less guidance: only fronts compare. The
+    area below LML's front over that of its base, over the log odds of the flow that both attain (in brackets: their
+    share of the flow's): on DDIM {ddim}; on DPM-Solver-3m {third}. Intervals of each by itself.""",
     small={"targets": ("normal classes",), "evaluations": (5,), "guidances": (1, 2.5, 4), "count": 80, "flow_steps": 8},
 )

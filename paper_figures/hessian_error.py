@@ -71,8 +71,7 @@ def draw(data: Data) -> Figure:
             ylim=(1e-4, 2 * max(float(data[str(n)].max()) for n in data["names"])),
         )
         axis.set_title(_NAMES[str(name)])
-        axis.minorticks_off()
-    axes[0, 0].set_ylabel(r"HS distance from $F$, over $\sqrt{d}/\sigma^2$")
+    axes[0, 0].set_ylabel(r"distance from $F$, over $\sqrt{d}/\sigma^2$")
     label_panels(axes)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5, columnspacing=1.2)
     return figure
@@ -100,12 +99,13 @@ FIGURE = PaperFigure(
     compute=compute,
     draw=draw,
     facts=facts,
-    caption="""Hilbert-Schmidt distance of the diffusion Hessian from the outer product of the score, its bound in Prop.
-    2 (restored constant, exact score), and three yardsticks: the zero matrix, the best multiple of the outer product,
-    and the best sum of it with a multiple of the identity, each fitted at every point. Lines: means over samples of the
-    noise level, n = {n} at each of {levels} levels from log-SNR {low} to {high}; bands: least and largest of the
-    samples; what lies below the panel is nearer still. The zero matrix and the best multiple coincide to the eye. The
-    bound holds (the largest error over its bound: {tight}), yet at log-SNR {low} the outer product is {worse} times as
-    far from the Hessian as the zero matrix is ({name}; claims H3 and H5).""",
+    caption="""How far the outer product of the score is from the diffusion Hessian, by noise level: its error, the
+    bound of Prop. 2, and three yardsticks. The bound holds (largest error over bound: {tight}). Yet at log-SNR
+    {low} the outer product is {worse} times as far from the Hessian as the zero matrix is ({name}; claims H3 and
+    H5), and its best multiple is hardly nearer than zero. Lines: means over samples; bands: least and largest.""",
+    methods="""Hilbert-Schmidt distances. The bound has the restored constant and the exact score. Yardsticks: the
+    zero matrix, the best multiple of the outer product, and the best sum of it with a multiple of the identity,
+    each fitted at every point. n = {n} samples at each of {levels} levels from log-SNR {low} to {high}. What lies
+    below the panel is nearer still.""",
     small={"names": ("digits",), "count": 2},
 )

@@ -19,6 +19,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 
+from paper_figures.log_axis import mark_logarithms
+
 __all__ = ["ONE_COLUMN", "TWO_COLUMNS", "finish", "label_panels", "lowest", "on_a_phone", "panels", "panels_by_name"]
 
 #: Widths in inches.
@@ -125,7 +127,7 @@ def panels_by_name(layout: Sequence[Sequence[str]], *, height: float) -> tuple[F
 def label_panels(axes: np.ndarray | Sequence[Axes]) -> None:
     """Put (a), (b), .. before the titles of the axes, in the order of reading."""
     for letter, axis in zip("abcdefghijklmnopqrstuvwxyz", np.asarray(axes).ravel(), strict=False):
-        axis.set_title(f"({letter}) {axis.get_title(loc='left')}", loc="left")
+        axis.set_title(rf"$\bf{{({letter})}}$ {axis.get_title(loc='left')}", loc="left")
 
 
 def lowest(axes: np.ndarray) -> list[Axes]:
@@ -135,7 +137,10 @@ def lowest(axes: np.ndarray) -> list[Axes]:
 
 
 def finish(figure: Figure) -> None:
-    """Complete what was drawn for a phone: panels that share a label in print get their own."""
+    """Complete what was drawn: ticks of logarithmic axes; for a phone, labels of panels that share one in print."""
+    for axes in figure.axes:
+        mark_logarithms(axes.xaxis)
+        mark_logarithms(axes.yaxis)
     if isinstance(figure, _Page) and _phone.get():
         _label_axes(figure)
 

@@ -20,6 +20,7 @@ NAMES = (
     "precision",
     "order",
     "quality",
+    "quality_supplement",
     "quality_networks",
     "ablations",
     "guidance",

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from paper_figures import sweeps
 from paper_figures.figure import Data, PaperFigure
 from paper_figures.layout import label_panels, panels
-from paper_figures.style import LIMIT, ROLES, Role, plain_log, role
+from paper_figures.style import LIMIT, NOTE, ROLES, Role, log_bars, role, tint
 from theory_checks.ledger.claim import Settings
 
 _DAMPING = 1e-3
@@ -40,7 +40,7 @@ def compute(
         "arms": [base, *(f"{base}/{c}(mixing={strengths}, damping={_DAMPING})" for c in _ARMS)],
         "evaluations": list(evaluations),
         "seeds": [settings.seed],
-        "count": count or settings.pick(512, 4096),
+        "count": count or settings.pick(2048, 4096),
         "distances": ["frechet", "endpoint-rmse"],
     }
     grid = {"name": "pareto", "repeats": settings.pick(100, 400), "part": [part]}
@@ -51,21 +51,31 @@ def draw(data: Data) -> Figure:
     """Draw a panel for each budget: better is below and to the left."""
     rows = sweeps.table(data)
     budgets = sorted({int(n) for n in rows["evaluations"]})
-    figure, (axes,) = panels(1, len(budgets), height=3.1)
+    lam = float(data["damping"])
+    figure, (axes,) = panels(1, len(budgets), height=3.0)
     for axis, n in zip(axes, budgets, strict=True):
         chosen = rows[rows["evaluations"] == n]
-        for correction, look in (("none", role(str(rows["base"].iloc[0]))), *_ARMS.items()):
+        base = chosen[chosen["correction"] == "none"]
+        start = [sweeps.curve(base[base["distance"] == d]) for d in ("endpoint-rmse", "frechet")]
+        look = role(str(rows["base"].iloc[0]))
+        for correction, arm in _ARMS.items():
             own = chosen[chosen["correction"] == correction]
-            along = "evaluations" if correction == "none" else "mixing"
-            x, y = (sweeps.curve(own[own["distance"] == d], along) for d in ("endpoint-rmse", "frechet"))
-            main = correction in ("none", "lml")
-            width, size = (1.2 if main else 0.8), (7 if correction == "none" else 4)
-            axis.errorbar(x.value, y.value, xerr=x.bars, yerr=y.bars, elinewidth=0.6, lw=width, ms=size,
-                          color=look.colour, marker=look.marker, label=look.label, zorder=2 + main)  # fmt: skip
+            x, y = (sweeps.curve(own[own["distance"] == d], "mixing") for d in ("endpoint-rmse", "frechet"))
+            axis.errorbar(x.value, y.value, xerr=x.bars, yerr=log_bars(y.value, y.bars), fmt="none", elinewidth=0.6,
+                          ecolor=tint(arm.colour, 0.4), capsize=0, zorder=1)  # fmt: skip
+            # A line leaves the base, of strength zero.
+            axis.plot([*start[0].value, *x.value], [*start[1].value, *y.value], color=arm.colour, lw=1.1, zorder=2)
+            axis.plot(x.value, y.value, **arm.line(ls="none", ms=4.5, zorder=3 + (correction == "lml")))
+            if correction == "lml":
+                for place, offset in ((0, (-6, 2)), (-1, (6, 2))):
+                    axis.annotate(f"{x.x[place] / lam:g}", (x.value[place], y.value[place]), offset, color=arm.colour,
+                                  textcoords="offset points", ha="right" if offset[0] < 0 else "left", va="bottom",
+                                  fontsize=NOTE)  # fmt: skip
+        axis.errorbar(start[0].value, start[1].value, xerr=start[0].bars, yerr=start[1].bars, elinewidth=0.8,
+                      **look.line(ls="none", ms=7, zorder=5))  # fmt: skip
         frechet = chosen[chosen["distance"] == "frechet"]
         axis.axhspan(frechet["floor_low"].mean(), frechet["floor_high"].mean(), color=LIMIT, alpha=0.25, lw=0)
         axis.set(xlabel="distance to the flow's end", ylabel="Frechet distance", yscale="log")
-        plain_log(axis.yaxis, frechet["value"].to_numpy())
         axis.set_title(f"{n} evaluations")
     label_panels(axes)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=5, columnspacing=1.2)
@@ -104,12 +114,14 @@ FIGURE = PaperFigure(
     draw=draw,
     facts=facts,
     inputs=sweeps.shipped,
-    caption="""Two qualities at once along the strength of each correction, without guidance (figure guidance is the
-    paper's Figure 8): Frechet distance, which sees the moments of all samples together, against the distance of each
-    sample to where the exact flow ends from its noise. Target {target}, exact score, base {base}; lines run along the
-    strength (mixing over damping) from {low} to {high}; noise and random turn are of the size of LML's own change at
-    that strength. Better is below and to the left; grey: as many exact samples. n = {n} samples, seeds: {seeds},
-    {source}; bars: {level} bootstrap intervals. In {few} evaluations both distances are less than the base's at {lml}
-    strengths of LML, {extrapolation} of extrapolation only, {turn} of the random turn and {noise} of the noise.""",
+    caption="""Two qualities along the strength of each correction: {target}, exact score, base {base};
+    better is below and to the left. Frechet distance sees all samples together; the other is each sample's own.
+    Lines run from the base along the strength, of LML from {low} to {high}. In {few} evaluations both beat the
+    base's at {lml} strengths of LML, {extrapolation} of extrapolation only, {turn} of the random turn and {noise}
+    of the noise.""",
+    methods="""The strength is the mixing over the damping; there is no guidance. Distance of each sample to where
+    the exact flow ends from its noise: the mean over samples of the root mean square over dimensions. Noise and
+    random turn are of the size of LML's own change at that strength. Grey: as many exact samples. n = {n} samples,
+    seeds: {seeds}, {source}; bars: {level} bootstrap intervals. The paper's Figure 8 is figure guidance.""",
     small={"evaluations": (5, 6), "count": 80, "use_shipped": False},
 )

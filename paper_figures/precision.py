@@ -13,7 +13,7 @@ from torch import Tensor
 from lml import kernel
 from paper_figures.figure import Data, PaperFigure
 from paper_figures.layout import label_panels, panels
-from paper_figures.style import COLOURS, LIMIT
+from paper_figures.style import COLOURS, LIMIT, NOTE, QUIET
 from theory_checks.ledger.claim import Settings
 from theory_checks.ledger.progress import track
 from theory_checks.numerics.rounding_noise import predicted_deviation
@@ -75,7 +75,7 @@ def _deviation(direction: Tensor, truth: Tensor) -> np.ndarray:
 
 def draw(data: Data) -> Figure:
     """Draw the deviation from the identity of the textbook expression, and of the form K3."""
-    figure, (axes,) = panels(1, 2, height=2.9, sharex=True, sharey=True)
+    figure, (axes,) = panels(1, 2, height=2.9, sharex=True)
     left, right = axes
     least, most = math.inf, 0.0
     for name, (_, colour, marker) in _DTYPES.items():
@@ -84,12 +84,12 @@ def draw(data: Data) -> Figure:
         least, most = min(least, strength.min()), max(most, strength.max())
         told = np.isfinite(median)
         bars = np.stack((median - low, high - median))
-        left.errorbar(strength[told], np.maximum(median, 1e-18)[told], yerr=bars[:, told], color=colour, marker=marker,
-                      ls="none", mfc="none", label=name)  # fmt: skip
+        look = {"color": colour, "marker": marker, "ls": "none", "mfc": "white"}
+        left.errorbar(strength[told], np.maximum(median, 1e-18)[told], yerr=bars[:, told], label=name, **look)
         lost = share > 0.5
-        left.plot(strength[lost], np.full(lost.sum(), 8.0), marker=marker, color=colour, ls="none", mfc=colour)
+        left.plot(strength[lost], np.full(lost.sum(), 8.0), marker=marker, color=colour, ls="none")
         if name != "float64":  # the reference
-            right.plot(strength, ours, color=colour, marker=marker, ls="none", mfc="none")
+            right.plot(strength, ours, **look)
         if name == "float32":
             order = np.argsort(strength)
             left.plot(strength[order], predicted[order], color=colour, lw=0.9, label="its prediction")
@@ -98,10 +98,10 @@ def draw(data: Data) -> Figure:
         axis.plot(line, line, "--", color=LIMIT, lw=0.8, label=r"$u\,|\epsilon|^2/\lambda$" if axis is left else None)
         axis.axhline(math.sqrt(2), color=LIMIT, lw=0.8, ls=":")
         axis.set(xscale="log", yscale="log", xlabel=r"$u\,d/\lambda$", ylim=(1e-17, 40))
-        axis.minorticks_off()
-    left.text(least, 0.8, "a random direction", fontsize=7, color="#555555", va="top")
-    left.text(least, 8.0, "filled: not a number", fontsize=7, color="#555555", va="center")
-    left.set_ylabel(r"$|\hat\epsilon_{\mathrm{lml}}-\epsilon|/|\epsilon|$")
+    left.text(least, 0.8, "a random direction", fontsize=NOTE, color=QUIET, va="top")
+    left.text(least, 8.0, "not a number (filled)", fontsize=NOTE, color=QUIET, va="center")
+    left.set_ylabel(r"deviation $|\hat\epsilon_{\mathrm{lml}}-\epsilon|\,/\,|\epsilon|$")
+    right.set_ylabel(r"error $|\hat\epsilon_{\mathrm{lml}}-\epsilon_{\mathrm{lml}}|\,/\,|\epsilon_{\mathrm{lml}}|$")
     left.set_title(r"textbook expression at $\kappa=0$")
     right.set_title(rf"the form of K3, $\eta_0={float(data['eta0']):g}$")
     left.legend(loc="lower right")
@@ -140,13 +140,14 @@ FIGURE = PaperFigure(
     compute=compute,
     draw=draw,
     facts=facts,
-    caption="""Rounding at mixing zero, where LML is the identity (claims K2 and K4). (a) Relative deviation of the
-    textbook expression from the noise, by dtype, against its round-off u times d over the damping; normal noise of d =
-    {dims}, damping {lams}; n = {n} samples each, medians, bars from the {low} to the {high} quantile of the samples.
-    Orange line: the deviation that the analysis of each rounding predicts in float32. At d = {d} and damping {lam}
-    float32 adds {deviation}; dotted: a random direction of the same length. Filled symbols above it: more than half of
-    the samples are not a number (float16: {nan} settings). (b) The form that claim K3 evaluates, of the same noise and
-    another that differs by {change} of its size, at strength {eta0}: medians of the error relative to float64 with the
-    same inputs; the largest of all samples is {ours} spacings of the dtype.""",
+    caption="""Rounding in LML, by dtype (claims K2 and K4). (a) The textbook expression at mixing zero, where the
+    truth is the noise itself: its deviation grows with round-off u times d over the damping, until nothing but
+    rounding noise is left. At d = {d} and damping {lam} float32 adds {deviation}. Symbols on the upper line: not a
+    number. (b) The form of claim K3: the largest error of all samples is {ours} spacings of the dtype.""",
+    methods="""Normal noise of d = {dims}, damping {lams}; n = {n} samples each, medians, bars from the {low} to the
+    {high} quantile of the samples. Orange line: the deviation that the analysis of each rounding predicts in
+    float32. Dotted: a random direction of the same length. A symbol on the upper line stands where more than half
+    of the samples are not a number (float16: {nan} settings). (b) The same noise and another that differs by
+    {change} of its size, at strength {eta0}: medians of the error relative to float64 with the same inputs.""",
     small={"dims": (64,), "count": 4},
 )

@@ -1,4 +1,4 @@
-"""Quality against evaluations: baselines, LML on each, its controls, and the tuned setting (the paper's Figure 6)."""
+"""Quality against evaluations: DDIM, LML on it, its control, the best baseline, and the tuned setting (Figure 6)."""
 
 from __future__ import annotations
 
@@ -6,152 +6,92 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
-from image_exps.samplers.table import TABLE_BASES
 from image_exps.search.frozen import TUNED
 from lml.tuned import TUNED_EVALUATIONS
 from paper_figures import sweeps
 from paper_figures.figure import Data, PaperFigure
 from paper_figures.layout import label_panels, panels
-from paper_figures.style import LIMIT, ROLES, Role, log_bars, plain_log, role
+from paper_figures.style import LIMIT, NOTE, QUIET, ROLES, Role, log_bars, role
 from theory_checks.ledger.claim import Settings
-
-__all__ = ["ON_DDIM", "TUNED_ARMS"]
 
 _DISTANCES = {"frechet": "Frechet distance", "endpoint-rmse": "distance to the flow's end"}
 
-# The highest value of the panels of a distance: of DDIM's, and of the baselines', whose singlestep solver goes far.
-_TOPS = {"frechet": (2.5, 3.0), "endpoint-rmse": (0.4, 1.6)}
+# The best of the paper's baselines in most budgets; the others are in the supplement.
+_BASELINE = "unipc-3"
 
-#: What is done to DDIM, and how it looks; `image_exps.samplers.arms` has these arms.
-ON_DDIM: dict[str, Role] = {
+_ARMS: dict[str, Role] = {
     "ddim": ROLES["ddim"],
-    "ddim/noise": ROLES["element noise"],
-    "ddim/released-float32": ROLES["released"],
-    "ddim/norm-only": ROLES["norm only"],
-    "ddim/extrapolation": ROLES["extrapolation"],
+    "ddim/noise": replace(ROLES["element noise"], label="noise of LML's size"),
     "ddim/lml": replace(ROLES["LML"], label="LML on DDIM"),
+    _BASELINE: replace(role(_BASELINE), label="UniPC-3"),
+    TUNED: ROLES["tuned"],
 }
 
-#: The setting that the search froze, and noise of the size of its change.
-TUNED_ARMS: dict[str, Role] = {f"{TUNED}-noise": ROLES["tuned noise"], TUNED: ROLES["tuned"]}
-
-# The arms of a panel at one budget stand side by side within this share of the way to the next.
-_SPREAD = 0.72
+# Neighbouring arms stand this factor apart along the evaluations.
+_APART = 1.012
 
 
 def compute(
     settings: Settings,
     *,
     target: str = "digits",
-    bases: Sequence[str] = TABLE_BASES,
-    evaluations: Sequence[int] = (5, 6, 8, 10, 20, 50),
+    evaluations: Sequence[int] = (5, 6, 8, 10, 20),
     count: int | None = None,
     use_shipped: bool = True,
 ) -> Data:
-    """Return the rows of a small grid in the form of the paper's Table 1, or those that a large one left."""
+    """Return the rows of the five arms: of the shipped sweep, or of a small grid that is run here."""
     shared = {
         "targets": [target],
         "seeds": [settings.seed],
         "count": count or settings.pick(512, 4096),
         "distances": list(_DISTANCES),
     }
-    arms = list(dict.fromkeys([*ON_DDIM, *bases, *(f"{name}/lml" for name in bases)]))
     few = [n for n in evaluations if n in TUNED_EVALUATIONS]
     part = [
-        {**shared, "arms": arms, "evaluations": list(evaluations)},
-        {**shared, "arms": list(TUNED_ARMS), "evaluations": few},
+        {**shared, "arms": [arm for arm in _ARMS if arm != TUNED], "evaluations": list(evaluations)},
+        {**shared, "arms": [TUNED], "evaluations": few},
     ]
     grid = {"name": "quality", "repeats": settings.pick(100, 400), "part": part if few else part[:1]}
-    return {**sweeps.rows_of(grid, use_shipped=use_shipped), "bases": np.array(bases)}
+    return sweeps.rows_of(grid, use_shipped=use_shipped)
 
 
 def draw(data: Data) -> Figure:
-    """Draw a column for each distance; rows: what is done to DDIM, all baselines, and LML on each over its base."""
+    """Draw a panel for each distance: lower is better."""
     rows = sweeps.table(data)
-    bases = [str(name) for name in data["bases"]]
     budgets = np.unique(rows["evaluations"])
-    baselines = {**{name: role(name) for name in bases}, "ddim/lml": ON_DDIM["ddim/lml"], **TUNED_ARMS}
-    figure, axes = panels(3, 2, height=6.6)
-    for j, (distance, label) in enumerate(_DISTANCES.items()):
+    figure, (axes,) = panels(1, len(_DISTANCES), height=2.9)
+    for axis, (distance, label) in zip(axes, _DISTANCES.items(), strict=True):
         own = rows[rows["distance"] == distance]
-        for axis, arms, title, top in (
-            (axes[0, j], ON_DDIM, "DDIM, LML and its controls", _TOPS[distance][0]),
-            (axes[1, j], baselines, "baselines, LML and tuned", _TOPS[distance][1]),
-        ):
-            curves = {name: sweeps.curve(own[own["arm"] == name]) for name in arms}
-            _draw_arms(axis, curves, arms, budgets, top=top)
-            _draw_floor(axis, own)
-            axis.set(ylabel=label)
-            axis.set_title(title)
-        _draw_ratios(axes[2, j], own, bases, budgets)
-        axes[2, j].set_ylabel(f"ratio of {'Frechet ' if distance == 'frechet' else ''}distances")
-        axes[2, j].set_title("LML over its base: below one it helps")
-    for axis in axes.ravel():
-        axis.set_xticks(range(len(budgets)), [f"{n:.0f}" for n in budgets])
-        axis.set_xlabel("evaluations")
-    axes[0, 0].legend(loc="upper right", borderaxespad=0)
-    handles, labels = axes[1, 1].get_legend_handles_labels()
-    known = axes[0, 0].get_legend_handles_labels()[1]
-    new = [(h, text) for h, text in zip(handles, labels, strict=True) if text not in known]
-    axes[1, 1].legend(*zip(*new, strict=True), loc="lower left", borderaxespad=0)
-    axes[2, 1].legend(loc="upper left", borderaxespad=0)
+        for k, (name, look) in enumerate(_ARMS.items()):
+            found = sweeps.curve(own[own["arm"] == name])
+            axis.errorbar(found.x * _APART ** (k - len(_ARMS) // 2), found.value, elinewidth=0.8,
+                          yerr=log_bars(found.value, found.bars), **look.line(lw=1.1, ms=4.5))  # fmt: skip
+        if distance == "frechet":
+            _draw_exact(axis, own["floor"].mean(), own["floor_low"].mean(), own["floor_high"].mean())
+        axis.set(xscale="log", yscale="log", xlabel="evaluations of the network", ylabel=label)
+        axis.set_xticks(budgets, [f"{n:.0f}" for n in budgets])
+        axis.xaxis.set_minor_locator(NullLocator())
+    axes[0].set_title("all samples together")
+    axes[1].set_title("sample by sample")
     label_panels(axes)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=5, columnspacing=1.4)
     return figure
 
 
-def _draw_arms(
-    axis: Axes, curves: Mapping[str, sweeps.Curve], looks: Mapping[str, Role], budgets: np.ndarray, *, top: float
-) -> None:
-    """Draw arms side by side at each budget; a value above ``top`` is written there."""
-    for k, (name, found) in enumerate(curves.items()):
-        x = _places(found.x, budgets, k, len(curves))
-        inside = found.value <= top
-        bars = log_bars(found.value, found.bars)
-        axis.errorbar(x[inside], found.value[inside], yerr=bars[:, inside], elinewidth=0.8,
-                      **looks[name].line(lw=0.6, ms=3.5))  # fmt: skip
-        for place, value in zip(x[~inside], found.value[~inside], strict=True):
-            axis.annotate(f"{value:.2g}", (place, top), (0, -14), textcoords="offset points", ha="center", va="center",
-                          fontsize=7, color=looks[name].colour,
-                          arrowprops={"arrowstyle": "->", "color": looks[name].colour, "shrinkB": 0})  # fmt: skip
-    axis.set(yscale="log", ylim=(0.7 * min(found.value.min() for found in curves.values()), top))
-    plain_log(axis.yaxis, np.array(axis.get_ylim()))
-
-
-def _draw_floor(axis: Axes, rows: pd.DataFrame) -> None:
-    axis.axhspan(rows["floor_low"].mean(), rows["floor_high"].mean(), color=LIMIT, alpha=0.25, lw=0)
-    axis.axhline(rows["floor"].mean(), color=LIMIT, lw=0.8, ls=":", label="exact samples")
-
-
-def _draw_ratios(axis: Axes, rows: pd.DataFrame, bases: Sequence[str], budgets: np.ndarray) -> None:
-    """Draw LML's value over its base's, with the interval of a quotient of independent figures."""
-    for k, name in enumerate(bases):
-        plain, turned = (sweeps.curve(rows[rows["arm"] == arm]) for arm in (name, f"{name}/lml"))
-        ratio = turned.value / plain.value
-        bars = np.stack(
-            [
-                ratio * np.hypot(above / turned.value, below / plain.value)
-                for above, below in ((turned.bars[0], plain.bars[1]), (turned.bars[1], plain.bars[0]))
-            ]
-        )
-        axis.errorbar(_places(plain.x, budgets, k, len(bases)), ratio, yerr=log_bars(ratio, bars), elinewidth=0.8,
-                      **role(name).line(lw=0.6, ms=3.5))  # fmt: skip
-    axis.axhline(1, color=LIMIT, lw=0.8)
-    axis.set_yscale("log")
-    plain_log(axis.yaxis, np.array(axis.get_ylim()))
-
-
-def _places(evaluations: np.ndarray, budgets: np.ndarray, k: int, count: int) -> np.ndarray:
-    """Return where the k-th of ``count`` arms stands at its budgets, which are a unit apart."""
-    at = np.searchsorted(budgets, evaluations).astype(np.float64)
-    return np.asarray(at + _SPREAD * ((k + 0.5) / count - 0.5))
+def _draw_exact(axis: Axes, value: float, low: float, high: float) -> None:
+    """Draw what as many exact samples have."""
+    axis.axhspan(low, high, color=LIMIT, alpha=0.25, lw=0)
+    axis.axhline(value, color=LIMIT, lw=0.8, ls=":")
+    axis.annotate("exact samples", (0.78, value), (0, 1), xycoords=("axes fraction", "data"), fontsize=NOTE,
+                  textcoords="offset points", color=QUIET, ha="center", va="bottom")  # fmt: skip
 
 
 def facts(data: Data) -> Mapping[str, str]:
-    """Return what the caption says in numbers."""
+    """Return what the texts say in numbers."""
     rows = sweeps.table(data)
     few = rows["evaluations"].min()
 
@@ -162,15 +102,16 @@ def facts(data: Data) -> Mapping[str, str]:
         found = sweeps.curve(rows[at])
         return f"{found.value[0]:.3g} [{found.low[0]:.3g}, {found.high[0]:.3g}]"
 
-    against, tuned = TUNED_ARMS
-    names = {"ddim": "base", "ddim/lml": "lml", "ddim/noise": "noise", tuned: "tuned", against: "against"}
-    values = {f"{n}_{d[0]}": said(arm, d) for arm, n in names.items() for d in _DISTANCES}
-    floor = rows[rows["distance"] == "frechet"]
+    names = {"ddim": "base", "ddim/lml": "lml", "ddim/noise": "noise", _BASELINE: "best", TUNED: "tuned"}
     ends = rows[rows["distance"] == "endpoint-rmse"]
+    lml, best = (ends[ends["arm"] == arm].groupby("evaluations")["value"].mean() for arm in ("ddim/lml", _BASELINE))
+    nearer = (best < lml)[::-1].cummin()[::-1]  # from this budget on
+    floor = rows[rows["distance"] == "frechet"]
     return {
-        **values,
+        **{f"{n}_{d[0]}": said(arm, d) for arm, n in names.items() for d in _DISTANCES},
         **sweeps.said(data),
         "few": f"{few:.0f}",
+        "nearer": f"from {nearer.idxmax():.0f} evaluations on" if nearer.any() else "at no budget shown",
         "floor": f"{floor['floor'].mean():.3g} [{floor['floor_low'].mean():.3g}, {floor['floor_high'].mean():.3g}]",
         "ends": f"{ends['floor'].mean():.1g}",
         "budgets": ", ".join(str(n) for n in TUNED_EVALUATIONS),
@@ -179,23 +120,21 @@ def facts(data: Data) -> Mapping[str, str]:
 
 FIGURE = PaperFigure(
     name="quality",
-    title="quality against evaluations: baselines, LML on each, and controls (the paper's Figure 6)",
+    title="quality against evaluations: DDIM, LML on it, its control, the best baseline, and the tuned setting",
     compute=compute,
     draw=draw,
     facts=facts,
     inputs=sweeps.shipped,
-    caption="""Quality against evaluations of the network, in the place of the paper's Figure 6: target {target}, exact
-    score. Left: Frechet distance to the exact moments; right: distance to where the exact flow ends from the same
-    noise, the mean over samples of the root mean square over dimensions. (a, b) DDIM, LML on it with the defaults of
-    the scheduler, and the controls that could have the same effect: noise on every element of the size of LML's own
-    change, the published code in float32 at mixing zero, LML's change of norm only, extrapolation without the restored
-    norm. (c, d) The baselines as published, LML on DDIM, and the tuned setting, a turn away from all past noises with
-    weights and levels learned on other targets, with noise of the size of its change; it exists for {budgets}
-    evaluations. A number with an arrow: beyond the panel. (e, f) LML with its defaults on each baseline, over that
-    baseline. n = {n} samples, seeds: {seeds}, {source}; bars: {level} bootstrap intervals, of the quotients as if both
-    were independent; they share their noises. Grey: as many exact samples (Frechet distance {floor}), right the error
-    of the flow's ends themselves ({ends}). In {few} evaluations of DDIM, Frechet distance: base {base_f}, LML {lml_f},
-    noise {noise_f}, tuned {tuned_f}, noise of its size {against_f}; distance to the flow's end: base {base_e}, LML
-    {lml_e}, noise {noise_e}, tuned {tuned_e}, noise of its size {against_e}.""",
-    small={"bases": ("ddim",), "evaluations": (5, 6), "count": 80, "use_shipped": False},
+    caption="""Quality against evaluations, for the paper's Figure 6: {target}, exact score; lower is better. (a)
+    Frechet distance to the exact moments. (b) Distance to where the exact flow ends from the same noise. In {few}
+    evaluations: DDIM {base_e}, LML on it {lml_e}, noise of the size of LML's change {noise_e}. UniPC-3 is nearer
+    than LML {nearer}. Tuned: learned on other targets. n = {n}, {seeds} seeds; bars: {level} bootstrap intervals.""",
+    methods="""(b) is the mean over samples of the root mean square over dimensions. LML has the defaults of its
+    scheduler; the noise is on every element, of the size of LML's own change. The tuned setting is a turn away from
+    all past noises with weights and levels learned on other targets; it exists for {budgets} evaluations. All other
+    baselines and controls: figure quality_supplement. Rows are from {source}. Exact samples as many: Frechet
+    distance {floor}; error of the flow's ends themselves: {ends}. In {few} evaluations, Frechet distance: DDIM
+    {base_f}, LML {lml_f}, noise {noise_f}, UniPC-3 {best_f}, tuned {tuned_f}; distance to the flow's end: UniPC-3
+    {best_e}, tuned {tuned_e}.""",
+    small={"evaluations": (5, 6), "count": 80, "use_shipped": False},
 )

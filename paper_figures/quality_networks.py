@@ -15,8 +15,8 @@ from image_exps.samplers.table import TABLE_BASES
 from paper_figures import sweeps
 from paper_figures.figure import Data, PaperFigure
 from paper_figures.layout import label_panels, panels
-from paper_figures.quality import ON_DDIM, TUNED_ARMS
-from paper_figures.style import LIMIT, ROLES, Role, plain_log, role, tint
+from paper_figures.quality_supplement import ON_DDIM, TUNED_ARMS
+from paper_figures.style import LIMIT, ROLES, Role, role, tint
 from theory_checks.ledger.claim import Settings
 
 _FEATURES, _ENDS = "FD-EffNetLite0", "endpoint-rmse"
@@ -99,7 +99,6 @@ def _draw_arms(axis: Axes, rows: pd.DataFrame, arms: Mapping[str, Role], budgets
     axis.set(xscale="log", ylim=(len(arms) - 0.4, -0.6))
     axis.set_yticks(range(len(arms)), [look.label for look in arms.values()])
     axis.tick_params(axis="y", length=0)
-    plain_log(axis.xaxis, np.array(axis.get_xlim()))
 
 
 def _fill(colour: str, evaluations: int, budgets: list[int]) -> str:
@@ -141,13 +140,14 @@ FIGURE = PaperFigure(
     facts=facts,
     missing=missing,
     inputs=sweeps.shipped,
-    caption="""Quality in few evaluations on the trained networks, in the place of the paper's Figure 6. Left: distance
-    to where the network's own flow ends from the same noise, the mean over samples of the root mean square over
-    dimensions; right: Frechet distance of the features of EfficientNet-Lite0 (no FID, and biased where there are fewer
-    pictures than features: compare at equal n) to the real pictures that the network learnt from; grey: as many real
-    pictures. From top to bottom: DDIM and what is done to it (noise of the size of LML's change, the published code,
-    the change of norm only, the extrapolation only, LML with the defaults of its scheduler); noise of the size of the
-    tuned setting, and that setting; LML on the multistep DPM-Solver-3; the other baselines. Left is better; the fuller
-    a mark the more evaluations. n = {n} samples, seeds: {seeds}, from a shipped sweep with seeds of its own; bars:
-    {level} bootstrap intervals. In {few} evaluations: {said}.""",
+    caption="""Quality in few evaluations on the trained networks, for the paper's Figure 6; left is better.
+    Distance to where the network's own flow ends from the same noise, and Frechet distance of the features of
+    EfficientNet-Lite0 to real pictures (no FID). From top to bottom: DDIM and what is done to it; noise of the
+    tuned size, and the tuned setting; LML on DPM-Solver-3; the other baselines. Grey: as many real pictures. n =
+    {n}; bars: {level} bootstrap intervals.""",
+    methods="""Distance to the flow's end: the mean over samples of the root mean square over dimensions. The
+    Frechet distance is biased where there are fewer pictures than features: compare at equal n. Done to DDIM are
+    noise of the size of LML's change, the published code, the change of norm only, the extrapolation only, and LML
+    with the defaults of its scheduler. The fuller a mark the more evaluations. Seeds: {seeds}, from a shipped sweep
+    with seeds of its own. In {few} evaluations: {said}.""",
 )

@@ -1,4 +1,4 @@
-"""A figure's files: PDF and PNG for print, PNG for a phone, and caption, the same bytes for the same data."""
+"""A figure's files: PDF and PNG for print, PNG for a phone, caption and methods, the same bytes for the same data."""
 
 from __future__ import annotations
 
@@ -29,21 +29,27 @@ class Files:
     png: Path
     phone: Path
     caption: Path
+    methods: Path
 
 
 def render(figure: PaperFigure, data: Data, settings: Settings, folder: Path) -> Files:
-    """Draw a figure of its data, fill its caption, and write NAME.pdf, NAME.png, NAME-phone.png and NAME.txt."""
+    """Draw a figure of its data, fill its texts, and write NAME.pdf, NAME.png, NAME-phone.png and two text files.
+
+    The caption is NAME.txt, and how the figure was made NAME-methods.txt.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with style():
         drawn = figure.draw(data)
+        finish(drawn)
         pdf, png = _bytes(drawn, "pdf", _PDF), _bytes(drawn, "png", _PNG)
         with on_a_phone():
             drawn = figure.draw(data)
             finish(drawn)
             phone = _bytes(drawn, "png", _PNG)
-    caption = figure.filled(data, settings)
-    files = Files(*(folder / f"{figure.name}{ending}" for ending in (".pdf", ".png", "-phone.png", ".txt")))
-    for path, content in zip(vars(files).values(), (pdf, png, phone, caption.encode()), strict=True):
+    texts = (figure.filled(data), figure.described(data, settings))
+    endings = (".pdf", ".png", "-phone.png", ".txt", "-methods.txt")
+    files = Files(*(folder / f"{figure.name}{ending}" for ending in endings))
+    for path, content in zip(vars(files).values(), (pdf, png, phone, *(t.encode() for t in texts)), strict=True):
         with atomic(path) as partial:
             partial.write_bytes(content)
     return files

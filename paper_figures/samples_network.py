@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from image_exps.networks import network_folder
@@ -23,9 +24,10 @@ def missing() -> str:
     return ""
 
 
-def compute(settings: Settings, *, count: int = 7) -> Data:
+def compute(settings: Settings, *, rows: Sequence[str] = samples.ROWS, count: int = 7) -> Data:
     """Return the pictures of `paper_figures.samples` with networks in the place of the exact score."""
-    return samples.compute(settings, columns=[(name, "network", _EVALUATIONS) for name in _NETWORKS], count=count)
+    columns = [(name, "network", _EVALUATIONS) for name in _NETWORKS]
+    return samples.compute(settings, columns=columns, rows=rows, count=count)
 
 
 FIGURE = replace(
@@ -34,5 +36,5 @@ FIGURE = replace(
     title="pictures of the trained networks from the same noises (the paper's Figures 3 to 5, 7 and 11)",
     compute=compute,
     missing=missing,
-    small={"count": 4},
+    small={"rows": ("DDIM", "LML on DDIM"), "count": 4},
 )

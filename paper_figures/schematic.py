@@ -1,177 +1,212 @@
-"""LML and its base in few steps beside the exact flow, on a mixture in the plane."""
+r"""The method: Algorithm 1 as a turn and a restored norm, the identity at mixing zero, and the published code.
+
+Algorithm 1 mixes ``v = kappa eps_prev + (1 - kappa) eps``, solves ``r = lambda (lambda I + v v^T)^{-1} eps =
+eps - v <v, eps>/(lambda + |v|^2)`` and restores the norm, ``eps_lml = |eps| r/|r|``. A step of DDIM from the level
+``(alpha, sigma)`` to ``(alpha', sigma')`` is ``x'/alpha' = x0 + (sigma'/alpha') eps`` with ``x0 = x/alpha -
+(sigma/alpha) eps``: Algorithm 1 has ``eps_lml`` in both places, the published code keeps ``eps`` in ``x0`` (claim K5).
+"""
 
 from __future__ import annotations
 
-import itertools
+import math
 from collections.abc import Mapping
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy import stats
-from torch import Tensor
 
-import toy
-from image_exps.problems.seeds import sample_generators, starting_noise
-from image_exps.problems.targets import levels
-from lml.controls import Extrapolation, RandomTurn
-from lml.correction import LML, Correction, NoCorrection
-from lml.samplers import DDIM, SAMPLERS, sample, trajectory
+from lml import kernel
 from paper_figures.figure import Data, PaperFigure
 from paper_figures.layout import label_panels, panels
-from paper_figures.style import READINGS, role
+from paper_figures.style import LIMIT, NOTE, QUIET, ROLES
 from theory_checks.ledger.claim import Settings
-from theory_checks.ledger.statistics import Interval
 
-_TARGET = "cross-2d"
-_STEPS = 5
-# The baselines of higher order.
-_HIGHER = ("dpm-solver++-2m", "unipc-2")
-_BASELINES = {name: SAMPLERS[name] for name in ("ddim", *_HIGHER)}
-_COUNTS = (3, 4, 5, 6, 8, 10, 15, 20, 30)
-_FINE = 160  # points of the exact paths
-_QUANTILES = (0.5, 0.75, 0.9)
-_LEVEL = 0.9
-_CONTOURS = np.array([0.02, 0.08, 0.2, 0.4, 0.7, 1.01])
+# What is large enough to be seen: degrees between two noises, and mixing and damping over the squared norm.
+_DEGREES, _MIXING, _DAMPING = 55.0, 0.45, 0.6
 
+# The noise points up and to the right.
+_UP = 62.0
 
-def median_interval(samples: np.ndarray, level: float) -> Interval:
-    """Return the median of independent samples (n,) with the order statistics that bound it, whatever their law.
+# sigma/alpha before and after the step of the last panel.
+_BEFORE, _AFTER = 1.5, 0.7
 
-    The number of samples below the median is binomial (n, 1/2).
-    """
-    ordered, n = np.sort(samples), len(samples)
-    below = int(stats.binom.ppf((1 - level) / 2, n, 0.5))
-    return Interval(float(np.median(ordered)), float(ordered[max(below - 1, 0)]), float(ordered[min(n - below, n - 1)]))
+_DRAW_GREY = "#777777"
+
+# Of the ends of a step: offset in points, and which side of the text is there.
+_DRAW_STEP_LABELS = {"base": ((4, 0), "left", "center"), "algorithm": ((2, 4), "right", "bottom"),
+                "published": ((4, 0), "left", "center")}  # fmt: skip
+
+# Of every panel, in lengths of the noise.
+_DRAW_WIDE, _DRAW_HIGH = (-0.85, 1.25), (-0.55, 1.3)
 
 
-def compute(settings: Settings, *, count: int = 512) -> Data:
-    """Return paths from three noises, and the median distance from the flow's endpoint over all of them.
-
-    The three are not chosen by eye: DDIM's error from them is at fixed quantiles of all errors.
-    """
-    target = toy.target(_TARGET)
-    model = toy.noise_model(target)
-    x = starting_noise(settings.seed, 0, count, (2,))
-    start, end = levels(1)
-    exact = toy.probability_flow(target, x, start, end, rtol=1e-9, atol=1e-10)
-
-    def arms() -> dict[str, Correction]:
-        return {
-            **{name: NoCorrection() for name in _BASELINES},
-            "LML": LML(),
-            "extrapolation": Extrapolation(LML()),
-            "random turn": RandomTurn(LML(), sample_generators(settings.seed, 0, count, "correction")),
-        }
-
-    data: dict[str, np.ndarray] = {}
-    for name in arms():
-        rows = []
-        for steps in _COUNTS:
-            ends = sample(_BASELINES.get(name, DDIM), model, x, levels(steps), arms()[name])
-            errors = (ends - exact).norm(dim=1)
-            rows.append((*median_interval(errors.numpy(), _LEVEL), float(errors.max())))
-            if steps == _STEPS and name == "ddim":
-                ranks = errors.argsort()
-                chosen = ranks[[round(q * (count - 1)) for q in _QUANTILES]]
-        data[f"error: {name}"] = np.array(rows)
-
-    for name in ("ddim", "LML"):
-        path = [state.x[chosen] for state, _ in trajectory(DDIM, model, x, levels(_STEPS), arms()[name])]
-        data[f"path: {name}"] = torch.stack([x[chosen], *path]).numpy()
-    along: list[Tensor] = [x[chosen]]
-    for before, after in itertools.pairwise(levels(_FINE)):
-        along.append(toy.probability_flow(target, along[-1], before, after, rtol=1e-8, atol=1e-9))
-    data["path: exact"] = torch.stack(along).numpy()
-    grid = torch.linspace(-4.2, 4.2, 141, dtype=torch.float64)
-    points = torch.cartesian_prod(grid, grid)
-    density = target.diffuse(end.alpha, end.sigma).log_density(points).exp()
+def compute(settings: Settings) -> Data:
+    """Return the vectors of Algorithm 1 in the plane, of length one, and the points of a step; nothing is random."""
+    e, p = (_unit(_UP), _unit(_UP + _DEGREES))
+    found: dict[str, np.ndarray] = {"eps": e, "previous": p}
+    for name, kappa in (("mixed", _MIXING), ("plain", 0.0)):
+        v = kappa * p + (1 - kappa) * e
+        solved = e - v * (v @ e) / (_DAMPING + v @ v)
+        turned = kernel.lml_direction(_row(e), _row(p), damping=_DAMPING, mixing=kappa)[0].numpy()
+        found |= {f"{name}: v": v, f"{name}: solved": solved, f"{name}: turned": turned}
+    turned = found["mixed: turned"]
+    start = np.zeros(2)
+    for name, first, last in (("base", e, e), ("algorithm", turned, turned), ("published", e, turned)):
+        x0 = start - _BEFORE * first
+        found[f"step: {name}"] = np.stack((start, x0, x0 + _AFTER * last))
+    angle = math.degrees(math.acos(min(1.0, float(e @ turned))))
     return {
-        **data,
-        "grid": grid.numpy(),
-        "density": density.view(len(grid), len(grid)).mT.numpy(),
-        "counts": np.array(_COUNTS),
-        "n": np.array(count),
-        "steps": np.array(_STEPS),
-        "quantiles": np.array(_QUANTILES),
-        "level": np.array(_LEVEL),
+        **found,
+        "angle": np.array(angle),
+        "shown": np.array((_DEGREES, _MIXING, _DAMPING)),
+        "ratios": np.array((_BEFORE, _AFTER)),
     }
 
 
+def _unit(degrees: float) -> np.ndarray:
+    return np.array((math.cos(math.radians(degrees)), math.sin(math.radians(degrees))))
+
+
+def _row(vector: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(vector)[None]
+
+
 def draw(data: Data) -> Figure:
-    """Draw the paths over the density, and the errors against the number of steps."""
-    figure, axes = panels(1, 2, height=3.1)
-    left, right = axes[0]
-    grid, density = data["grid"], data["density"]
-    top = density.max()
-    left.contourf(grid, grid, density, levels=top * _CONTOURS, cmap="Greys", vmax=2 * top)
-    paths = data["path: exact"]
-    left.plot(*paths.transpose(2, 0, 1), color=READINGS["target"], lw=1)
-    left.plot([], [], color=READINGS["target"], lw=1, label="exact flow")
-    # LML's marks lie upon DDIM's, which are larger and hollow; from the end of a path, what it misses.
-    for name, style in (("ddim", {"ms": 5.5, "mfc": "white", "ls": "--"}), ("LML", {"ms": 3.5})):
-        look = role(name)
-        steps = data[f"path: {name}"]
-        left.plot(*steps.transpose(2, 0, 1), **look.line(lw=1, **style, label=None))
-        left.plot([], [], **look.line(lw=1, **style))
-        left.plot(*np.stack((steps[-1], paths[-1])).transpose(2, 0, 1), ":", color=look.colour, lw=0.9)
-    left.plot(*paths[0].T, "o", color="white", mec=READINGS["target"], ms=5, zorder=5)
-    left.plot(*paths[-1].T, "x", color=READINGS["target"], ms=6, mew=1.5, zorder=6)
-    shown = np.concatenate([data[key].reshape(-1, 2) for key in data if key.startswith("path: ")])
-    middle, half = (shown.max(0) + shown.min(0)) / 2, 0.6 * np.ptp(shown, axis=0).max()
-    left.set(aspect="equal", xlabel="$x_1$", ylabel="$x_2$")
-    left.set(xlim=(middle[0] - half, middle[0] + half), ylim=(middle[1] - half, middle[1] + half))
-    left.set_title(f"{int(data['steps'])} steps from noise (circle) to data")
-    left.legend(loc="best")
-    for name in ("random turn", "ddim", "LML", "extrapolation", *_HIGHER):
-        value, low, high, _ = data[f"error: {name}"].T
-        look = role(name)
-        hollow = {"ms": 7, "mfc": "none", "ls": "none"} if name == "random turn" else {}  # it lies on DDIM
-        right.errorbar(data["counts"], value, yerr=(value - low, high - value), lw=1.1, **look.line(**hollow))
-    right.set(xscale="log", yscale="log", xlabel="steps", ylabel="distance from the flow's endpoint")
-    right.set_xticks(data["counts"][::2], [str(n) for n in data["counts"][::2]])
-    right.minorticks_off()
-    right.set_title("median error")
-    right.legend(loc="lower left")
+    """Draw the solve, the norm, the identity, and a step by Algorithm 1 and by the published code."""
+    figure, (axes,) = panels(1, 4, height=1.9)
+    titles = ("damped solve", "norm restored", r"$\kappa=0$: the identity", "one step of DDIM")
+    for axis, title in zip(axes, titles, strict=True):
+        axis.set(aspect="equal", xlim=_DRAW_WIDE, ylim=_DRAW_HIGH)
+        axis.set_axis_off()
+        axis.set_title(title)
+    _draw_solve(axes[0], data)
+    _draw_norm(axes[1], data)
+    _draw_identity(axes[2], data)
+    _draw_step(axes[3], data)
     label_panels(axes)
     return figure
 
 
+def _draw_arrow(
+    axis: Axes, vector: np.ndarray, colour: str, label: str = "", *, dashes: str = "-", away: float = 0.14
+) -> None:
+    arrow = {"arrowstyle": "-|>", "color": colour, "lw": 1.4, "linestyle": dashes, "shrinkA": 0, "shrinkB": 0}
+    axis.annotate("", vector, (0, 0), arrowprops=arrow)
+    if label:
+        _draw_name(axis, vector, tuple(away * vector / np.linalg.norm(vector)), label, colour)
+
+
+def _draw_name(axis: Axes, point: np.ndarray, away: tuple[float, float], name: str, colour: str) -> None:
+    axis.text(point[0] + away[0], point[1] + away[1], name, color=colour, ha="center", va="center", fontsize=10)
+
+
+def _draw_circle(axis: Axes) -> None:
+    around = np.radians(np.linspace(-8, 150, 200))
+    axis.plot(np.cos(around), np.sin(around), color=LIMIT, lw=0.6, ls=(0, (4, 3)))
+
+
+def _draw_below(axis: Axes, text: str) -> None:
+    axis.text(0.5, 0.0, text, transform=axis.transAxes, ha="center", va="bottom", fontsize=9)
+
+
+def _draw_solve(axis: Axes, data: Data) -> None:
+    """Draw what the solve takes from the noise: a part along v."""
+    e, r = data["eps"], data["mixed: solved"]
+    _draw_arrow(axis, data["previous"], LIMIT, r"$\epsilon_{\mathrm{prev}}$")
+    _draw_arrow(axis, data["mixed: v"], _DRAW_GREY, "$v$", dashes="--")
+    _draw_arrow(axis, e, ROLES["exact"].colour, r"$\epsilon$")
+    _draw_arrow(axis, r, ROLES["LML"].colour)
+    _draw_name(axis, r, (0.13, -0.02), "$r$", ROLES["LML"].colour)
+    axis.annotate("", r, e, arrowprops={"arrowstyle": "->", "color": _DRAW_GREY, "lw": 0.9, "ls": ":", "shrinkB": 1})
+    axis.text(*((e + r) / 2 + (0.09, -0.02)), "along $-v$", color=QUIET, fontsize=NOTE, va="center")
+    _draw_below(axis, r"$r=\epsilon-v\,\dfrac{\langle v,\epsilon\rangle}{\lambda+|v|^2}$")
+
+
+def _draw_norm(axis: Axes, data: Data) -> None:
+    e, turned = data["eps"], data["mixed: turned"]
+    _draw_circle(axis)
+    _draw_arrow(axis, e, ROLES["exact"].colour, r"$\epsilon$")
+    _draw_arrow(axis, turned, ROLES["LML"].colour, r"$\epsilon_{\mathrm{lml}}$", away=0.2)
+    r = data["mixed: solved"]
+    axis.plot(*r, "o", color=ROLES["LML"].colour, mfc="white", ms=4)
+    _draw_name(axis, r, (0.1, -0.1), "$r$", ROLES["LML"].colour)
+    ends = [math.atan2(v[1], v[0]) for v in (turned, e)]
+    arc = np.linspace(ends[0], ends[1], 40)
+    axis.plot(0.55 * np.cos(arc), 0.55 * np.sin(arc), color=_DRAW_GREY, lw=0.8)
+    middle = float(np.mean(ends))
+    axis.text(0.66 * math.cos(middle), 0.66 * math.sin(middle), rf"{float(data['angle']):.0f}$\degree$", fontsize=NOTE,
+              color=QUIET, ha="center", va="center")  # fmt: skip
+    _draw_below(axis, r"$\epsilon_{\mathrm{lml}}=|\epsilon|\;r/|r|$")
+
+
+def _draw_identity(axis: Axes, data: Data) -> None:
+    e, r = data["eps"], data["plain: solved"]
+    _draw_circle(axis)
+    _draw_arrow(axis, data["previous"], LIMIT, r"$\epsilon_{\mathrm{prev}}$")
+    _draw_arrow(axis, e, ROLES["exact"].colour)
+    _draw_name(axis, e, (0.24, 0.14), r"$\epsilon_{\mathrm{lml}}=\epsilon$", ROLES["exact"].colour)
+    axis.plot(*r, "o", color=ROLES["LML"].colour, mfc="white", ms=4, zorder=5)
+    _draw_name(axis, r, (0.13, -0.06), "$r$", ROLES["LML"].colour)
+    _draw_below(axis, r"$v=\epsilon$, so $r\,\parallel\,\epsilon$, for every $\lambda$")
+
+
+def _draw_step(axis: Axes, data: Data) -> None:
+    """Draw a step back to the data's estimate and forward to the next level, in three ways."""
+    looks = {
+        "base": ("base", ROLES["ddim"], "-"),
+        "algorithm": ("Algorithm 1", ROLES["LML"], "-"),
+        "published": ("published", ROLES["released"], "--"),
+    }
+    points = np.stack([data[f"step: {name}"] for name in looks])
+    for name, (label, look, dashes) in looks.items():
+        start, x0, end = data[f"step: {name}"]
+        axis.plot(*np.stack((start, x0)).T, color=look.colour, lw=0.9, ls=dashes, alpha=0.55)
+        arrow = {"arrowstyle": "-|>", "color": look.colour, "lw": 1.4, "ls": dashes, "shrinkA": 0, "shrinkB": 0}
+        axis.annotate("", end, x0, arrowprops=arrow)
+        offset, side, height = _DRAW_STEP_LABELS[name]
+        axis.annotate(label, end, offset, textcoords="offset points", ha=side, va=height, color=look.colour,
+                      fontsize=NOTE)  # fmt: skip
+    for point, label, place in ((points[0, 0], "$x$", (0.0, 0.17)), (points[0, 1], r"$\hat x_0$", (-0.16, -0.05)),
+                                (points[1, 1], r"$\hat x_0^{\,\mathrm{lml}}$", (-0.1, 0.2))):  # fmt: skip
+        axis.plot(*point, "o", color="#222222", ms=3, zorder=6)
+        _draw_name(axis, point, place, label, ROLES["exact"].colour)
+    # As many lengths are shown as in the other panels, times a scale.
+    scale, (left, _) = 0.92, points.reshape(-1, 2).min(0)
+    axis.set(xlim=(left - 0.3, left - 0.3 + scale * (_DRAW_WIDE[1] - _DRAW_WIDE[0])),
+             ylim=(0.27 - scale * (_DRAW_HIGH[1] - _DRAW_HIGH[0]), 0.27))  # fmt: skip
+
+
 def facts(data: Data) -> Mapping[str, str]:
-    """Return what the caption says in numbers."""
-    at = list(data["counts"]).index(int(data["steps"]))
-    of = {name: data[f"error: {name}"][at] for name in ("ddim", "LML", *_HIGHER)}
-    said = {name: f"{value:.3f} [{least:.3f}, {most:.3f}]" for name, (value, least, most, _) in of.items()}
-    low, middle, high = (f"{q:.0%}" for q in data["quantiles"])
+    """Return what the texts say in numbers."""
+    degrees, mixing, damping = data["shown"]
+    before, after = data["ratios"]
+    identity = float(np.abs(data["plain: turned"] - data["eps"]).max())
+    apart = data["step: published"][2] - data["step: algorithm"][2]
     return {
-        "n": f"{int(data['n'])}",
-        "steps": f"{int(data['steps'])}",
-        "low": low,
-        "middle": middle,
-        "high": high,
-        "level": f"{float(data['level']):.0%}",
-        "worst": f"{data['error: extrapolation'][at, 3]:.2g}",
-        "farthest": f"{data['error: ddim'][at, 3]:.2g}",
-        "ddim": said["ddim"],
-        "lml": said["LML"],
-        "pp": said[_HIGHER[0]],
-        "unipc": said[_HIGHER[1]],
+        "degrees": f"{degrees:.0f}",
+        "kappa": f"{mixing:g}",
+        "lam": f"{damping:g}",
+        "angle": f"{float(data['angle']):.0f}",
+        "before": f"{before:g}",
+        "after": f"{after:g}",
+        "identity": f"{identity:g}",
+        "apart": f"{float(np.linalg.norm(apart)):.2f}",
     }
 
 
 FIGURE = PaperFigure(
     name="schematic",
-    title="LML against baselines in few steps, beside the exact flow, on a mixture in the plane",
+    title="the method: Algorithm 1 as a turn and a restored norm, the identity at mixing zero, and the published code",
     compute=compute,
     draw=draw,
     facts=facts,
-    caption="""LML against baselines on a mixture of three Gaussians in the plane, with the exact score. (a) Paths of
-    DDIM and of LML on DDIM in {steps} steps equal in log-SNR, and the exact probability flow from the same three
-    noises; dotted: what each misses; grey: density of the data. The noises are those from which DDIM's error is at the
-    {low}, {middle} and {high} quantiles. (b) Median distance between a sampler's end and the flow's, n = {n} noises,
-    the same for each arm; bars: {level} intervals by order statistics. In {steps} steps: DDIM {ddim}, LML {lml},
-    DPM-Solver++ {pp} and UniPC {unipc}, both of second order. Controls: a turn by LML's angle in a random direction,
-    and extrapolation without the restored norm, whose farthest end in {steps} steps lies {worst} from the flow's
-    (DDIM's: {farthest}).""",
-    small={"count": 24},
+    caption="""The method. (a) Algorithm 1 mixes the noise with the previous one into v; a damped solve takes a part
+    along v from the noise. (b) The norm is restored: a turn by {angle} degrees, away from the previous noise. (c)
+    At mixing zero v is the noise, and the restored norm undoes the solve, whatever the damping (claim K2). (d) DDIM
+    steps back to the data's estimate, then forward; the published code turns the forward part alone (claim K5).""",
+    methods="""Drawn to scale, from the kernel: noises at {degrees} degrees, mixing {kappa}, damping {lam} of the
+    squared norm; in (c) the direction differs from the noise by {identity}. (d) In units of x over alpha, sigma
+    over alpha from {before} to {after}: the two ends are {apart} of the noise's norm apart. Real turns are of a few
+    degrees (figure geometry). Nothing here is random.""",
 )

@@ -122,12 +122,14 @@ FIGURE = PaperFigure(
     compute=compute,
     draw=draw,
     facts=facts,
-    caption="""Where the dynamics of Eq. 7 end. (a) As written, on two Gaussians of the line: the closed form (lines;
-    claim S1) and the stationary vector of the Euler chain extrapolated to a vanishing step (circles, damping {chain}).
-    Total variation from the target {tv} at damping {lams}, by quadrature; the two methods agree within their refinement
-    errors. (b) With the divergence of M added to the drift (claim S2) the chain ends at the target. (c) to (e) Two
-    Gaussians in the plane, damping {lam}: the target averaged over the cells, and histograms of n = {n} particles at
-    {snapshots} times, Euler-Maruyama with step {h}. Total variation from the target over cells of side {cell}: as
-    written {literal}, corrected {corrected}, of which what is left is the particles' chance and the step's bias.""",
+    caption="""Where the dynamics of Eq. 7 end. (a) As written, on two Gaussians of the line: closed form (lines;
+    claim S1) and Euler chain (circles). Total variation from the target: {tv} at damping {lams}. (b) With the
+    divergence of M in the drift (claim S2) the chain ends at the target. (c) to (e) Two Gaussians in the plane,
+    damping {lam}: target and particles; total variation as written {literal}, corrected {corrected}.""",
+    methods="""(a, b) Circles: stationary vector of the Euler chain, extrapolated to a vanishing step, damping
+    {chain}; total variations by quadrature; the two methods agree within their refinement errors. (c) to (e) The
+    target averaged over the cells, and histograms of n = {n} particles at {snapshots} times, Euler-Maruyama with
+    step {h}; total variation over cells of side {cell}. What is left of the corrected one is the particles' chance
+    and the step's bias.""",
     small={"dampings": (3.0,), "count": 50},
 )

@@ -29,7 +29,7 @@ from image_exps.samplers.pipeline_sampler import pipeline_sampler
 from image_exps.samplers.schedulers import make_scheduler
 from image_exps.timing.networks import on_meta, predictor
 from image_exps.timing.shapes import FullSize, full_size
-from image_exps.timing.timing import HostClock, interleaved, spread
+from image_exps.timing.timing import Clock, HostClock, interleaved, spread
 from lml.correction import LML, Correction, Memory
 from lml.samplers import Evaluation
 from theory_checks.ledger.claim import Finding, Measured, Settings, Verdict, agreement
@@ -144,12 +144,18 @@ class _Steps:
         self._place += 1
 
 
-def check_cost(settings: Settings, *, repetitions: int | None = None) -> Finding:
-    """T1: LML adds at most `SHARE` of a network's evaluation to a step, by time and by memory."""
+def check_cost(settings: Settings, *, repetitions: int | None = None, clock: Clock | None = None) -> Finding:
+    """T1: LML adds at most `SHARE` of a network's evaluation to a step, by time and by memory.
+
+    Args:
+        settings: seed and profile.
+        repetitions: of a step.
+        clock: by default the host's.
+    """
     repetitions = repetitions or settings.pick(200, 1000)
     noises = _noises(settings, 50)
     p, e = noises[:2]
-    network, clock = _network(), HostClock()
+    network, clock = _network(), clock or HostClock()
     turned, _ = _CORRECTION.correct(e, Memory((p,)))
     angle = float(Evaluation(e, turned).angle)
     base, lml = _Steps("ddim", noises), _Steps("ddim/lml", noises)

@@ -42,6 +42,7 @@ def test_command_draws_and_then_only_draws(tmp_path):
         "geometry.png",
         "geometry-phone.png",
         "geometry.txt",
+        "geometry-methods.txt",
         "data",
     }
 

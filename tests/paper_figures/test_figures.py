@@ -1,4 +1,4 @@
-"""Every figure on small data: files, captions, cache, fonts, and the command."""
+"""Every figure on small data: files, texts, cache, fonts, axes, and the command."""
 
 import math
 import re
@@ -12,12 +12,13 @@ import pandas as pd
 import pytest
 from matplotlib.container import ErrorbarContainer
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator
 from PIL import Image
 
 from image_exps.sweeps.store import FORMAT
 from paper_figures import cache, sweeps
-from paper_figures.figure import NAMES, PaperFigure, find, typed_numbers
-from paper_figures.layout import ONE_COLUMN, TWO_COLUMNS, on_a_phone, panels
+from paper_figures.figure import MOST_WORDS, NAMES, PaperFigure, find, typed_numbers
+from paper_figures.layout import ONE_COLUMN, TWO_COLUMNS, finish, on_a_phone, panels
 from paper_figures.render import render
 from paper_figures.style import style
 from theory_checks.ledger.claim import Settings
@@ -56,18 +57,39 @@ def test_figure_has_print_screen_and_a_caption_of_its_data(name, small, tmp_path
         assert pixels.std() > 5  # not blank
         edge = np.concatenate((pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]))
         assert edge.min() == 255  # nothing is cut
-    caption = files.caption.read_text(encoding="utf-8")
-    assert f"python -m paper_figures {name} --profile quick --seed 3" in caption
-    assert "{" not in caption
+    caption, methods = (path.read_text(encoding="utf-8") for path in (files.caption, files.methods))
+    assert f"python -m paper_figures {name} --profile quick --seed 3" in methods
+    assert "{" not in caption + methods
     for text in figure.facts(data).values():
-        assert text in caption
+        assert text in caption + methods
         assert "nan" not in text.split()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_caption_is_short(name, small):
+    assert len(find(name).filled(small(name)).split()) <= MOST_WORDS == 80
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_logarithmic_axis_is_seen_to_be_one(name, small):
+    figure, data = find(name), small(name)
+    for layout in (nullcontext, on_a_phone):
+        with style(), layout():
+            drawn = figure.draw(data)
+            finish(drawn)
+            for axis in (a for axes in drawn.axes if axes.axison for a in (axes.xaxis, axes.yaxis)):
+                if axis.get_scale() != "log" or isinstance(axis.get_major_locator(), FixedLocator):
+                    continue  # linear, or ticks where the data are
+                low, high = sorted(axis.get_view_interval())
+                ticks = [x for x in axis.get_majorticklocs() if 0.999 * low <= x <= 1.001 * high]
+                assert len(ticks) >= 3, (axis.get_label_text(), low, high, ticks)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_caption_is_filled_from_the_data(name, small):
     figure, data = find(name), small(name)
-    fields = {field for _, field, _, _ in string.Formatter().parse(figure.caption) if field}
+    template = figure.caption + figure.methods
+    fields = {field for _, field, _, _ in string.Formatter().parse(template) if field}
     assert fields == set(figure.facts(data))
     followed = set()
     for key, value in data.items():
@@ -86,27 +108,31 @@ def numbers(text):
 
 
 def said(name, small, pattern):
-    """Return the numbers of a part of a caption."""
-    return numbers(re.search(pattern, find(name).filled(small(name), SETTINGS))[1])
+    """Return the numbers of a part of the texts."""
+    figure, data = find(name), small(name)
+    return numbers(re.search(pattern, figure.filled(data) + figure.described(data, SETTINGS))[1])
 
 
-def test_schematic_says_the_medians_that_it_draws(small):
+def test_schematic_draws_what_the_kernel_returns(small):
     data = small("schematic")
-    at = list(data["counts"]).index(data["steps"])
-    assert said("schematic", small, r"LML (\S+ \[.*?\]), DPM") == pytest.approx(data["error: LML"][at, :3], abs=5e-4)
-    assert said("schematic", small, r"(n = \d+) noises") == [data["n"]] == [find("schematic").small["count"]]
+    assert data["plain: turned"] == pytest.approx(data["eps"], abs=1e-15)
+    solved = data["mixed: solved"]
+    assert data["mixed: turned"] == pytest.approx(solved / np.linalg.norm(solved), abs=1e-12)
+    base, algorithm, published = (data[f"step: {name}"] for name in ("base", "algorithm", "published"))
+    assert np.array_equal(published[1], base[1])  # the estimate of the data is the base's
+    assert published[2] - published[1] == pytest.approx(algorithm[2] - algorithm[1], abs=1e-15)
 
 
 def test_quality_says_the_values_that_it_draws(small):
     rows = sweeps.table(small("quality"))
-    row = rows[(rows["arm"] == "ddim/lml") & (rows["evaluations"] == 5) & (rows["distance"] == "frechet")].iloc[0]
+    row = rows[(rows["arm"] == "ddim/lml") & (rows["evaluations"] == 5) & (rows["distance"] == "endpoint-rmse")].iloc[0]
     expected = [row["value"], row["low"], row["high"]]
-    assert said("quality", small, r"LML (\S+ \[.*?\]), noise") == pytest.approx(expected, rel=5e-3)
+    assert said("quality", small, r"LML on it (\S+ \[.*?\]), noise") == pytest.approx(expected, rel=5e-3)
 
 
 def test_order_says_the_figure_of_its_claim(small):
     expected = small("order")["figure: observed order with LML, all bases"][:3]
-    assert said("order", small, r"the order is (\S+ \[.*?\])") == pytest.approx(expected, abs=6e-3)
+    assert said("order", small, r"With LML the order is (\S+ \[.*?\])") == pytest.approx(expected, abs=6e-3)
 
 
 def test_precision_says_what_float32_adds(small):
@@ -120,6 +146,8 @@ def test_a_number_that_is_typed_is_refused():
     assert typed_numbers("n = 512 samples {n} at 0.5") == ["512", "0.5"]
     with pytest.raises(ValueError, match=r"caption of geometry must take its numbers from the data, got 512"):
         replace(find("geometry"), caption="n = 512")
+    with pytest.raises(ValueError, match=r"methods of geometry must take its numbers from the data, got 512"):
+        replace(find("geometry"), methods="n = 512")
 
 
 @pytest.mark.parametrize("name", ["geometry", "samples"])
@@ -185,7 +213,7 @@ def test_networks_are_drawn_from_the_rows_of_their_sweep(tmp_path, monkeypatch):
     data = figure.compute(SETTINGS)
     assert len(data["rows: value"]) == len(rows)
     value = rows[(rows["arm"] == "ddim/lml") & (rows["evaluations"] == 5)]["value"].iloc[0]
-    assert f"LML {value:.3g} [" in render(figure, data, SETTINGS, tmp_path).caption.read_text(encoding="utf-8")
+    assert f"LML {value:.3g} [" in render(figure, data, SETTINGS, tmp_path).methods.read_text(encoding="utf-8")
 
 
 def test_pictures_of_networks_need_nothing_from_outside(monkeypatch):

@@ -54,7 +54,7 @@ def small():
 def test_guidance_says_the_ratio_that_follows_from_its_curves(small):
     lml, base, flow = (small[f"normal classes: {c}"][..., 0].T for c in ("ddim/lml@5", "ddim@5", "flow"))
     expected = front_ratio(lml, base, common_gains(lml[0], base[0], flow[0]))
-    caption = find("guidance").filled(small, Settings(seed=3))
+    caption = find("guidance").described(small, Settings(seed=3))
     said = re.search(r"on DDIM normal classes, 5 evaluations: (\S+) \[(\S+), (\S+)\]", caption)
     value, low, high = map(float, said.groups())
     assert value == pytest.approx(expected, abs=5e-3)
@@ -69,5 +69,5 @@ def test_guidance_raises_the_log_odds_and_the_distance_of_the_flow(small):
 
 def test_guidance_does_not_need_fronts_that_meet(small):
     key = "normal classes: ddim/lml@5 over base"
-    caption = find("guidance").filled({**small, key: np.array((math.nan, math.nan, math.nan, 0.0))}, Settings())
+    caption = find("guidance").described({**small, key: np.array((math.nan, math.nan, math.nan, 0.0))}, Settings())
     assert "on DDIM normal classes, 5 evaluations: none in common" in caption
