@@ -71,7 +71,7 @@ def draw(data: Data) -> Figure:
             ylim=(1e-4, 2 * max(float(data[str(n)].max()) for n in data["names"])),
         )
         axis.set_title(_NAMES[str(name)])
-    axes[0, 0].set_ylabel(r"distance from $F$, over $\sqrt{d}/\sigma^2$")
+    axes[0, 0].set_ylabel(r"distance, in $\sqrt{d}/\sigma^2$")
     label_panels(axes)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5, columnspacing=1.2)
     return figure
