@@ -25,7 +25,7 @@ from image_exps.judge.noise import noise_sampler
 from image_exps.judge.quiet import quiet
 from image_exps.problems.targets import SCHEDULE, TIMES, level_of
 from image_exps.samplers.arms import Arm
-from lml.samplers import Level, Sampler, sample
+from lml.samplers import SAMPLERS, Level, Sampler, sample
 
 __all__ = ["grid_levels", "judged_arm", "judged_function", "judged_sampler"]
 
@@ -227,10 +227,15 @@ def judged_sampler(made: Sampler, name: str = "", spacing: str = "log-snr") -> J
 
 def judged_arm(arm: Arm) -> Judged:
     """Return a base with its spacing and its correction as something to judge; its order is its base's without one."""
+    # Steps of a singlestep method are counted in evaluations, as diffusers does; how many levels there are follows.
+    free = arm.base in SAMPLERS
     plan = arm.build(_spent(arm, 12), 2, seed=0, count=1)
 
     def run(asked: Request) -> Trajectory:
-        chosen = list(asked.levels or grid_levels(asked.steps, asked.grid, arm.spacing, final_zero=False))
+        if asked.levels is not None and not free:
+            raise CannotRunError(f"{arm.name} takes steps of several orders, and chooses their levels itself")
+        count = asked.steps if free else len(arm.build(asked.steps, 2, seed=0, count=1).levels) - 1
+        chosen = list(asked.levels or grid_levels(count, asked.grid, arm.spacing, final_zero=False))
         x, calls = _began(asked.start, chosen[0], 1.0, asked.dtype), list[Call]()
         built = arm.build(_spent(arm, asked.steps), math.prod(x.shape[1:]), seed=asked.seed, count=len(x))
 
@@ -242,13 +247,11 @@ def judged_arm(arm: Arm) -> Judged:
         return Trajectory(tuple(calls), end)
 
     order = float(plan.sampler.order) if arm.correction == "none" else None
-    return Judged(arm.name, "sampler of lml.samplers", run, order, free_levels=True,
-                  evaluations=plan.sampler.evaluations, origin=arm)  # fmt: skip
+    return Judged(arm.name, "sampler of lml.samplers", run, order, free_levels=free,
+                  evaluations=plan.sampler.evaluations if free else None, origin=arm)  # fmt: skip
 
 
 def _spent(arm: Arm, steps: int) -> int:
     """Return the evaluations of a number of steps of an arm."""
-    from lml.samplers import SAMPLERS
-
     made = SAMPLERS.get(arm.base)
     return made.evaluations(steps) if made is not None else steps

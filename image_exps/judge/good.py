@@ -25,7 +25,7 @@ import toy
 from image_exps.distances import FrechetDistance
 from image_exps.judge.functions import judged_sampler
 from image_exps.judge.judged import CannotRunError, Grid, Judged, Predictor, Trajectory
-from image_exps.judge.levels import own_levels
+from image_exps.judge.levels import Levels, own_levels
 from image_exps.judge.predictors import Budget, ExactPredictor, Limited
 from image_exps.judge.right import flow_end
 from image_exps.problems.endpoints import flow_endpoints, rms
@@ -42,6 +42,7 @@ __all__ = [
     "Arm",
     "Good",
     "Problem",
+    "comparison_level",
     "ends_of",
     "judge_good",
     "problem_of",
@@ -149,12 +150,11 @@ def ends_of(
     run = judged.run(limited, problem.noise, steps, grid=grid, dtype=dtype)
     if not bool(torch.isfinite(run.end).all()):
         raise CannotRunError(f"its end is not finite in {steps} steps")
-    return run, problem.exact_at(_end(judged, steps, grid, run))
+    return run, problem.exact_at(comparison_level(own_levels(judged, steps, grid)))
 
 
-def _end(judged: Judged, steps: int, grid: Grid, run: Trajectory) -> Level:
+def comparison_level(levels: Levels) -> Level:
     """Return the level to compare at: without noise where it ends so, else that of the data in its coordinates."""
-    levels = own_levels(judged, steps, grid)
     a, b = levels.end
     if levels.jump or not a > 0:
         return Level(1.0, 0.0)
