@@ -98,7 +98,6 @@ def command(
     |eps|^2. The endpoints of the flow, from which endpoint-rmse is measured, take longest: some hundred evaluations for
     each seed, 256 samples at a time, kept in --cache for the next run.
     """
-    check_problem(target, model)
     check_output_folder(cache, "cache")
     if target is None:
         if asked.model is None:
@@ -106,6 +105,7 @@ def command(
         _on_network(asked, name, evaluations, count or 32, 32 if held_out is None else held_out, cache)
         return
     name, model, count = name or "ddim/lml", asked.model or "exact", count or 512
+    check_problem(target, model)
     held_out = 3 if held_out is None else held_out
 
     from image_exps.sweeps.tuning_objective import arm_objective
