@@ -3,7 +3,8 @@ r"""Controls: what could have produced LML's figures by other means (claim Q2).
 LML is an extrapolation ``e + eta (e - p)`` followed by a restoration of the norm. `Extrapolation` has the first without
 the second, `NormOnly` the change of norm that the second undoes without the turn. `RandomTurn` turns by the angle that
 LML would have turned by, in a random direction; `ElementNoise` perturbs every element and restores the norm, and
-`MatchedNoise` does so by as much as LML would have changed the whole.
+`MatchedNoise` does so by as much as LML would have changed the whole. `OtherSample` makes the change that LML makes to
+another sample, and `LevelShift` one of LML's size along the noise itself, as a wrong noise level would.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from lml._rows import row_norm, row_sum
 from lml.arguments import check_positive
 from lml.correction import LML, Correction, Turn
 
-__all__ = ["ElementNoise", "Extrapolation", "MatchedNoise", "NormOnly", "RandomTurn"]
+__all__ = ["ElementNoise", "Extrapolation", "LevelShift", "MatchedNoise", "NormOnly", "OtherSample", "RandomTurn"]
 
 Generators = torch.Generator | Sequence[torch.Generator]
 
@@ -175,6 +176,40 @@ class MatchedNoise(_Shadow):
         e = vector.flatten(1).double()
         change = self.lml.direction(vector, history).flatten(1).double() - e
         return _element_noise(vector, row_norm(change) / _norm(e), self.generator)
+
+
+class OtherSample(_Shadow):
+    """``e + c'`` with the norm of ``e``: ``c'`` is the change that LML makes to the noise of the sample before.
+
+    It has the size and the statistics of LML's change, and nothing to do with the trajectory at hand.
+    """
+
+    def _shadow(self, vector: Tensor, history: Sequence[Tensor]) -> Tensor:
+        e = vector.flatten(1).double()
+        change = self.lml.direction(vector, history).flatten(1).double() - e
+        changed = e + change.roll(1, 0)
+        restored: Tensor = changed * (row_norm(e) / _norm(changed))
+        return restored.to(vector.dtype).reshape(vector.shape)
+
+
+@dataclass(frozen=True)
+class LevelShift(_Shadow):
+    """``e (1 + sign |e_lml - e|/|e|)``: LML's change in size, along the noise.
+
+    A step that is given a noise longer by a share is that of a sample whose noise level is higher by that share.
+
+    Args:
+        lml: the correction whose change of the noise is measured.
+        sign: 1 or -1.
+    """
+
+    sign: int = 1
+
+    def _shadow(self, vector: Tensor, history: Sequence[Tensor]) -> Tensor:
+        e = vector.flatten(1).double()
+        change = self.lml.direction(vector, history).flatten(1).double() - e
+        shifted: Tensor = e * (1 + self.sign * row_norm(change) / _norm(e))
+        return shifted.to(vector.dtype).reshape(vector.shape)
 
 
 def _element_noise(vector: Tensor, size: float | Tensor, generator: Generators) -> Tensor:

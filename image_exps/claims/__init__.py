@@ -10,7 +10,7 @@ __all__ = ["FAMILY"]
 _CLAIMS = (
     Claim(
         "Q1",
-        "with an exact score LML brings DDIM nearer to the endpoint of the flow, in 5, 10 and 20 steps",
+        "with an exact score LML brings DDIM nearer, in the mean, to the endpoint of the flow, in 5, 10 and 20 steps",
         source="Sec. 4 of the paper, asked of an exact score",
         expected=Verdict.HOLDS,
         check="image_exps.claims.quality:check_gain",

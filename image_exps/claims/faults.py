@@ -21,8 +21,8 @@ from theory_checks.ledger.faults import fault
 
 #: Fewer noises, repetitions and budgets; no pictures, no network, and no figures beside the verdict.
 REDUCED = {
-    "Q1": partial(check_gain, count=96, pictures=False),
-    "Q2": partial(check_attribution, count=96),
+    "Q1": partial(check_gain, count=96, targets=("digits-low-rank",), pictures=False),
+    "Q2": partial(check_attribution, count=96, targets=("digits-low-rank",)),
     "Q3": partial(check_released_quality, count=64, budgets=(20,), moments=False),
     "Q4": partial(check_imperfect, count=96, network=False),
     "T1": partial(check_cost, repetitions=8),

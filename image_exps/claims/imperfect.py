@@ -13,6 +13,9 @@ variance of its error is that of ``n`` times
 
 less one part in d, since the norm is kept. At the end of a trajectory it need not be larger at all: of ``eta (n - m)``,
 what one step adds the next one takes back.
+
+Kinds, sizes and ends of `_NEARER` and `_FURTHER` were chosen after a look at seed 0 and are frozen; the verdict is
+decided on noises of two other seeds, `SEEDS` further on, and on errors of a seed of their own.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ import torch
 from matplotlib.figure import Figure
 
 from image_exps.networks import network_model
-from image_exps.problems.endpoints import FlowBenchmark, digits_benchmark, flow_endpoints, rms
+from image_exps.problems.endpoints import FlowBenchmark, flow_benchmark, flow_endpoints, rms
 from image_exps.problems.score_errors import Imperfect, Kind
 from image_exps.problems.seeds import starting_noise
 from image_exps.problems.targets import levels
@@ -36,12 +39,12 @@ from lml.controls import extrapolation_coefficient
 from lml.correction import LML, NoCorrection
 from lml.samplers import SAMPLERS, NoiseModel, sample, trajectory
 from theory_checks.ledger.claim import Finding, Measured, Settings, Verdict, agreement
-from theory_checks.ledger.comparisons import LEVEL, compare, largest_p, share
+from theory_checks.ledger.comparisons import LEVEL, compare, largest_p, power, share
 from theory_checks.ledger.plotting import COLOURS, panels
 from theory_checks.ledger.progress import track
 from theory_checks.ledger.statistics import Interval
 
-__all__ = ["SIZES", "STEPS", "check_imperfect", "draw_imperfect", "network_errors"]
+__all__ = ["SEEDS", "SIZES", "STEPS", "check_imperfect", "draw_imperfect", "network_errors"]
 
 #: Steps of DDIM, equal in log-SNR.
 STEPS = 10
@@ -49,7 +52,10 @@ STEPS = 10
 #: Sizes of the errors, relative to the noise prediction.
 SIZES = (0.05, 0.1, 0.2, 0.4)
 
-_SEED = 0  # of the errors: one model for all noises
+#: Added to the seed of a run: half of the noises come from each.
+SEEDS = (1000, 2000)
+
+_SEED = 1  # of the errors: one model for all noises
 _SHAPE = (1, 8, 8)
 _NETWORK, _NETWORK_SHAPE = "fashion-mnist", (1, 28, 28)
 # Of third order; half as many estimate the error.
@@ -185,14 +191,14 @@ def _over(error: float, case: _Case) -> float:
 def check_imperfect(settings: Settings, *, count: int | None = None, network: bool = True) -> Finding:
     """Q4: with an imperfect score LML still gains, until the error drowns the gain; a mere scale takes it at once."""
     count = count or settings.pick(192, 1024)
-    lab = digits_benchmark(count, settings.seed)
+    lab = flow_benchmark("digits", count, [settings.seed + more for more in SEEDS])
     cases, inexact = _cases(lab, SIZES)
     growth = _growth(lab)
     nearer = [c for c in cases if (c.kind, c.size, c.end) in _NEARER]
     further = [c for c in cases if (c.kind, c.size, c.end) in _FURTHER]
     if network:
         trained, refinement = network_errors(
-            network_model(_NETWORK), _NETWORK_SHAPE, settings.pick(16, 64), settings.seed
+            network_model(_NETWORK), _NETWORK_SHAPE, settings.pick(16, 64), settings.seed + SEEDS[0]
         )
         inexact = max(inexact, _over(refinement, trained))
         cases.append(trained)
@@ -200,6 +206,7 @@ def check_imperfect(settings: Settings, *, count: int | None = None, network: bo
     flips = np.random.default_rng(settings.seed)
     tests = [compare(c.gain, flips) for c in nearer] + [compare(-c.gain, flips) for c in further]
     student, signs = largest_p(tests)
+    weakest = min(power(test.mean, test.error, LEVEL / len(tests)) for test in tests)
     off = growth.measured / growth.predicted - 1
     decisive = (
         Measured("largest p-value: LML ends nearer, and further where the remark says so", student, limit=LEVEL,
@@ -212,6 +219,7 @@ def check_imperfect(settings: Settings, *, count: int | None = None, network: bo
     )  # fmt: skip
     figures = (
         *decisive,
+        Measured("least power of a test", weakest, basis="normal, at the measured effect, at Holm's strictest step"),
         *(_gain(c, len(cases)) for c in cases),
         Measured("growth of white errors by a turn, in variance", growth.measured,
                  basis=f"predicted {growth.predicted:.3g}; 2.5 for eta = 1/2 but for the norm"),
@@ -225,8 +233,9 @@ def check_imperfect(settings: Settings, *, count: int | None = None, network: bo
     return Finding(
         verdict=Verdict.CORRECTED if agreement(*decisive) is Verdict.HOLDS else Verdict.OPEN,
         figures=figures,
-        reading=f"DDIM, {STEPS} steps equal in log-SNR, eta0 = 1/2; digits, d = 64, {count} noises, exact score plus "
-        "an error of known size; " + ("the shipped network of Fashion-MNIST" if network else "no network"),
+        reading=f"DDIM, {STEPS} steps equal in log-SNR, eta0 = 1/2; digits, d = 64, {count} noises of two seeds, "
+        "exact score plus an error of known size; "
+        + ("the shipped network of Fashion-MNIST" if network else "no network"),
         methods=("Student's t on paired differences", "sign flips"),
         assumption="the distance to an endpoint is what is asked for",
         remark="Correction: for errors up to 10 % that are no mere scale. LML removes an error of the steps, and none "
@@ -234,7 +243,8 @@ def check_imperfect(settings: Settings, *, count: int | None = None, network: bo
         "as the steps err more than the score; at 40 % it ends further away. White errors grow at every turn, and yet "
         "LML adds no more of them at the end: the next turn takes a part back. Where the noise is only shrunk, as "
         "regression to the mean shrinks it, the error of the steps happens to undo a part of the shrinking, and LML, "
-        "which removes it, ends further from the exact flow at every size. Of the network only its own flow is known.",
+        "which removes it, ends further from the exact flow at 10 and 20 %; at 5 % nothing is shown in the mean. Of "
+        "the network only its own flow is known.",
         data=_data(cases),
     )
 
@@ -243,7 +253,7 @@ def _gain(case: _Case, comparisons: int) -> Measured:
     found: Interval = share(case.gain, float(case.base.mean()), comparisons)
     name = "network of Fashion-MNIST, own flow" if case.kind == "network" else case.name
     return Measured(f"gain with {name}, share of DDIM's error {case.base.mean():.3f}", found.value, low=found.low,
-                    high=found.high, basis="90 % for all")  # fmt: skip
+                    high=found.high, basis=f"90 % for all; {(case.gain > 0).mean():.0%} end nearer")  # fmt: skip
 
 
 def _crossing(cases: list[_Case], kind: str) -> float:

@@ -83,7 +83,7 @@ def arm_pictures(
     errors = (cells - exact[:, None]).square().mean((2, 3)).sqrt()
     levels = pixels(cells)
     return {
-        "pictures": levels.view(*levels.shape[:3], *benchmark.target.shape).movedim(3, -1).numpy(),
+        "pictures": levels.view(*levels.shape[:3], *benchmark.shape).movedim(3, -1).numpy(),
         "picture errors": errors.numpy(),
         "picture rows": np.array(names),
     }

@@ -1,13 +1,13 @@
 r"""Where a sampler ends, against where the exact probability flow ends from the same noise.
 
 With an exact score the endpoint of the flow is the one right answer for every starting noise: the error of a sample is
-a number of its own, and two samplers are compared noise by noise. The data are a smoothed data set,
-``(1/N) sum_i N(y_i, tau^2 I)``, and time runs from 1 to 1e-3 on the linear variance-preserving schedule.
+a number of its own, and two samplers are compared noise by noise. The targets are those
+of `image_exps.problems.targets`, and time runs from 1 to 1e-3 on the linear variance-preserving schedule.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -18,11 +18,12 @@ from torch import Tensor
 import toy
 from image_exps.problems.seeds import sample_generators, starting_noise
 from image_exps.problems.targets import final_level, levels
+from image_exps.problems.targets import target as find_target
 from lml.arguments import check_integer
-from lml.controls import ElementNoise, Extrapolation, NormOnly, RandomTurn
+from lml.controls import ElementNoise, Extrapolation, LevelShift, NormOnly, OtherSample, RandomTurn
 from lml.correction import LML, Correction, NoCorrection
 from lml.samplers import SAMPLERS, Level, NoiseModel, sample
-from toy import DataMixture
+from toy import DataMixture, ExactTarget
 from toy.levels import Spacing
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "FlowBenchmark",
     "compared_corrections",
     "digits_benchmark",
+    "flow_benchmark",
     "flow_endpoints",
     "reference",
     "rms",
@@ -66,7 +68,7 @@ class FlowBenchmark:
         disagreement: mean distance to DOP853 at a relative tolerance of 1e-9, on the first samples.
     """
 
-    target: DataMixture
+    target: ExactTarget
     model: NoiseModel
     x: Tensor
     exact: Tensor
@@ -86,7 +88,12 @@ class FlowBenchmark:
         return rms(ends - self.exact)
 
     @property
-    def final(self) -> DataMixture:
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one sample; (d,) of a target that is no mixture over pictures."""
+        return self.target.shape if isinstance(self.target, DataMixture) else (self.target.dim,)
+
+    @property
+    def final(self) -> ExactTarget:
         """The exact distribution at the last level."""
         level = final_level()
         return self.target.diffuse(level.alpha, level.sigma)
@@ -144,19 +151,29 @@ def flow_endpoints(
     return Endpoints(exact, rms((exact - reference(model, x, steps // 2, spaced)).flatten(1)))
 
 
-def digits_benchmark(count: int, seed: int) -> FlowBenchmark:
-    """Return ``count`` noises and endpoints on scikit-learn's digits, d = 64, smoothed by ``tau = 0.1``.
+def flow_benchmark(name: str, count: int, seeds: Sequence[int]) -> FlowBenchmark:
+    """Return noises and endpoints on one of `image_exps.problems.targets.TARGETS`, equally many of each seed.
 
     Cached: the endpoints cost more than everything that is compared with them.
+
+    Raises:
+        ValueError: for a target that is not known, or a count that the seeds do not divide.
     """
-    return _digits_benchmark(count, seed, _REFERENCE_STEPS)
+    if count % len(seeds):
+        raise ValueError(f"count must be a multiple of the number of seeds, {len(seeds)}, got {count}")
+    return _flow_benchmark(name, count, tuple(seeds), _REFERENCE_STEPS)
 
 
-@lru_cache(maxsize=4)
-def _digits_benchmark(count: int, seed: int, steps: int) -> FlowBenchmark:
-    target = DataMixture(toy.dataset("digits").images, 0.1)
+def digits_benchmark(count: int, seed: int) -> FlowBenchmark:
+    """Return ``count`` noises and endpoints on scikit-learn's digits, d = 64, smoothed by ``tau = 0.1``."""
+    return flow_benchmark("digits", count, (seed,))
+
+
+@lru_cache(maxsize=6)
+def _flow_benchmark(name: str, count: int, seeds: tuple[int, ...], steps: int) -> FlowBenchmark:
+    target = find_target(name).distribution
     model = toy.noise_model(target)
-    x = starting_noise(seed, 0, count, (target.dim,))
+    x = torch.cat([starting_noise(seed, 0, count // len(seeds), (target.dim,)) for seed in seeds])
     exact = reference(model, x, steps)
     few = x[:_CHECKED]
     start, end = levels(1)
@@ -187,5 +204,8 @@ def compared_corrections(lml: LML, count: int, seed: int) -> dict[str, Correctio
         "extrapolation": Extrapolation(lml),
         "norm only": NormOnly(lml),
         "random turn": RandomTurn(lml, generators()),
+        "other sample": OtherSample(lml),
+        "higher level": LevelShift(lml, 1),
+        "lower level": LevelShift(lml, -1),
         **{f"element noise {size:.0%}": ElementNoise(size, generators()) for size in NOISES},
     }

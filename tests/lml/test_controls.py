@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lml.controls import ElementNoise, Extrapolation, MatchedNoise, NormOnly, RandomTurn
+from lml.controls import ElementNoise, Extrapolation, LevelShift, MatchedNoise, NormOnly, OtherSample, RandomTurn
 from lml.correction import LML, Memory
 
 E = torch.randn((4, 50), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -58,6 +58,20 @@ def test_element_noise_has_the_stated_size_and_the_norm_of_the_noise():
     # tan(angle) ~ 0.2 sqrt(sum e^2 z^2/sum e^2): a relative spread of about sqrt(2 * 3/5000)/2 = 0.017 a sample, and
     # 0.004 in the mean; the part along e, of order 0.2/sqrt(5000), averages out.
     assert float(torch.tan(angle(control, e)).mean()) == pytest.approx(0.2, rel=5 * 0.004)
+
+
+def test_the_change_of_another_sample_is_added_at_constant_norm():
+    change = correct(STRONG) - E
+    changed = E + change.roll(1, 0)
+    expected = changed * (E.norm(dim=1) / changed.norm(dim=1))[:, None]
+    torch.testing.assert_close(correct(OtherSample(STRONG)), expected)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_shift_of_the_level_lies_along_the_noise_and_has_the_size_of_lmls_change(sign):
+    shifted = correct(LevelShift(STRONG, sign))
+    size = (correct(STRONG) - E).norm(dim=1) / E.norm(dim=1)
+    torch.testing.assert_close(shifted, E * (1 + sign * size)[:, None])
 
 
 def test_matched_noise_changes_the_noise_by_as_much_as_lml_does():

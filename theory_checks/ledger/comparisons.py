@@ -11,7 +11,7 @@ from scipy import stats
 
 from theory_checks.ledger.statistics import Interval, mean_interval
 
-__all__ = ["LEVEL", "Comparison", "compare", "holm", "largest_p", "power", "share"]
+__all__ = ["LEVEL", "Comparison", "compare", "holm", "largest_p", "power", "share", "sign_test"]
 
 #: Error of a family of tests, and of each side of a set of intervals.
 LEVEL = 0.05
@@ -73,6 +73,15 @@ def power(effect: float, error: float, level: float) -> float:
     if error == 0:
         return float(effect > 0)
     return float(stats.norm.sf(stats.norm.isf(level) - effect / error))
+
+
+def sign_test(differences: np.ndarray) -> float:
+    """Return the one-sided p-value that more than half of the differences are positive; ties count against.
+
+    Source: Conover 1999, Practical Nonparametric Statistics, Sec. 3.4.
+    """
+    wins = int((np.asarray(differences) > 0).sum())
+    return float(stats.binomtest(wins, len(differences), 0.5, alternative="greater").pvalue)
 
 
 def largest_p(tests: Sequence[Comparison]) -> tuple[float, float]:

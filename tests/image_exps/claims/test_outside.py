@@ -11,8 +11,6 @@ from fault_cases import kills
 
 from image_exps.claims import FAMILY
 from image_exps.claims.outside_distribution import Components, fall
-from image_exps.claims.outside_endpoint import OtherSample
-from lml.correction import LML, Memory
 from theory_checks.ledger.mutation import judge
 
 CLAIMS = {claim: FAMILY.claim(claim) for claim in ("Q5", "Q6")}
@@ -33,16 +31,6 @@ def test_the_reduced_check_is_green_without_a_fault(claim):
 def test_an_injected_fault_turns_the_check_red(fault, claim):
     trial = judge(fault, CLAIMS[claim])
     assert trial.passed, f"{trial.outcome} {trial.record.error}"
-
-
-def test_the_other_sample_is_turned_by_its_neighbour_and_keeps_its_norm():
-    generator = torch.Generator().manual_seed(0)
-    past, noise = (torch.randn(3, 8, dtype=torch.float64, generator=generator) for _ in range(2))
-    lml = LML()
-    turned, _ = OtherSample(lml).correct(noise, Memory((past,)))
-    expected, _ = lml.correct(noise, Memory((past.roll(1, 0),)))
-    assert torch.equal(turned, expected)
-    torch.testing.assert_close(turned.norm(dim=1), noise.norm(dim=1))
 
 
 def test_distances_fall_for_samples_that_come_nearer_and_not_for_the_same():

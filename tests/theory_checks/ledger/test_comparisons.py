@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from theory_checks.ledger.comparisons import compare, holm, power
+from theory_checks.ledger.comparisons import compare, holm, power, sign_test
+
+
+def test_the_sign_test_counts_ties_against():
+    assert sign_test([1.0, 2.0, 3.0]) == pytest.approx(1 / 8)
+    assert sign_test([1.0, 2.0, 0.0]) == pytest.approx(4 / 8)
 
 
 def test_holm_on_his_own_kind_of_example():
