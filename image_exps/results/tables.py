@@ -53,6 +53,7 @@ PAGES: dict[str, Page] = {
         ", with `--ablation damping` and `--ablation mixing`, and these with `--base dpm-solver-3m`",
     ),
     "networks": Page("The shipped networks"),
+    "outside": Page("Networks that nobody here trained"),
     "spacings": Page(
         "Both spacings of levels, and both distances to the end of the flow",
         ({"standings": True}, {}),
