@@ -27,6 +27,7 @@ NAMES = (
     "pareto",
     "samples",
     "samples_network",
+    "galaxies",
     "time_overhead",
 )
 
