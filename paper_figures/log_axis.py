@@ -23,13 +23,14 @@ _PLAIN = (1e-3, 1e5)
 class FewTicks(Locator):
     """Three to seven places on a logarithmic axis: every k-th power of ten, or round multiples of them."""
 
-    def __call__(self) -> np.ndarray:
+    def __call__(self) -> list[float]:
+        assert self.axis is not None
         return self.tick_values(*self.axis.get_view_interval())
 
-    def tick_values(self, vmin: float, vmax: float) -> np.ndarray:
+    def tick_values(self, vmin: float, vmax: float) -> list[float]:
         low, high = sorted((vmin, vmax))
         if not low > 0:
-            return np.array([])
+            return []
         first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
         every = max(1, math.ceil((math.log10(high) - math.log10(low)) / _MOST))
         # Multiples of the stride, so that 1 is among them.
@@ -38,14 +39,15 @@ class FewTicks(Locator):
             ticks = np.sort([m * 10.0**p for p in powers for m in multiples])
             inside = ticks[(ticks >= low * (1 - 1e-9)) & (ticks <= high * (1 + 1e-9))]
             if len(inside) >= _LEAST:
-                return np.asarray(inside)
-        return np.asarray([x for x in MaxNLocator(5).tick_values(low, high) if low <= x <= high])
+                return [float(x) for x in inside]
+        return [float(x) for x in MaxNLocator(5).tick_values(low, high) if low <= x <= high]
 
 
 class _Plain(Formatter):
     """Plain numbers, or powers of ten where an axis reaches far from one."""
 
     def __call__(self, x: float, pos: int | None = None) -> str:
+        assert self.axis is not None
         low, high = sorted(self.axis.get_view_interval())
         if low >= _PLAIN[0] / 1.01 and high <= _PLAIN[1]:
             return f"{x:g}" if x < 1e4 else f"{x:,.0f}".replace(",", r"$\,$")
@@ -62,5 +64,5 @@ def mark_logarithms(axis: Axis) -> None:
     axis.set_major_formatter(_Plain())
     low, high = sorted(axis.get_view_interval())
     divided = low > 0 and math.log10(high / low) <= _DIVIDED
-    axis.set_minor_locator(LogLocator(subs=np.arange(2, 10)) if divided else NullLocator())
+    axis.set_minor_locator(LogLocator(subs=list(range(2, 10))) if divided else NullLocator())
     axis.set_minor_formatter(NullFormatter())

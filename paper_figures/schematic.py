@@ -92,7 +92,7 @@ def _draw_arrow(
     axis: Axes, vector: np.ndarray, colour: str, label: str = "", *, dashes: str = "-", away: float = 0.14
 ) -> None:
     arrow = {"arrowstyle": "-|>", "color": colour, "lw": 1.4, "linestyle": dashes, "shrinkA": 0, "shrinkB": 0}
-    axis.annotate("", vector, (0, 0), arrowprops=arrow)
+    axis.annotate("", tuple(vector), (0, 0), arrowprops=arrow)
     if label:
         _draw_name(axis, vector, tuple(away * vector / np.linalg.norm(vector)), label, colour)
 
@@ -118,8 +118,11 @@ def _draw_solve(axis: Axes, data: Data) -> None:
     _draw_arrow(axis, e, ROLES["exact"].colour, r"$\epsilon$")
     _draw_arrow(axis, r, ROLES["LML"].colour)
     _draw_name(axis, r, (0.13, -0.02), "$r$", ROLES["LML"].colour)
-    axis.annotate("", r, e, arrowprops={"arrowstyle": "->", "color": _DRAW_GREY, "lw": 0.9, "ls": ":", "shrinkB": 1})
-    axis.text(*((e + r) / 2 + (0.09, -0.02)), "along $-v$", color=QUIET, fontsize=NOTE, va="center")
+    axis.annotate(
+        "", tuple(r), tuple(e), arrowprops={"arrowstyle": "->", "color": _DRAW_GREY, "lw": 0.9, "ls": ":", "shrinkB": 1}
+    )
+    beside = (e + r) / 2
+    axis.text(beside[0] + 0.09, beside[1] - 0.02, "along $-v$", color=QUIET, fontsize=NOTE, va="center")
     _draw_below(axis, r"$r=\epsilon-v\,\dfrac{\langle v,\epsilon\rangle}{\lambda+|v|^2}$")
 
 

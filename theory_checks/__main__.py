@@ -57,7 +57,7 @@ def main(
     """Check the paper's claims, print the ledger and write it to disk.
 
     Each claim gets one line: its id, statement, verdict, the decisive figure with its limit or interval, and seconds.
-    The exit status is 0 only if every verdict is the one that this repository stands for, 1 if one is not, 2 for a bad
+    The exit status is 0 only if every verdict is the expected one, 1 if one is not, 2 for a bad
     argument, 130 if the run was interrupted.
 
     Packages add claims of their own through the entry-point group "lml.claims".

@@ -17,6 +17,7 @@ _CLAIMS = (
         formula=r"E\,|x_{ddim} - x_{flow}| > E\,|x_{lml} - x_{flow}|",
         draw="image_exps.claims.quality:draw_pictures",
         seconds=10,
+        in_words="By chance alone so large a gain has a probability of {value:.1g} at most.",
     ),
     Claim(
         "Q2",
@@ -29,6 +30,7 @@ _CLAIMS = (
         r"{|\epsilon + \eta\,(\epsilon - \epsilon_{prev})|}",
         draw="image_exps.claims.quality:draw_attribution",
         seconds=6,
+        in_words="By chance alone such differences have a probability of {value:.1g} at most, over all tests.",
     ),
     Claim(
         "Q3",
@@ -40,6 +42,7 @@ _CLAIMS = (
         r"E\,|x_{\mathrm{ddim}} - x_{\mathrm{flow}}| = E\,|x_{\mathrm{f64}} - x_{\mathrm{flow}}|",
         draw="image_exps.claims.released:draw_released_quality",
         seconds=14,
+        in_words="By chance alone such differences have a probability of {value:.1g} at most, over all tests.",
     ),
     Claim(
         "Q4",
@@ -51,6 +54,7 @@ _CLAIMS = (
         r"|\hat\epsilon - \epsilon| \le 0.1\,|\epsilon|",
         draw="image_exps.claims.imperfect:draw_imperfect",
         seconds=14,
+        in_words="By chance alone such differences have a probability of {value:.1g} at most, over all tests.",
     ),
     Claim(
         "Q5",
@@ -63,6 +67,7 @@ _CLAIMS = (
         draw="image_exps.claims.outside_endpoint:draw_outside",
         seconds=60,
         needs="galaxygrad",
+        in_words="By chance alone so large a gain has a probability of {value:.1g} at most.",
     ),
     Claim(
         "Q6",
@@ -74,6 +79,7 @@ _CLAIMS = (
         r"SW_2(x_{lml}, x_{flow}) < SW_2(x_{base}, x_{flow})",
         seconds=60,
         needs="galaxygrad",
+        in_words="By chance alone so large a gain has a probability of {value:.1g} at most.",
     ),
     Claim(
         "T1",
@@ -83,11 +89,13 @@ _CLAIMS = (
         check="image_exps.claims.cost:check_cost",
         formula=r"\frac{t_{LML} - t_{base}}{t_{network}} \le 0.005",
         seconds=6,
+        in_words="LML adds {value:.2%} of a network's evaluation to a step; the limit is {limit:.1%}.",
     ),
 )
 
 FAMILY = Family(
     "pictures",
+    title="Pictures: quality and cost",
     claims=_CLAIMS,
     faults=("image_exps.claims.faults", "image_exps.claims.faults_outside"),
 )

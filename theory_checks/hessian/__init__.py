@@ -16,6 +16,7 @@ _CLAIMS = (
         check="theory_checks.hessian.identities:check_residual",
         formula=r"F = -\nabla^2 \log q_t = s s^\top - \frac{\nabla^2 q_t}{q_t}",
         seconds=6,
+        in_words="The two sides differ by at most {value:.0%} of what rounding allows.",
     ),
     Claim(
         "H2",
@@ -25,6 +26,7 @@ _CLAIMS = (
         check="theory_checks.hessian.identities:check_tweedie",
         formula=r"F = \frac{I}{\sigma_t^2} - \frac{\alpha_t^2}{\sigma_t^4}\,\mathrm{Cov}(y \mid x)",
         seconds=10,
+        in_words="The two sides differ by at most {value:.0%} of what rounding allows.",
     ),
     Claim(
         "H3",
@@ -36,6 +38,7 @@ _CLAIMS = (
         r"\frac{\alpha_t^2 D_y^2}{2\sigma_t^2} + 2R\delta + \delta^2\right]",
         draw="theory_checks.hessian.error_bound:draw_error_bound",
         seconds=12,
+        in_words="The error reaches {value:.1%} of the bound and never exceeds it.",
     ),
     Claim(
         "H3c",
@@ -47,6 +50,7 @@ _CLAIMS = (
         r"\frac{\alpha^2 D_y^2}{2 \sigma^2}\sum_i r_i^2 > 0",
         draw="theory_checks.hessian.certified_bound:draw_certified_bound",
         seconds=3,
+        in_words="Below the bound at least {low:.2g} of room is left, proven on the whole box.",
     ),
     Claim(
         "H4",
@@ -57,6 +61,7 @@ _CLAIMS = (
         formula=r"E_{q_t}[s s^\top] = E_{q_t}[F]",
         draw="theory_checks.hessian.identities:draw_bartlett",
         seconds=15,
+        in_words="The two averages differ by {value:.0%} of their numerical error.",
     ),
     Claim(
         "H5",
@@ -67,6 +72,7 @@ _CLAIMS = (
         formula=r"|\epsilon|^2 \ge 2 \;\Rightarrow\; |F - s s^\top|_{HS} \ge |F|_{HS}, \qquad "
         r"c^* = \frac{\langle s, F s\rangle}{|s|^4} \le \frac{1}{|\epsilon|^2}",
         seconds=8,
+        in_words="{value:.0f} points where the paper's matrix is nearer to the Hessian than zero is.",
     ),
     Claim(
         "H6",
@@ -79,11 +85,13 @@ _CLAIMS = (
         r"\qquad \left(\lambda I + \tfrac{|s|^2}{d} I\right)^{-1} \epsilon \parallel \epsilon",
         draw="theory_checks.hessian.isotropic:draw_isotropic",
         seconds=4,
+        in_words="{value:.0f} points where the paper's matrix is nearer than the multiple of I.",
     ),
 )
 
 FAMILY = Family(
     "hessian",
+    title="The Hessian: Propositions 1 and 2",
     claims=_CLAIMS,
     faults=("theory_checks.hessian.faults",),
     proofs=("theory_checks.hessian.proofs",),

@@ -146,12 +146,14 @@ class Claim:
         statement: one line of plain text.
         formula: the same in LaTeX, for the report.
         source: where it is claimed.
-        expected: the verdict that this repository stands for; another one makes the ledger exit with an error.
+        expected: the verdict that the claim's package stands for; another one makes the ledger exit with an error.
         check: from settings to a finding: a plain function, or its name ``"module:function"``, which is imported when
             the check is run.
         draw: the picture of a finding, given likewise.
         seconds: about how long the quick check takes on two cores, for the time that is left.
         needs: what of `toy.outside.OUTSIDE` the check needs, if anything; where it is absent nothing is checked.
+        in_words: what the first figure of a finding says, in a sentence for a reader who has not seen the code: a
+            template of `str.format` with the figure's ``value``, ``limit``, ``low`` and ``high``.
     """
 
     id: str
@@ -163,6 +165,7 @@ class Claim:
     draw: Draw | str | None = None
     seconds: float = 5.0
     needs: str = ""
+    in_words: str = ""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Z][A-Za-z]*[0-9]+[a-z]?", self.id):
@@ -174,6 +177,18 @@ class Claim:
         if not isinstance(self.check, str) and not inspect.isfunction(self.check):
             kind = type(self.check).__name__
             raise ValueError(f"check of claim {self.id} must be a plain function, whose code can be shown, got {kind}")
+
+    def decisive(self, finding: Finding) -> str:
+        """Return what decided a finding, in a sentence if the claim has one, else the first figure and its name."""
+        if not finding.figures:
+            return ""
+        first = finding.figures[0]
+        if self.in_words:
+            try:
+                return self.in_words.format(value=first.value, limit=first.limit, low=first.low, high=first.high)
+            except (ValueError, TypeError, KeyError, IndexError):  # a limit that is none: the figure says it all
+                pass
+        return f"{first.name}: {first}"
 
     @property
     def check_name(self) -> str:

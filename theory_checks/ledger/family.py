@@ -36,12 +36,14 @@ class Family:
         claims: with ids that no other family uses.
         faults: modules that hold faults made by `theory_checks.ledger.faults.fault`, and may hold ``REDUCED``.
         proofs: modules that hold ``PROOFS``, a tuple of `theory_checks.ledger.proofs.Proof`.
+        title: the subject in a few words, above its claims in the report; by default the name.
     """
 
     name: str
     claims: tuple[Claim, ...]
     faults: tuple[str, ...] = ()
     proofs: tuple[str, ...] = ()
+    title: str = ""
 
     def __post_init__(self) -> None:
         for attribute, kind in (("claims", Claim), ("faults", str), ("proofs", str)):

@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeVar
 from zlib import crc32
 
@@ -14,7 +15,7 @@ import seaborn as sns
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-__all__ = ["COLOURS", "drawn", "panels", "style", "to_svg"]
+__all__ = ["COLOURS", "drawn", "on_a_phone", "panels", "style", "to_svg"]
 
 T = TypeVar("T")
 
@@ -31,6 +32,11 @@ COLOURS = {
     "other": _PALETTE[5],
     "limit": "#999999",
 }
+
+# Inches that a phone shows at the size of print, and the height of a panel there at most.
+_PHONE, _HIGHEST = 3.5, 3.3
+
+_phone: ContextVar[bool] = ContextVar("phone", default=False)
 
 _STYLE = {
     **sns.axes_style("ticks"),
@@ -58,6 +64,16 @@ def style() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def on_a_phone() -> Iterator[None]:
+    """Arrange the panels of a block for a phone: below each other, none wider than it."""
+    token = _phone.set(True)
+    try:
+        yield
+    finally:
+        _phone.reset(token)
+
+
 def panels(
     columns: int, *, rows: int = 1, width: float = 3.5, height: float = 2.7, **options: Any
 ) -> tuple[Figure, Any]:
@@ -65,6 +81,9 @@ def panels(
 
     The figure belongs to no window and no global state, so that it can be drawn in any thread.
     """
+    if _phone.get():
+        rows, columns = rows * columns, 1
+        width, height = _PHONE, min(_HIGHEST, max(height, 0.75 * _PHONE) if rows == 1 else height * _PHONE / width)
     with style():
         figure = Figure(figsize=(columns * width, rows * height), layout="constrained")
         FigureCanvasAgg(figure)

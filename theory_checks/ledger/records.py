@@ -34,7 +34,7 @@ class Record:
 
     @property
     def as_expected(self) -> bool:
-        """Whether the verdict is the one that the repository stands for."""
+        """Whether the check finished with the verdict that its claim expects."""
         return not self.error and self.finding.verdict is self.claim.expected
 
     def row(self, settings: Settings) -> dict[str, object]:

@@ -7,30 +7,40 @@ import inspect
 import platform
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import jinja2
 from latex2mathml.converter import convert
 from markupsafe import Markup
 
 from theory_checks.ledger.claim import Claim, Measured, Settings, Verdict
-from theory_checks.ledger.plotting import drawn, to_svg
+from theory_checks.ledger.family import find_families
+from theory_checks.ledger.plotting import drawn, on_a_phone, to_svg
 from theory_checks.ledger.proofs import FIGURE, proofs_of
 from theory_checks.ledger.records import Record, packed
 from theory_checks.ledger.typeset import typeset
 
 __all__ = ["render", "render_claim"]
 
-_CLASSES = {Verdict.HOLDS: "holds", Verdict.CORRECTED: "corrected", Verdict.FAILS: "fails", Verdict.OPEN: "open"}
+#: The name of a verdict in the style sheet, and its sign, by which it is told apart without colours.
+_BADGES = {
+    Verdict.HOLDS: ("holds", "✓"),
+    Verdict.CORRECTED: ("corrected", "✓*"),
+    Verdict.FAILS: ("fails", "✕"),
+    Verdict.OPEN: ("open", "?"),
+}
 
 
 def render(records: list[Record], settings: Settings) -> str:
     """Return the report as HTML, in which every picture, array and line of code is embedded."""
+    entries = [_entry(record) for record in records]
     libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "numpy", "scipy"))
     return (
         _environment()
         .get_template("report.html.jinja")
         .render(
-            entries=[_entry(record) for record in records],
+            entries=entries,
+            groups=_groups(entries),
             settings=settings,
             counts={v: sum(r.finding.verdict is v for r in records) for v in Verdict},
             surprises=[r for r in records if not r.as_expected],
@@ -53,13 +63,29 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["badge"] = lambda verdict: _CLASSES[verdict]
+    environment.globals["badge"] = _badge
     environment.filters["typeset"] = typeset
     return environment
 
 
-def _entry(record: Record) -> dict[str, object]:
+def _badge(verdict: str) -> Markup:
+    name, sign = _BADGES[Verdict(verdict)]
+    return Markup('<span class="badge {}"><i aria-hidden="true">{}</i>{}</span>').format(name, sign, verdict)
+
+
+def _groups(entries: list[dict[str, Any]]) -> list[dict[str, object]]:
+    """Return the entries by the family of their claim, in their order; claims of no installed family come last."""
+    titles = {claim.id: family.title or family.name for family in find_families() for claim in family.claims}
+    found: dict[str, list[dict[str, Any]]] = {}
+    for entry in sorted(entries, key=lambda entry: entry["claim"].id not in titles):
+        found.setdefault(titles.get(entry["claim"].id, "Other claims"), []).append(entry)
+    return [{"title": title[0].upper() + title[1:], "entries": group} for title, group in found.items()]
+
+
+def _entry(record: Record) -> dict[str, Any]:
     claim, finding = record.claim, record.finding
+    with on_a_phone():
+        phone = _picture(record)
     return {
         "record": record,
         "claim": claim,
@@ -68,6 +94,9 @@ def _entry(record: Record) -> dict[str, object]:
         "figures": [(figure.name, _value(figure), _bounds(figure), figure.basis) for figure in finding.figures],
         "proofs": _proofs(record),
         "picture": _picture(record),
+        "phone": phone,
+        "decisive": "the check did not finish" if record.error else claim.decisive(finding),
+        "words": claim.decisive(finding) if claim.in_words and not record.error else "",
         "data": base64.b64encode(packed(finding)).decode() if finding.data else "",
         "check": claim.check_name.replace(":", "."),
         "code": _code(claim),

@@ -153,7 +153,7 @@ def summary(records: Sequence[Record]) -> str:
     ]
     surprises = [r for r in records if not r.as_expected]
     if not surprises:
-        lines.append("Every verdict is the one that this repository stands for.")
+        lines.append("Every verdict is the expected one.")
     for record in surprises:
         what = "the check raised an error" if record.error else f"found {record.finding.verdict}"
         lines.append(f"NOT AS EXPECTED: {record.claim.id} {what}, expected {record.claim.expected}.")

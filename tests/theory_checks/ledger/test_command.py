@@ -61,7 +61,7 @@ def test_the_ledger_runs_the_claims_of_a_users_package(install, calls, tmp_path)
     assert rows[1]["counterexample"] == {"x": [None, 1.0]}
     text = (tmp_path / "ledger.txt").read_text(encoding="utf-8")
     assert re.search(r"^Z1 +the first +HOLDS +0.5 \(limit 1\): half +0.0", text, re.M)
-    assert "Every verdict is the one that this repository stands for." in text
+    assert "Every verdict is the expected one." in text
     assert "\x1b" not in text
 
 
