@@ -209,10 +209,12 @@ def related(module: str) -> list[list[str]]:
         seen |= edge
         tests = {_modules()[name] for name in edge if name.startswith("tests.")}
         if not layers:
-            # A command is called by its name; a folder that has no test for the module has one for its capability.
+            # A command is called by its name.
             tests |= {file for file in _listed("tests/*test_*.py") if file.startswith(mirrored) and own in file}
             if ".commands." in module:
                 tests |= {f for f in _listed("tests/*test_*.py") if f'"{own}"' in (ROOT / f).read_text("utf-8")}
+            # What is found by its name, as figures are, is imported by no one: the tests of its folder.
+            tests = tests or {file for file in _listed("tests/*test_*.py") if file.startswith(mirrored)}
         new = tests - {file for layer in layers for file in layer}
         if new:
             layers.append(sorted(new, key=lambda f: (not f.startswith(mirrored), f"tests/{package}/" not in f, f)))

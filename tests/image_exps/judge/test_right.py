@@ -95,6 +95,14 @@ def test_lml_is_not_linear_in_its_evaluations():
     assert read_tableau(find("ddim/lml"), 6) is None
 
 
+@pytest.mark.parametrize(
+    ("what", "form", "history"), [("judged_ports:dpmpp_2m", "data", 1), ("ddim", "data", 0), ("ddim/lml", "", -1)]
+)
+def test_what_is_integrated_and_how_far_back_it_looks(what, form, history):
+    found = judge_right(find(what), **FEW)
+    assert (found.form, found.history) == (form, history)
+
+
 def test_what_draws_is_told_apart():
     assert chance(find("judged_ports:k_ancestral"))
     assert chance(find("diffusers:EulerAncestralDiscreteScheduler"))
