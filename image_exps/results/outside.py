@@ -18,6 +18,7 @@ from image_exps.samplers.table import algorithm
 from image_exps.sweeps.store import read_results
 from image_exps.sweeps.tables import quality_table
 from image_exps.utils.markup import markdown_table, markdown_text
+from theory_checks.command_line.plain_errors import plain_errors
 from toy.atomic import atomic
 
 __all__ = ["best_baseline", "outside_rows", "page", "tables"]
@@ -283,6 +284,7 @@ The same noises through the flow, DDIM, LML on DDIM and the best baseline.
 
 
 @click.command()
+@plain_errors
 def main() -> None:
     """Write the page of the documentation."""
     with atomic(_PAGE) as partial:

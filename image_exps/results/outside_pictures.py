@@ -18,6 +18,7 @@ from image_exps.problems.specification import sampling_problem
 from image_exps.results.outside import best_baseline, outside_rows
 from image_exps.samplers.arms import arm
 from lml.samplers import sample
+from theory_checks.command_line.plain_errors import plain_errors
 from toy.atomic import atomic
 
 __all__ = ["EVALUATIONS", "NETWORKS", "PICTURES", "draw_samples"]
@@ -59,6 +60,7 @@ def draw_samples() -> dict[str, np.ndarray]:
 
 
 @click.command()
+@plain_errors
 def main() -> None:
     """Draw the pictures and keep them."""
     with atomic(PICTURES) as partial, partial.open("wb") as file:
