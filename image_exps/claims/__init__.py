@@ -1,4 +1,4 @@
-"""The claims on quality (Q) and cost (T)."""
+"""The claims on the orders of solvers (D), on quality (Q) and on cost (T)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,46 @@ from theory_checks.ledger.family import Family
 __all__ = ["FAMILY"]
 
 _CLAIMS = (
+    Claim(
+        "D1",
+        "the multistep solvers of two predictions (DPM-Solver-2M, DPM-Solver++ 2M, DEIS-2) are of order 2, as "
+        "published and as diffusers ships them",
+        source="Lu et al. 2022, DPM-Solver++; Zhang & Chen 2023, DEIS",
+        expected=Verdict.HOLDS,
+        check="image_exps.claims.solver_orders:check_second",
+        formula=r"x_{k+1} - a\,x_k - (y_{k+1} - a\,y_k) = O(h^3)",
+        seconds=5,
+    ),
+    Claim(
+        "D2",
+        "the published third-order multistep solvers (DPM-Solver-3M, DPM-Solver++ 3M) are of order 2: their second "
+        "difference has half of the weight that a third order asks for",
+        source="ours; the published code of DPM-Solver, and diffusers",
+        expected=Verdict.HOLDS,
+        check="image_exps.claims.solver_orders:check_third",
+        formula=r"D_2 = \tfrac{1}{2} h^2 m'' + O(h^3) \quad\text{weighed as}\quad h^2 m''",
+        seconds=6,
+    ),
+    Claim(
+        "D3",
+        "UniPC-p is of order 2 for p = 2 and 3 as published, because of its last step; with the order kept UniPC-2 is "
+        "of order 3",
+        source="Zhao et al. 2023, UniPC, Theorem 3.1, and its published code",
+        expected=Verdict.HOLDS,
+        check="image_exps.claims.solver_orders:check_unipc",
+        formula=r"|x_N - y_N| = O(h^2), \qquad \text{order kept: } O(h^3)",
+        seconds=4,
+    ),
+    Claim(
+        "D4",
+        "the steps of iPNDM-k are of order 2 on levels equal in log-SNR, and of order k (2, 3) on levels equal in "
+        "sigma/alpha",
+        source="Zhang & Chen 2023, iPNDM",
+        expected=Verdict.HOLDS,
+        check="image_exps.claims.solver_orders:check_adams_bashforth",
+        formula=r"\int_r^{r'} \epsilon\,dr \approx (r' - r) \sum_j b_j\,\epsilon_j",
+        seconds=5,
+    ),
     Claim(
         "Q1",
         "with an exact score LML brings DDIM nearer, in the mean, to the endpoint of the flow, in 5, 10 and 20 steps",
@@ -97,5 +137,5 @@ FAMILY = Family(
     "pictures",
     title="Pictures: quality and cost",
     claims=_CLAIMS,
-    faults=("image_exps.claims.faults", "image_exps.claims.faults_outside"),
+    faults=("image_exps.claims.faults", "image_exps.claims.faults_orders", "image_exps.claims.faults_outside"),
 )
