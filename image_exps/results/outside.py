@@ -53,9 +53,9 @@ def page(rows: pd.DataFrame) -> str:
 
 
 def _wrapped(text: str, indent: str = "") -> str:
-    return textwrap.fill(
-        " ".join(text.split()), 120, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-    )
+    together = " ".join(text.split()).replace(" %", "\N{NO-BREAK SPACE}%")  # a percentage stays in its line
+    lines = textwrap.fill(together, 120, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return lines.replace("\N{NO-BREAK SPACE}", " ")
 
 
 def tables(rows: pd.DataFrame) -> list[str]:
@@ -80,7 +80,7 @@ def _layout(rows: pd.DataFrame, name: str, distance: str) -> str:
 
 def _paired(rows: pd.DataFrame, networks: list[str]) -> str:
     """Return what LML takes away of DDIM's error at each spacing, and the share of samples that it brings nearer."""
-    lines, columns = [], sorted({n for _, n in _cells(rows)})
+    lines, columns = [], sorted(set(rows.loc[rows["arm"].isin(_LML) & (rows["distance"] == _MEAN), "evaluations"]))
     for name in networks:
         for arm in _LML:
             cells = [_gain(rows, name, arm, n) if _has(rows, name, arm, n) else "" for n in columns]
