@@ -56,7 +56,7 @@ _CLAIMS = (
         check="image_exps.claims.quality:check_gain",
         formula=r"E\,|x_{ddim} - x_{flow}| > E\,|x_{lml} - x_{flow}|",
         draw="image_exps.claims.quality:draw_pictures",
-        seconds=10,
+        seconds=14,
         in_words="By chance alone so large a gain has a probability of {value:.1g} at most.",
     ),
     Claim(
@@ -69,7 +69,7 @@ _CLAIMS = (
         r"|\epsilon|\,\frac{\epsilon + \eta\,(\epsilon - \epsilon_{prev})}"
         r"{|\epsilon + \eta\,(\epsilon - \epsilon_{prev})|}",
         draw="image_exps.claims.quality:draw_attribution",
-        seconds=6,
+        seconds=10,
         in_words="By chance alone such differences have a probability of {value:.1g} at most, over all tests.",
     ),
     Claim(
@@ -81,7 +81,7 @@ _CLAIMS = (
         formula=r"\kappa = 0:\quad E\,|x_{\mathrm{f32}} - x_{\mathrm{flow}}| > "
         r"E\,|x_{\mathrm{ddim}} - x_{\mathrm{flow}}| = E\,|x_{\mathrm{f64}} - x_{\mathrm{flow}}|",
         draw="image_exps.claims.released:draw_released_quality",
-        seconds=14,
+        seconds=16,
         in_words="By chance alone such differences have a probability of {value:.1g} at most, over all tests.",
     ),
     Claim(
@@ -93,7 +93,7 @@ _CLAIMS = (
         formula=r"E\,|x_{ddim}(\hat\epsilon) - x_{flow}| > E\,|x_{lml}(\hat\epsilon) - x_{flow}|,\qquad "
         r"|\hat\epsilon - \epsilon| \le 0.1\,|\epsilon|",
         draw="image_exps.claims.imperfect:draw_imperfect",
-        seconds=14,
+        seconds=22,
         in_words="By chance alone such differences have a probability of {value:.1g} at most, over all tests.",
     ),
     Claim(
@@ -105,7 +105,7 @@ _CLAIMS = (
         formula=r"E\,|x_{base} - x_{flow}| > E\,|x_{lml} - x_{flow}|,\qquad "
         r"\mathrm{med}\,(|x_{base} - x_{flow}| - |x_{lml} - x_{flow}|) > 0",
         draw="image_exps.claims.outside_endpoint:draw_outside",
-        seconds=60,
+        seconds=30,
         needs="galaxygrad",
         in_words="By chance alone so large a gain has a probability of {value:.1g} at most.",
     ),
@@ -117,7 +117,7 @@ _CLAIMS = (
         check="image_exps.claims.outside_distribution:check_distribution",
         formula=r"F(x_{lml}, x_{flow}) < F(x_{base}, x_{flow}),\qquad "
         r"SW_2(x_{lml}, x_{flow}) < SW_2(x_{base}, x_{flow})",
-        seconds=60,
+        seconds=22,
         needs="galaxygrad",
         in_words="By chance alone so large a gain has a probability of {value:.1g} at most.",
     ),

@@ -52,8 +52,9 @@ STEPS = 10
 #: Sizes of the errors, relative to the noise prediction.
 SIZES = (0.05, 0.1, 0.2, 0.4)
 
-#: Added to the seed of a run: half of the noises come from each.
-SEEDS = (1000, 2000)
+#: Added to the seed of a run: half of the noises come from each. A run of 192 noises of 1000 and 2000 found every
+#: effect, one of them with a power of 0.59, so twice as many were drawn, of other seeds.
+SEEDS = (3000, 4000)
 
 _SEED = 1  # of the errors: one model for all noises
 _SHAPE = (1, 8, 8)
@@ -190,7 +191,7 @@ def _over(error: float, case: _Case) -> float:
 
 def check_imperfect(settings: Settings, *, count: int | None = None, network: bool = True) -> Finding:
     """Q4: with an imperfect score LML still gains, until the error drowns the gain; a mere scale takes it at once."""
-    count = count or settings.pick(192, 1024)
+    count = count or settings.pick(384, 1024)
     lab = flow_benchmark("digits", count, [settings.seed + more for more in SEEDS])
     cases, inexact = _cases(lab, SIZES)
     growth = _growth(lab)
@@ -198,7 +199,7 @@ def check_imperfect(settings: Settings, *, count: int | None = None, network: bo
     further = [c for c in cases if (c.kind, c.size, c.end) in _FURTHER]
     if network:
         trained, refinement = network_errors(
-            network_model(_NETWORK), _NETWORK_SHAPE, settings.pick(16, 64), settings.seed + SEEDS[0]
+            network_model(_NETWORK), _NETWORK_SHAPE, settings.pick(32, 64), settings.seed + SEEDS[0]
         )
         inexact = max(inexact, _over(refinement, trained))
         cases.append(trained)
