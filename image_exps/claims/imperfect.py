@@ -244,8 +244,8 @@ def check_imperfect(settings: Settings, *, count: int | None = None, network: bo
         "as the steps err more than the score; at 40 % it ends further away. White errors grow at every turn, and yet "
         "LML adds no more of them at the end: the next turn takes a part back. Where the noise is only shrunk, as "
         "regression to the mean shrinks it, the error of the steps happens to undo a part of the shrinking, and LML, "
-        "which removes it, ends further from the exact flow at 10 and 20 %; that at 5 % is a figure beside the verdict. "
-        "Of the network only its own flow is known.",
+        "which removes it, ends further from the exact flow at 10 and 20 %; that at 5 % is a figure beside it. Of "
+        "the network only its own flow is known.",
         data=_data(cases),
     )
 
