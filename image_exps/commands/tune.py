@@ -177,6 +177,8 @@ def _on_network(
     )
     if not found.converged:
         click.echo("The reference flow has NOT CONVERGED: distances of this size are not to be trusted.")
+    if found.strength == max(found.tried):
+        click.echo("It is the largest that was tried: a larger one may be better.")
     if found.base.high >= 1:
         click.echo("No gain over the base beyond the interval: leave LML out.")
     elif found.default.value == 1:

@@ -1,8 +1,8 @@
 """The lines that put an arm into a pipeline: with the schedulers of diffusers and LML where these have the arm.
 
 At equal steps of time, and at any timesteps that a pipeline takes, multistep DPM-Solver++ of order 1 is DDIM and of
-order 2 is DPM-Solver++ 2M, on the levels that were measured, rounded to whole timesteps. What has no scheduler is
-written with `lml.samplers` and the network of the folder.
+order 2 is DPM-Solver++ 2M, on the levels that were measured, rounded to whole timesteps; UniPC is itself at equal steps
+of time. What has no scheduler is written with `lml.samplers` and the network of the folder.
 """
 
 from __future__ import annotations
@@ -18,16 +18,26 @@ from lml.samplers import SAMPLERS
 
 __all__ = ["lines"]
 
-# Of the arms that DPMSolverMultistepScheduler is.
-_ORDERS = {"ddim": 1, "dpm-solver++-2m": 2, "dpm-solver++-3m": 3}
+# The arms that these schedulers are, with their order.
+_DPM, _UNIPC = "DPMSolverMultistepScheduler", "UniPCMultistepScheduler"
+_SCHEDULERS = {
+    "ddim": (_DPM, 1),
+    "dpm-solver++-2m": (_DPM, 2),
+    "dpm-solver++-3m": (_DPM, 3),
+    "unipc-2": (_UNIPC, 2),
+    "unipc-3": (_UNIPC, 3),
+}
 
 # What a pipeline's own configuration could change: levels, order of the last steps, clipping.
 _AS_MEASURED = {
     **dict.fromkeys(("use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas", "use_lu_lambdas"), False),
     "euler_at_final": False,
     "lower_order_final": True,
-    "solver_type": "midpoint",
     "thresholding": False,
+}
+_OF_ITS_OWN: dict[str, dict[str, object]] = {
+    _DPM: {"algorithm_type": "dpmsolver++", "solver_type": "midpoint"},
+    _UNIPC: {"predict_x0": True, "solver_type": "bh2"},
 }
 
 
@@ -43,16 +53,19 @@ def lines(made: Network, name: str, evaluations: int) -> list[str]:
     plain = chosen.correction in ("none", "lml")
     if plain and made.renderer is not None and chosen.base == "euler-flow" and chosen.spacing == "time":
         return _flow(chosen, evaluations)
-    if plain and made.renderer is not None and chosen.base in _ORDERS and not made.flow:
+    if plain and made.renderer is not None and chosen.base in _SCHEDULERS and not made.flow:
         prompted = isinstance(made.noise_model, PromptedModel)
         called = inspect.signature(made.renderer.pipe.__call__).parameters
-        if chosen.spacing == "time" or (prompted and "timesteps" in called):
+        # DDPMPipeline hands its generator to every scheduler, which UniPC does not take.
+        takes = prompted or _SCHEDULERS[chosen.base][0] == _DPM
+        anywhere = prompted and "timesteps" in called and _SCHEDULERS[chosen.base][0] == _DPM
+        if (chosen.spacing == "time" and takes) or anywhere:
             return _multistep(made, chosen, evaluations, prompted)
     runs = chosen.base in SAMPLERS and SAMPLERS[chosen.base].evaluations(evaluations) == evaluations
     return _pure(made, chosen, evaluations) if plain and runs else []
 
 
-def _lml(chosen: Arm, order: int) -> tuple[str, list[str]]:
+def _lml(chosen: Arm) -> tuple[str, list[str]]:
     """Return the prefix of the scheduler's class, and the options of LML."""
     if chosen.correction == "none":
         return "", []
@@ -63,14 +76,11 @@ def _lml(chosen: Arm, order: int) -> tuple[str, list[str]]:
 
 def _multistep(made: Network, chosen: Arm, n: int, prompted: bool) -> list[str]:
     assert made.renderer is not None
-    prefix, options = _lml(chosen, _ORDERS[chosen.base])
+    (cls, order), (prefix, options) = _SCHEDULERS[chosen.base], _lml(chosen)
     config = made.renderer.pipe.scheduler.config
-    settings: dict[str, object] = {
-        "algorithm_type": "dpmsolver++",
-        "solver_order": _ORDERS[chosen.base],
-        "final_sigmas_type": "sigma_min",
-    }
-    settings |= {key: value for key, value in _AS_MEASURED.items() if config.get(key, value) != value}
+    settings: dict[str, object] = {"solver_order": order, "final_sigmas_type": "sigma_min"}
+    wanted = {**_AS_MEASURED, **_OF_ITS_OWN[cls]}
+    settings |= {key: value for key, value in wanted.items() if config.get(key, value) != value}
     call = [f"num_inference_steps={n}"]
     if chosen.spacing == "time":
         settings["timestep_spacing"] = "linspace"
@@ -79,12 +89,12 @@ def _multistep(made: Network, chosen: Arm, n: int, prompted: bool) -> list[str]:
         model = made.noise_model
         assert isinstance(model, PromptedModel)
         call = [f"timesteps={[round(model.timestep(level)) for level in levels]}"]
-    name = f"{prefix}DPMSolverMultistepScheduler"
+    name = f"{prefix}{cls}"
     return _scheduled(name, [f"{key}={value!r}" for key, value in settings.items()] + options, call, prompted)
 
 
 def _flow(chosen: Arm, n: int) -> list[str]:
-    prefix, options = _lml(chosen, 1)
+    prefix, options = _lml(chosen)
     call = [f"sigmas=[1 - i / {n} for i in range({n})]"]
     return _scheduled(f"{prefix}FlowMatchEulerDiscreteScheduler", options, call, True)
 

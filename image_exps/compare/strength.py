@@ -90,13 +90,21 @@ def tune(
     check_integer(held_out, "held_out", least=4)
     base = f"{chosen.base}@{chosen.spacing}"
     arms = [arm_of(base, strength) for strength in STRENGTHS]
-    seconds = first_evaluation(made, made.start(seed, 1))[1] * (count + held_out) / 2
-    work = (len(STRENGTHS) + 5) * evaluations + 6 * FIRST
+    _, seconds = first_evaluation(made, made.start(seed, count))
+    work = (len(STRENGTHS) + 1) * evaluations + 3 * FIRST, 4 * evaluations + 3 * FIRST
     announce(
-        f"{count} samples choose and {held_out} others report: {work} evaluations of about {seconds:.2g} s, "
-        f"{duration(work * seconds)}, and more if the reference needs more than {2 * FIRST}"
+        f"{count} samples choose, in {work[0]} evaluations, and {held_out} others report, in {work[1]}: "
+        f"{duration(seconds * (work[0] + work[1] * held_out / count))}, and more if a reference needs more than "
+        f"{2 * FIRST}"
     )
-    tuning = compare(made, arms, [evaluations], count=count, seed=seed, folder=folder, progress=progress)
+    before = work[0]
+
+    def choosing(done: int, total: int) -> None:
+        nonlocal before
+        before = total
+        progress(done, total + work[1])
+
+    tuning = compare(made, arms, [evaluations], count=count, seed=seed, folder=folder, progress=choosing)
     means = {s: tuning.row(each, evaluations).mean for s, each in zip(STRENGTHS, arms, strict=True)}
     tried = {s: mean for s, mean in means.items() if np.isfinite(mean)}
     if not tried:
@@ -105,8 +113,9 @@ def tune(
     usual = algorithm(chosen.base).mixing / DEFAULT_DAMPING
     names = [arm_of(base, best), base, arm_of(base, usual)]
     others = compare(
-        _from(made, count), names, [evaluations], count=held_out, seed=seed + count, folder=folder, progress=progress
-    )
+        _from(made, count), names, [evaluations], count=held_out, seed=seed + count, folder=folder,
+        progress=lambda done, total: progress(before + done, before + total),
+    )  # fmt: skip
     distances = [others.row(each, evaluations).distances for each in names]
     if any(found is None for found in distances):
         raise ValueError(f"{name} ends at numbers that are not finite in {evaluations} evaluations")

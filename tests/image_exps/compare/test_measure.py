@@ -277,7 +277,7 @@ class Called:
 
 
 PASTED = {
-    "DDPMPipeline": ("ddim@time/lml", "dpm-solver++-2m@time", "ddim@karras/lml", "ipndm-4@log-snr"),
+    "DDPMPipeline": ("ddim@time/lml", "dpm-solver++-2m@time", "ddim@karras/lml", "ipndm-4@log-snr", "unipc-3@time"),
     "StableDiffusionPipeline": ("ddim@karras/lml", "dpm-solver++-2m@log-snr/lml(mixing=0.0002)", "unipc-2@time"),
     "StableDiffusion3Pipeline": ("euler-flow@time/lml",),
 }
