@@ -249,9 +249,10 @@ def compare(
     x = made.start(seed, count)
     digest, seconds = first_evaluation(made, x)
     total = len(names) * sum(numbers) + 3 * FIRST + 2
+    before = ", less what is kept of a run before" if folder is not None and any(folder.glob("*.safetensors")) else ""
     announce(
         f"{count} samples, {len(names)} samplers, {', '.join(map(str, numbers))} evaluations: {total} evaluations of "
-        f"{seconds:.2g} s, {duration(total * seconds)}, and more if the reference needs more than {2 * FIRST}"
+        f"{seconds:.2g} s, {duration(total * seconds)}{before}, and more if the reference needs more than {2 * FIRST}"
     )
     counted = _Counted(made.noise_model, lambda done: progress(done, max(done, total)))
     kept = _kept(folder, digest)

@@ -74,7 +74,7 @@ def _cell(found: Comparison, n: int, choice: Advice | None) -> dict[str, Any]:
         "arm": choice.arm if choice else None,
         "advice": sentence(choice, own_name(found)) if choice else f"{n} evaluations: nothing could be measured.",
         "gain": list(choice.gain) if choice else None,
-        "lines": lines(found.made, choice.arm, n) if choice else [],
+        "lines": lines(found.made, choice.arm, n) if choice and choice.differs else [],
         "notes": _notes(found, rows),
         "rows": [_as_json(found, row, base) for row in rows],
     }
