@@ -36,6 +36,8 @@ def command(as_json: bool) -> None:
     lambda is the damping of Tables 6 and 7 and of Supp. B.2; '-' where the paper gives none. The paper's kappa is not
     in the text that this package was written from, so it is never filled in.
 
+    A saved diffusers pipeline of your own needs no name: give its folder as --model.
+
     Other packages add models through the entry-point group "lml.models".
     """
     known = find_models()
