@@ -46,6 +46,7 @@ except ImportError as error:
 
 from lml.schedulers.coefficients import exploding, flow, preserving, table
 from lml.schedulers.mechanism import LMLSchedulerMixin
+from lml.schedulers.probe import pipeline_noise_model
 from lml.schedulers.released import ddim_direction, dpm_increment, turned_increment, velocity
 from lml.schedulers.solver import LMLSolverScheduler
 from lml.schedulers.tuned import LMLTunedDDIMScheduler
@@ -69,6 +70,7 @@ __all__ = [
     "LMLTunedDDIMScheduler",
     "LMLUniPCMultistepScheduler",
     "SchedulerMixin",
+    "pipeline_noise_model",
 ]
 
 

@@ -16,6 +16,7 @@ direction makes, as other schedulers do; with ``"sigma_min"`` the sample at the 
 # mypy: disallow-subclassing-any=False
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -47,6 +48,8 @@ from lml.solver.solver import LEAST_EVALUATIONS, MOST_EVALUATIONS
 from lml.solver.storage import from_dict, to_dict
 
 __all__ = ["LMLSolverScheduler"]
+
+_LOG = logging.getLogger(__name__)
 
 _EXCHANGE = threading.Lock()
 
@@ -258,7 +261,7 @@ class LMLSolverScheduler(SchedulerMixin, ConfigMixin):
         found = self._given()
         if found is None:
             named = self.config.solver
-            return for_schedule(table, n) if named is None else of_method(named, table, n)
+            return for_schedule(table, n, progress=_LOG.info) if named is None else of_method(named, table, n)
         if found.evaluations != n:
             raise ValueError(
                 f"num_inference_steps must be {found.evaluations}, for which the solver was made, got {n}; without "
@@ -281,7 +284,9 @@ class LMLSolverScheduler(SchedulerMixin, ConfigMixin):
 
     def _on(self, levels: Sequence[Level], table: Schedule, n: int) -> Solver:
         """Return a method on levels that are given: the named one, or the choice for the schedule."""
-        named = self.config.solver if isinstance(self.config.solver, str) else chosen(table, n).method
+        named = (
+            self.config.solver if isinstance(self.config.solver, str) else chosen(table, n, progress=_LOG.info).method
+        )
         return of_levels(method(named), levels)
 
     def scale_model_input(self, sample: Tensor, timestep: Any = None) -> Tensor:
@@ -314,9 +319,7 @@ class LMLSolverScheduler(SchedulerMixin, ConfigMixin):
         """
         place, n = self._place(timestep), self.solver.evaluations
         now, after = self._levels[place], self._levels[place + 1]
-        m = model_output
-        if m.shape != sample.shape and m.ndim == sample.ndim and m.shape[1] == 2 * sample.shape[1]:
-            m = m[:, : sample.shape[1]]  # the rest is a variance
+        m = self._without_variance(model_output, sample)
         exact = torch.promote_types(torch.promote_types(m.dtype, sample.dtype), torch.float32)
         x0, e = picture_and_noise(self.config, now, m.to(exact), sample.to(exact))
         past = self._lml_past.past(sample, n - place, tuple(range(n, 0, -1)))
@@ -335,7 +338,17 @@ class LMLSolverScheduler(SchedulerMixin, ConfigMixin):
         memory = Memory(tuple(p if j < depth else p.new_empty(len(e)) for j, p in enumerate(kept)))
         with _EXCHANGE:
             self._lml_past = self._lml_past.after(past, sample, made, memory, n - place, finished=place == n - 1)
-        return DDIMSchedulerOutput(made, x0.to(sample.dtype)) if return_dict else (made,)
+        return self._result(made, x0.to(sample.dtype), return_dict=return_dict)
+
+    @staticmethod
+    def _result(made: Tensor, picture: Tensor, *, return_dict: bool) -> Any:
+        return DDIMSchedulerOutput(made, picture) if return_dict else (made, picture)
+
+    @staticmethod
+    def _without_variance(m: Tensor, sample: Tensor) -> Tensor:
+        """Return an output without the channels of a learned variance."""
+        learned = m.shape != sample.shape and m.ndim == sample.ndim and m.shape[1] == 2 * sample.shape[1]
+        return m[:, : sample.shape[1]] if learned else m
 
     def _place(self, timestep: Any) -> int:
         if self.num_inference_steps is None:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from lml.arguments import check_number, shown
-from lml.correction import LML, Turn
+from lml.correction import LML, Correction
 from lml.profile import Profile
 from lml.samplers import DDIM, Level, NoiseModel, sample
 from lml.solver.methods import METHODS, Method, method, published_rows
@@ -59,7 +59,7 @@ class Validation:
 
 
 @dataclass(frozen=True)
-class Rows(Turn):
+class Rows(Correction):
     """The correction of DDIM that makes it a solver: LML on every noise, then the rows.
 
     Args:
@@ -78,12 +78,6 @@ class Rows(Turn):
     @property
     def depth(self) -> int:
         return self.lag + (self.turn > 0)
-
-    def acts(self, history: Sequence[Tensor], progress: float) -> bool:
-        return len(history) > 0
-
-    def direction(self, noise: Tensor, history: Sequence[Tensor]) -> Tensor:
-        raise NotImplementedError("rows depend on the step: call _turned")
 
     def _turned(self, vector: Tensor, history: Sequence[Tensor], progress: float) -> Tensor:
         return self.at(vector, history, round(progress * self.profile.steps))
