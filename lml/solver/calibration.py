@@ -9,7 +9,7 @@ r"""A solver for one network, chosen and fitted on a few accurate trajectories o
    on all trajectories.
 
 What to expect is measured by choosing again without each fold and judging there: the ratio of the mean distance to
-that of the published method that would have been chosen so.
+that of the published method that is best on all of the trajectories, which favours that method.
 """
 
 from __future__ import annotations
@@ -197,7 +197,7 @@ class _Procedure:
         candidates = [*arms, *fitted]
         best, baseline = pick(candidates), pick([each for each in arms if not each.rank])
         self.tell(f"chosen: {best.name}; the best published method: {baseline.name}")
-        ratio, agreed = self._expected(candidates, folds)
+        ratio, agreed = self._expected(candidates, folds, baseline)
         judged = Validation(
             f"{len(self.noise)} trajectories, each held out", len(self.noise), ratio.ratio, ratio.low, ratio.high,
             baseline.name,
@@ -300,14 +300,14 @@ class _Procedure:
         share = _SHARE if "norm" in best.name else 0.0
         return replace(self._of_fit(fit), restored=(share,) * self.n)
 
-    def _expected(self, candidates: Sequence[Candidate], folds: Sequence[Tensor]) -> tuple[Interval, bool]:
+    def _expected(
+        self, candidates: Sequence[Candidate], folds: Sequence[Tensor], baseline: Candidate
+    ) -> tuple[Interval, bool]:
         """Return the ratio that choosing without a fold has there, with its interval, and whether the folds agree."""
-        ours, theirs = (torch.zeros(len(self.noise), dtype=torch.float64) for _ in range(2))
-        ranks = set()
+        ours = torch.zeros(len(self.noise), dtype=torch.float64)
+        by_name, fitted = {each.name: each.errors for each in candidates}, set()
         for held in folds:
-            others = [each._replace(errors=each.errors[~held]) for each in candidates]
-            best, base = pick(others), pick([each for each in others if not each.rank])
-            ranks.add(best.rank >= 2)
-            by_name = {each.name: each.errors for each in candidates}
-            ours[held], theirs[held] = by_name[best.name][held], by_name[base.name][held]
-        return bootstrap(ours, theirs), len(ranks) == 1
+            best = pick([each._replace(errors=each.errors[~held]) for each in candidates])
+            ours[held] = by_name[best.name][held]
+            fitted.add(best.rank >= 2)
+        return bootstrap(ours, baseline.errors), len(fitted) == 1

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["Candidate", "Interval", "mean_ratio", "pick", "scores"]
+__all__ = ["Candidate", "Interval", "bootstrap", "difficulties", "pick", "scores"]
 
 _RESAMPLES = 2000
 
@@ -59,11 +59,6 @@ def bootstrap(a: Tensor, b: Tensor) -> Interval:
     ratios = a[drawn].mean(1) / b[drawn].mean(1)
     low, high = torch.quantile(ratios, torch.tensor([0.05, 0.95], dtype=ratios.dtype)).tolist()
     return Interval(float(a.mean() / b.mean()), low, high)
-
-
-def mean_ratio(a: Candidate, b: Candidate) -> Interval:
-    """Return the ratio of the mean errors of two candidates."""
-    return bootstrap(a.errors, b.errors)
 
 
 def pick(candidates: Sequence[Candidate]) -> Candidate:
