@@ -3,7 +3,8 @@ r"""A solver for a schedule, without a network: the published method that is bes
 Candidates are all methods of `lml.solver.methods` at all spacings, and LML of a few strengths on three of them. On
 every target k of `lml.solver.ensemble` the distance of a candidate to the end of the exact flow is divided by that of
 the baseline that is best *there*, an oracle; of the mean and the root mean square over samples the larger counts. A
-candidate's loss is the power mean ``(mean_k ratio_k^4)^(1/4)``, in which the worst targets count most.
+candidate's loss is the power mean ``(mean_k min(ratio_k, 3)^4)^(1/4)``, in which the worse targets count most. It is
+bounded, since an oracle can be right by luck: of seven losses this one chose best for targets that were left out.
 
 LML may take the place of the best baseline only if it passes a validation: for every target it is chosen again on the
 others alone, as the baseline is, and must not be more than 5 % further from the flow than that baseline on any of them.
@@ -61,9 +62,9 @@ CANDIDATES: tuple[Method, ...] = BASELINES + tuple(
 MARGIN = 1.05
 
 #: Of the choice: raised where anything changes that it depends on.
-VERSION = 1
+VERSION = 2
 _HERE = Path(__file__).parent
-_POWER = 4
+_POWER, _MOST = 4, 3.0
 _SAMPLES = 24
 _REFERENCE, _REFERENCE_STEPS = "dpm-solver++-3m", 100
 
@@ -189,7 +190,7 @@ def choose(errors: Mapping[str, Errors]) -> Choice:
 def _best(errors: Mapping[str, Errors], among: Sequence[Method]) -> str:
     def loss(name: str) -> float:
         ratios = _ratios(errors, name)
-        return float((sum(r**_POWER for r in ratios) / len(ratios)) ** (1 / _POWER))
+        return float((sum(min(r, _MOST) ** _POWER for r in ratios) / len(ratios)) ** (1 / _POWER))
 
     return min((each.name for each in among), key=loss)
 
