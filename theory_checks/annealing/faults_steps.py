@@ -36,6 +36,12 @@ def norm_of_the_current_noise(original: Any) -> Any:
     return lambda noise, previous, eta: original(noise, previous, 0.0)
 
 
+@fault("lml.extrapolated_norm:turn_weight", "A5")
+def norm_of_twice_the_turn(original: Any) -> Any:
+    """``2 zeta``: the norm goes twice as far as the direction."""
+    return lambda noise, previous, *, damping, mixing: 2 * original(noise, previous, damping=damping, mixing=mixing)
+
+
 @fault("theory_checks.annealing.multistep:adams_bashforth", "A5")
 def weights_of_equal_steps(original: Any) -> Any:
     """The weights of equal steps between any levels."""
