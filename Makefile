@@ -2,6 +2,7 @@
 # make verify    the ledger: every claim with its verdict; 4 minutes
 # make figures   the figures with their captions, in out/figures; 5 minutes, then a minute as long as nothing changed
 # make notebooks run the notebooks of theory_checks in place; 3 minutes
+# make lab       open the notebooks in JupyterLab
 # make test      the test suite; 10 minutes on 2 cores
 # make mutation  every injected fault, and which check kills it; 8 minutes or more
 # make docs      the site: ledger, figures, notebooks and reference, in out/site; 3 minutes
@@ -17,7 +18,7 @@ INSTALLED := $(VENV)/.installed
 LEDGER := out/verify/.complete
 SOURCES := $(shell git ls-files -co --exclude-standard -- 'lml/*' 'toy/*' 'theory_checks/*' 'image_exps/*' 2>/dev/null)
 
-.PHONY: setup verify figures notebooks mutation mutation-general test outside test-outside gpu test-slow lint bench docs check-docs wheel clean
+.PHONY: setup verify figures notebooks lab mutation mutation-general test outside test-outside gpu test-slow lint bench docs check-docs wheel clean
 setup: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -44,6 +45,10 @@ figures: $(INSTALLED)
 # The outputs are kept with the notebooks: run this after a change that they show.
 notebooks: $(INSTALLED)
 	$(BIN)/python -m theory_checks.notebooks
+
+lab: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e '.[lab]'
+	$(BIN)/jupyter lab theory_checks/notebooks
 
 mutation: $(INSTALLED)
 	@$(BIN)/python -m theory_checks.ledger.mutation --out out/mutation
