@@ -119,7 +119,9 @@ def _pure(made: Network, chosen: Arm, n: int) -> list[str]:
     opened = f"network({made.name!r}{', prompts=[prompt]' if prompted else ''})"
     levels = f"made.levels({n}, {chosen.spacing!r})"
     return [
-        f"from image_exps import network; from lml import {imported}; made = {opened}",
+        "from image_exps import network",
+        f"from lml import {imported}",
+        f"made = {opened}",
         f"ends = sample(sampler({chosen.base!r}), made.noise_model, made.start(seed=0, count=1), {levels}{correction})",
         "images = made.pictures(ends)",
     ]

@@ -294,7 +294,7 @@ def test_the_lines_to_paste_draw_what_was_measured(kind, tmp_path):
         plan = arm(name).build(n, x[0].numel(), seed=0, count=1, schedule=made.schedule, times=made.times)
         expected = made.pictures(sample(plan.sampler, made.noise_model, x, plan.levels, plan.correction))
         text = lines(made, name, n)
-        assert len(text) == 3
+        assert len(text) == (5 if "made = network" in "".join(text) else 3)
         options = {"generator": torch.Generator().manual_seed(0), "output_type": "np", **size}
         where = {"pipe": Called(made.renderer.pipe, options), "prompt": "a red fox", "torch": torch}
         own = made.renderer.pipe.scheduler

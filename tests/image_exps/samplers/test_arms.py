@@ -212,7 +212,7 @@ def test_corrections_of_other_packages_that_cannot_be_are_refused(other_package)
     [
         ("dddim", "base must be one of ddim, pndm, .* got 'dddim'"),
         ("dpm-solver-3", "base must be one of .* dpm-solver-3s, .* dpm-solver-3m, .* got 'dpm-solver-3'"),
-        ("heun-flow", "base must be one of"),
+        ("euler-ancestral", "base must be one of"),
         ("ddim@even", "spacing must be one of time, log-snr, karras.* got 'even'"),
         ("ddim/lmm", "correction must be one of none, lml, .* got 'lmm'"),
         ("ddim/lml(lambda=1)", "parameter of lml must be one of damping, mixing, .* got 'lambda'"),
