@@ -30,6 +30,7 @@ _MEAN, _DISTRIBUTION = "endpoint-rmse", ("flow-frechet", "flow-sliced")
 _TUNED = "ddim@tuned/tuned"
 
 _LML = ("ddim/lml", "ddim@log-snr/lml", "ddim@karras/lml")
+_FEW = 10
 _ON_THIRD = ("dpm-solver-3m/lml", "dpm-solver-3m@karras/lml")
 
 # The rows of the tables of this page; TABLES.md has all.
@@ -123,9 +124,13 @@ def _sentences(rows: pd.DataFrame) -> list[str]:
         for arm in _ON_THIRD
         if _has(rows, name, arm, n)
     }
-    first, last = min(n for _, n in cells), max(n for _, n in cells)
-    few, many = ([gain for (_, n, _), gain in third.items() if n == which] for which in (first, last))
-    tuned = {(name, n): _value(rows, name, _TUNED, n, _MEAN) / found for (name, n), found in at_best.items()}
+    at_each = {n: [gain for (_, m, _), gain in third.items() if m == n] for _, n in cells}
+    by_evaluations = ", ".join(f"{min(found):.0%} to {max(found):.0%} in {n}" for n, found in sorted(at_each.items()))
+    tuned = {
+        (name, n): _value(rows, name, _TUNED, n, _MEAN) / found
+        for (name, n), found in at_best.items()
+        if _has(rows, name, _TUNED, n)
+    }
     names = pd.Series(best).value_counts()
     often = ", ".join(f"{markdown_text(name)} ({times})" for name, times in names.items())
     return [
@@ -135,8 +140,8 @@ def _sentences(rows: pd.DataFrame) -> list[str]:
         f"The best baseline is of higher order in every cell, {often}: the best LML on DDIM is "
         f"{_range(ratios)} times as far from the flow, the best LML on multistep DPM-Solver-3 {_range(on_third)} "
         f"times; they are nearer in {_below_one(ratios)} and {_below_one(on_third)} of {len(ratios)} cells.",
-        f"On multistep DPM-Solver-3 LML takes {min(few):.0%} to {max(few):.0%} of the mean error away in "
-        f"{first} evaluations and {min(many):.0%} to {max(many):.0%} in {last}.",
+        f"On multistep DPM-Solver-3, levels equal in log-SNR or Karras', LML takes of the mean error away: "
+        f"{by_evaluations} evaluations.",
         f"The learned setting, which was learned on other targets, is {_range(tuned)} times as far as the best "
         f"baseline: {_by_evaluations(tuned)}.",
         *_distributions(rows),
@@ -190,8 +195,8 @@ def _distributions(rows: pd.DataFrame) -> list[str]:
 
 
 def _cells(rows: pd.DataFrame) -> list[tuple[str, int]]:
-    """Return the networks and evaluations of which there are distances to the flow and the learned setting."""
-    found = rows[(rows["distance"] == _MEAN) & (rows["arm"] == _TUNED)]
+    """Return the networks and evaluations of which there are distances to the flow with LML."""
+    found = rows[(rows["distance"] == _MEAN) & (rows["arm"] == _LML[1])]
     return list(dict.fromkeys(zip(found["target"], found["evaluations"], strict=True)))
 
 
@@ -229,9 +234,8 @@ def _facts(rows: pd.DataFrame) -> dict[str, str]:
     errors = "; ".join(
         f"{_short(name)} {found['floor'].iloc[0]:.1g}" for name, found in mean.groupby("target", sort=False)
     )
-    worst = max(
-        float((found["floor"].iloc[0]) / found["value"].min()) for _, found in mean.groupby("target", sort=False)
-    )
+    few = mean[mean["evaluations"] <= _FEW]
+    worst = max(float(found["floor"].iloc[0] / found["value"].min()) for _, found in few.groupby("target", sort=False))
     return {
         "networks": ", ".join(_short(name) for name in _networks(rows)),
         "seed": ", ".join(map(str, sorted(set(rows["seed"])))),
@@ -252,8 +256,9 @@ of gains and shares are paired. All samplers start from the same noises, so that
 certainty than their own intervals say; and the best of many was chosen on these noises.
 
 The ends of the flow are those of 60 steps of DPM-Solver++ of third order. Half as many steps change them in the mean
-by: {errors}. Third order makes their own error about a seventh of that; at worst the change is {worst} of the smallest
-distance in a table.
+by: {errors}. Held against 640 steps of DPM-Solver++ 2M on 16 noises of hsc-32 and ztf-32, their own error was about a
+quarter of that. In up to 10 evaluations the change is at most {worst} of a distance; in 20 it is about as large as the
+distances of the best, which are not to be told apart there.
 
 What the tables say:
 """
