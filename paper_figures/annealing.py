@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from paper_figures.figure import Data, PaperFigure
 from paper_figures.layout import label_panels, panels
 from paper_figures.style import COLOURS, READINGS
-from theory_checks.annealing.marginals import DAMPINGS, FLOWS, check_data
+from theory_checks.annealing.marginals import DAMPINGS, check_data
 from theory_checks.ledger.claim import Settings
+from theory_checks.numerics.reverse_time import FLOWS
 
 # Name among the flows: label, colour, marker, dashes; all of them one look for all panels.
 _DRAW_LOOKS = {
