@@ -108,7 +108,7 @@ def _measure(solvers: Sequence[Solver], counts: Sequence[int]) -> list[_Steps]:
         for solver in track(list(solvers), "steps from an exact history"):
             judged = solver.made()
             steps = [solver.finer * n for n in counts]
-            rounding = solver.order * (0.5 * steps[-1] / _TABLE) / math.log(2)
+            rounding = 0.0 if judged.free_levels else solver.order * (0.5 * steps[-1] / _TABLE) / math.log(2)
             along = limit_of(along_the_flow(judged, target, steps, solver.levels_of))
             by = by_coefficients(judged, steps, solver.levels_of)
             found.append(_Steps(solver, _wider(along, rounding), by._replace(order=_wider(by.order, rounding))))

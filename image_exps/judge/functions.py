@@ -246,7 +246,8 @@ def judged_arm(arm: Arm) -> Judged:
         end = sample(built.sampler, noise, x, chosen, built.correction)
         return Trajectory(tuple(calls), end)
 
-    order = float(plan.sampler.order) if arm.correction == "none" else None
+    # Steps of a singlestep method have the orders that its budget leaves: the whole claims none.
+    order = float(plan.sampler.order) if arm.correction == "none" and free else None
     return Judged(arm.name, "sampler of lml.samplers", run, order, free_levels=free,
                   evaluations=plan.sampler.evaluations if free else None, origin=arm)  # fmt: skip
 

@@ -23,7 +23,7 @@ from torch import Tensor
 
 import toy
 from image_exps.distances import FrechetDistance
-from image_exps.judge.functions import judged_sampler
+from image_exps.judge.functions import judged_arm
 from image_exps.judge.judged import CannotRunError, Grid, Judged, Predictor, Trajectory
 from image_exps.judge.levels import Levels, own_levels
 from image_exps.judge.predictors import Budget, ExactPredictor, Limited
@@ -31,12 +31,12 @@ from image_exps.judge.right import flow_end
 from image_exps.problems.endpoints import flow_endpoints, rms
 from image_exps.problems.seeds import starting_noise
 from image_exps.problems.targets import TARGETS, Target, final_level, target
-from image_exps.samplers.baselines import BASELINE_SPACINGS
-from lml.samplers import DDIM, SAMPLERS, Level, sample
+from image_exps.samplers.arms import arm
+from image_exps.samplers.baselines import BASELINE_SPACINGS, BASELINES
+from lml.samplers import DDIM, Level, sample
 from theory_checks.ledger.comparisons import LEVEL, compare, holm
 
 __all__ = [
-    "BASELINES",
     "CHOSEN_ON",
     "EVALUATIONS",
     "Arm",
@@ -58,19 +58,6 @@ CHOSEN_ON = ("cross-2d", "random-16d-tuning")
 
 #: Samples, quick and full.
 SAMPLES = {"quick": 256, "full": 1024}
-
-#: The fixed samplers that a new one is held against.
-BASELINES: tuple[str, ...] = (
-    "ddim",
-    "pndm",
-    "ipndm-4",
-    "dpm-solver-3m",
-    "dpm-solver++-2m",
-    "dpm-solver++-3m",
-    "unipc-2",
-    "unipc-3",
-    "heun",
-)
 
 _NO_FLIP = 1.5 / 5000
 # Other noises than those of the targets on which spacings are chosen.
@@ -220,7 +207,7 @@ class Good:
 @lru_cache(maxsize=64)
 def _best_spacing(name: str, evaluations: int, count: int) -> str:
     """Return the spacing at which a baseline is nearest, in the geometric mean over the targets for choices."""
-    judged = judged_sampler(SAMPLERS[name])
+    judged = judged_arm(arm(name))
     scores: dict[str, float] = {}
     for spacing in BASELINE_SPACINGS:
         grid = Grid("model", spacing)
@@ -243,7 +230,7 @@ def _best_spacing(name: str, evaluations: int, count: int) -> str:
 def _baseline(name: str, target_name: str, evaluations: int, count: int, seed: int) -> tuple[str, Tensor, Tensor]:
     """Return the name with the spacing, the distances (n,) and the ends of a baseline."""
     spacing = _best_spacing(name, evaluations, min(count, 256))
-    judged, grid = judged_sampler(SAMPLERS[name]), Grid("model", spacing)
+    judged, grid = judged_arm(arm(name)), Grid("model", spacing)
     problem = problem_of(target_name, count, seed)
     run, exact = ends_of(judged, problem, steps_for(judged, evaluations, grid), grid)
     return f"{name}@{spacing}", rms(run.end - exact), run.end

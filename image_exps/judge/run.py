@@ -33,8 +33,8 @@ _LIMIT = {"quick": 600.0, "full": 3600.0}
 
 #: About how long a question takes on two cores, in seconds, quick and full: for the time that is left.
 SECONDS = {
-    "quick": {"right": 20.0, "behaviour": 3.0, "same": 3.0, "good": 12.0, "robust": 15.0, "cost": 3.0},
-    "full": {"right": 120.0, "behaviour": 3.0, "same": 3.0, "good": 180.0, "robust": 15.0, "cost": 3.0},
+    "quick": {"right": 20.0, "behaviour": 3.0, "same": 3.0, "good": 20.0, "robust": 15.0, "cost": 3.0},
+    "full": {"right": 120.0, "behaviour": 3.0, "same": 3.0, "good": 280.0, "robust": 15.0, "cost": 3.0},
 }
 
 
