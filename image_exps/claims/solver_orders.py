@@ -12,8 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-import toy
-from image_exps.claims.solver_steps import Order, StepOrder, along_the_flow, by_coefficients, limit_of
+from image_exps.claims.solver_steps import Order, StepOrder, along_the_flow, by_coefficients, limit_of, read_steps
 from image_exps.judge.functions import judged_sampler
 from image_exps.judge.judged import Judged
 from image_exps.judge.right import converge
@@ -28,7 +27,8 @@ from toy.threads import single_thread
 
 __all__ = ["check_adams_bashforth", "check_second", "check_third", "check_unipc"]
 
-_TARGET = "random-8d"
+# Steps along it, and the whole of UniPC.
+_TARGET, _WHOLE = "cross-2d", "random-8d"
 # Timesteps of the table that schedulers are run on are whole: half of one moves a step, and log2 of a ratio of errors.
 _TABLE = 6144
 
@@ -41,14 +41,12 @@ class Solver(NamedTuple):
         made: makes it.
         order: of what one step adds, one more than its own.
         levels_of: its levels; ``None`` is equal in log-SNR.
-        finer: times as many steps as the others have.
     """
 
     label: str
     made: Callable[[], Judged]
     order: int
     levels_of: Callable[[int], list[Level]] | None = None
-    finer: int = 1
 
 
 def _diffusers(name: str, **options: object) -> Callable[[], Judged]:
@@ -84,8 +82,7 @@ _FOURTH = (
 )
 _ADAMS = (
     Solver("iPNDM-2, equal log-SNR", lambda: find("ipndm-2"), 3),
-    # Its terms of third and fourth order cancel in part where steps are long.
-    Solver("iPNDM-4, equal log-SNR", lambda: find("ipndm-4"), 3, finer=2),
+    Solver("iPNDM-4, equal log-SNR", lambda: find("ipndm-4"), 3),
     *(Solver(f"iPNDM-{k}, equal sigma/alpha", lambda k=k: find(f"ipndm-{k}"), k + 1, _equal_ratios) for k in (2, 3)),
 )
 
@@ -103,14 +100,14 @@ def _wider(order: Order, by: float) -> Order:
 
 
 def _measure(solvers: Sequence[Solver], counts: Sequence[int]) -> list[_Steps]:
-    target, found = toy.target(_TARGET), []
+    found = []
     with single_thread():
         for solver in track(list(solvers), "steps from an exact history"):
             judged = solver.made()
-            steps = [solver.finer * n for n in counts]
-            rounding = 0.0 if judged.free_levels else solver.order * (0.5 * steps[-1] / _TABLE) / math.log(2)
-            along = limit_of(along_the_flow(judged, target, steps, solver.levels_of))
-            by = by_coefficients(judged, steps, solver.levels_of)
+            rounding = 0.0 if judged.free_levels else solver.order * (0.5 * counts[-1] / _TABLE) / math.log(2)
+            tableaux = read_steps(judged, counts, solver.levels_of)
+            along = limit_of(along_the_flow(judged, tableaux, _TARGET, solver.levels_of))
+            by = by_coefficients(tableaux)
             found.append(_Steps(solver, _wider(along, rounding), by._replace(order=_wider(by.order, rounding))))
     return found
 
@@ -189,7 +186,7 @@ _UNIPC: Mapping[str, tuple[Callable[[], Judged], int]] = {
 
 
 def check_unipc(
-    settings: Settings, solvers: Mapping[str, tuple[Callable[[], Judged], int]] = _UNIPC, target: str = _TARGET
+    settings: Settings, solvers: Mapping[str, tuple[Callable[[], Judged], int]] = _UNIPC, target: str = _WHOLE
 ) -> Finding:
     """D3: UniPC-p is of order 2 as published, because of its last step; with the order kept UniPC-2 is of order 3."""
     counts = settings.pick((12, 24, 48, 96), (12, 24, 48, 96, 192))

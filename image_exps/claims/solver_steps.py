@@ -21,6 +21,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -33,7 +34,7 @@ from image_exps.judge.tableau import Tableau, read_tableau
 from lml.samplers import Level
 from toy import ExactTarget
 
-__all__ = ["Order", "StepOrder", "along_the_flow", "by_coefficients", "exact_integral", "limit_of"]
+__all__ = ["Order", "StepOrder", "along_the_flow", "by_coefficients", "exact_integral", "limit_of", "read_steps"]
 
 #: Levels equal in log-SNR where the flow of every target turns most.
 GRID = Grid()
@@ -84,41 +85,57 @@ class _Along:
         return exact if self.form == "noise" else (x - level.alpha * exact) / level.sigma
 
 
-def _flow(target: ExactTarget, x: Tensor, levels: Sequence[Level]) -> list[Tensor]:
-    """Return the flow from ``x`` at the first level, at each level."""
-    states = [x]
+@lru_cache(maxsize=16)
+def _flow(target: str, levels: tuple[Level, ...], samples: int) -> tuple[Tensor, ...]:
+    """Return the flow of a target by name from exact samples at the first level, at each level, (B, d)."""
+    distribution = toy.target(target)
+    first = distribution.diffuse(levels[0].alpha, levels[0].sigma)
+    states = [first.sample(samples, generator=torch.Generator().manual_seed(3))]
     for before, after in itertools.pairwise(levels):
-        states.append(toy.probability_flow(target, states[-1], before, after))
-    return states
+        states.append(toy.probability_flow(distribution, states[-1], before, after))
+    return tuple(states)
+
+
+def read_steps(
+    judged: Judged, counts: Sequence[int], levels_of: Callable[[int], list[Level]] | None = None
+) -> list[Tableau]:
+    """Return the coefficients of a solver in several numbers of steps.
+
+    Args:
+        judged: a deterministic solver, linear in its evaluations, of one evaluation a step.
+        counts: numbers of steps, from 16.
+        levels_of: the levels of a count, for solvers that leave them to whoever calls them; equal log-SNR by default.
+    """
+    made = [read_tableau(judged, n, GRID, tuple(levels_of(n)) if levels_of else None) for n in counts]
+    return [each for each in made if each is not None]
 
 
 def along_the_flow(
     judged: Judged,
-    target: ExactTarget,
-    counts: Sequence[int],
+    tableaux: Sequence[Tableau],
+    target: str,
     levels_of: Callable[[int], list[Level]] | None = None,
     samples: int = 8,
 ) -> list[float]:
-    """Return what a step of the middle half adds, along an exact flow: root mean squares, one a count.
+    """Return what a step of the middle half adds, along exact flows: root mean squares, one a count.
 
     Args:
-        judged: a deterministic solver, linear in its evaluations, of one evaluation a step.
-        target: the data.
-        counts: numbers of steps, from 16.
-        levels_of: the levels of a count, for solvers that leave them to whoever calls them.
+        judged: the solver of `read_steps`.
+        tableaux: of it, for its levels and the form that it integrates.
+        target: the data, by name in `toy.ZOO`.
+        levels_of: as of `read_steps`.
         samples: flows.
     """
-    errors = []
-    for n in counts:
-        levels = tuple(levels_of(n)) if levels_of else None
-        tableau = read_tableau(judged, n, GRID, levels)
-        assert tableau is not None
-        asked = [_preserving(level) for level in tableau.levels]
-        x = target.diffuse(asked[0].alpha, asked[0].sigma).sample(samples, generator=torch.Generator().manual_seed(3))
-        states = _flow(target, x, asked)
-        network = _Along(target, dict(zip((level.half_log_snr for level in asked), states, strict=True)), tableau.form)
+    distribution, errors = toy.target(target), []
+    for tableau in tableaux:
+        n = len(tableau.levels)
+        asked = tuple(_preserving(level) for level in tableau.levels)
+        states = _flow(target, asked, samples)
+        by_level = dict(zip((level.half_log_snr for level in asked), states, strict=True))
+        network = _Along(distribution, by_level, tableau.form)
         sizes = [math.hypot(level.alpha, level.sigma) for level in tableau.levels]
-        run = judged.run(network, lambda level, x=x: x * math.hypot(*level[:2]), n, grid=GRID, levels=levels)
+        start = partial(_scaled, states[0])
+        run = judged.run(network, start, n, grid=GRID, levels=tuple(levels_of(n)) if levels_of else None)
         added = []
         for k in range(n // 4, 3 * n // 4):
             now, after = run.calls[k], run.calls[k + 1]
@@ -127,6 +144,10 @@ def along_the_flow(
             added.append(after.x - factor * now.x - exact)
         errors.append(float(torch.cat(added).square().mean().sqrt()))
     return errors
+
+
+def _scaled(x: Tensor, level: Level) -> Tensor:
+    return x * math.hypot(level.alpha, level.sigma)
 
 
 def _preserving(level: Level) -> Level:
@@ -167,17 +188,9 @@ def _residuals(tableau: Tableau) -> np.ndarray:
     return np.abs(found)
 
 
-def by_coefficients(
-    judged: Judged, counts: Sequence[int], levels_of: Callable[[int], list[Level]] | None = None
-) -> StepOrder:
-    """Return the order of a step from its coefficients; arguments are those of `along_the_flow`."""
-    rows = []
-    for n in counts:
-        levels = tuple(levels_of(n)) if levels_of else None
-        tableau = read_tableau(judged, n, GRID, levels)
-        assert tableau is not None
-        rows.append(_residuals(tableau))
-    table = np.array(rows)
+def by_coefficients(tableaux: Sequence[Tableau]) -> StepOrder:
+    """Return the order of a step from its coefficients in halved steps, `read_steps`."""
+    table = np.array([_residuals(each) for each in tableaux])
     orders = {q: limit_of(list(table[:, q])) for q in range(_POWERS) if (table[:, q] > 0).all()}
     least = min(orders, key=lambda q: orders[q].value)
     return StepOrder(orders[least], least)

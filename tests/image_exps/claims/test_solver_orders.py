@@ -6,7 +6,7 @@ import pytest
 from fault_cases import kills
 
 from image_exps.claims import FAMILY
-from image_exps.claims.solver_steps import by_coefficients, exact_integral, limit_of
+from image_exps.claims.solver_steps import by_coefficients, exact_integral, limit_of, read_steps
 from image_exps.judge.what import find
 from theory_checks.ledger.mutation import judge
 
@@ -27,7 +27,7 @@ def test_an_injected_fault_turns_the_check_red(fault, claim):
 
 
 def test_the_step_of_ddim_is_of_first_order_by_its_coefficients():
-    found = by_coefficients(find("ddim"), (16, 32, 64, 128))
+    found = by_coefficients(read_steps(find("ddim"), (16, 32, 64, 128)))
     assert abs(found.order.value - 2) <= found.order.error + 0.01
     assert found.power == 1
 
