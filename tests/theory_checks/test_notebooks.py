@@ -13,7 +13,7 @@ from theory_checks.notebooks import __main__ as command
 from theory_checks.notebooks.execution import executed, normalised, write
 
 LAYERS = {"lml", "toy", "theory_checks"}
-LIBRARIES = {"math", "numpy", "torch"}
+LIBRARIES = {"diffusers", "math", "numpy", "torch", "warnings"}
 IDS = [file.stem for file in NOTEBOOKS]
 
 every = pytest.mark.parametrize("file", NOTEBOOKS, ids=IDS)
@@ -37,8 +37,16 @@ def kinds_of(notebook):
     return [[sorted(output.get("data", {})) for output in cell.outputs] for cell in code_of(notebook)]
 
 
-def test_there_is_a_notebook_for_each_part_of_the_theory():
-    assert set(IDS) == {"annealing", "convergence", "hessian", "kernel_geometry", "precision", "stationary_measure"}
+def test_there_is_a_notebook_for_each_part_of_the_theory_and_one_on_pictures():
+    assert set(IDS) == {
+        "annealing",
+        "convergence",
+        "hessian",
+        "kernel_geometry",
+        "pictures",
+        "precision",
+        "stationary_measure",
+    }
 
 
 @pytest.mark.slow

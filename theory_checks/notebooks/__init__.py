@@ -1,4 +1,4 @@
-"""Six short lessons on the claims, to be read beside the report. ``python -m theory_checks.notebooks`` runs them."""
+"""Seven short lessons on the claims, to be read beside the report. ``python -m theory_checks.notebooks`` runs them."""
 
 from pathlib import Path
 
