@@ -5,7 +5,7 @@
 # make lab       open the notebooks in JupyterLab
 # make test      the test suite; 10 minutes on 2 cores
 # make mutation  every injected fault, and which check kills it; 8 minutes or more
-# make docs      the site: ledger, figures, notebooks and reference, in out/site; 3 minutes
+# make docs      the site: ledger, figures, notebooks and reference, in out/site; 5 minutes
 # make check-docs every page of it in Chromium: links, pictures, formulas, width on a desk and on a phone; 4 minutes
 # make wheel     a wheel in dist, and the tests that it installs and runs outside of the repository
 # make mutation-general  mutants of every line of the mathematics of lml and toy, see tests/MUTATION.md; an hour

@@ -70,8 +70,9 @@ class LMLSolverScheduler(SchedulerMixin, ConfigMixin):
         prediction_type: ``epsilon``, ``v_prediction``, ``sample``; ``flow_prediction`` of a flow.
         final_sigmas_type: ``zero`` or ``sigma_min``, see above.
         family: of `lml.schedulers.noise_tables`; `from_config` finds it.
-        shift, use_dynamic_shifting, base_shift, max_shift, base_image_seq_len, max_image_seq_len, shift_terminal,
-            time_shift_type: of a flow, as of `diffusers.FlowMatchEulerDiscreteScheduler`.
+        shift, use_dynamic_shifting, base_shift, max_shift: of a flow, as of
+            `diffusers.FlowMatchEulerDiscreteScheduler`.
+        base_image_seq_len, max_image_seq_len, shift_terminal, time_shift_type: the same.
         use_flow_sigmas: whether the levels are those of a flow; pipelines that would hand in sigmas of their own then
             leave the levels to the scheduler.
         sigma_min, sigma_max, sigma_data: of EDM.
