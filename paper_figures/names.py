@@ -27,6 +27,7 @@ NAMES = (
     "wins",
     "score_error",
     "ablations",
+    "best_damping",
     "guidance",
     "pareto",
     "samples",
