@@ -8,6 +8,7 @@ of 8 points is then 13 pixels high on a screen that is 390 wide.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -117,7 +118,9 @@ def panels_by_name(layout: Sequence[Sequence[str]], *, height: float) -> tuple[F
         figure = _page(TWO_COLUMNS, height)
         axes = dict(figure.subplot_mosaic([list(row) for row in layout]))
     else:
-        names = list(dict.fromkeys(name for row in layout for name in row))
+        # Those of one row before those that stand beside several.
+        rows = Counter(name for row in layout for name in dict.fromkeys(row))
+        names = sorted(rows, key=lambda name: rows[name])
         figure = _page(ONE_COLUMN, len(names) * min(height / len(layout), _HIGHEST * ONE_COLUMN))
         axes = dict(figure.subplot_mosaic([[name] for name in names]))
     figure.printed, figure.across = np.empty((0, 0), dtype=object), 1

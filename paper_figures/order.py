@@ -96,7 +96,7 @@ def _draw_example(axis: Axes, data: Data, name: str) -> None:
     axis.xaxis.set_minor_locator(NullLocator())
     axis.set(xlabel="steps", ylabel="error")
     axis.set_title("one base of second order")
-    axis.legend(loc="lower left")
+    axis.legend(loc="upper right", borderaxespad=0)
 
 
 def facts(data: Data) -> Mapping[str, str]:
