@@ -181,7 +181,10 @@ def other_package(monkeypatch):
     """Install the corrections of another package, by name and object."""
 
     def install(**objects):
-        points = [SimpleNamespace(name=n, value=f"other:{n}", load=lambda o=o: o) for n, o in objects.items()]
+        points = [
+            SimpleNamespace(name=n, value=f"other:{n}", group="lml.corrections", module="sys", load=lambda o=o: o)
+            for n, o in objects.items()
+        ]
         monkeypatch.setattr(plugins, "entry_points", lambda group: points)
         find_corrections.cache_clear()
 
