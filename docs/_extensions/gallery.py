@@ -58,8 +58,8 @@ def write_pages(app: Sphinx) -> None:
 
 _NOTEBOOKS = """# Notebooks
 
-For readers who have not seen the paper, in the order in which to read them, as they were last run. `make lab` opens them,
-so that you can change λ and see; they are in `theory_checks/notebooks`, and `make notebooks` runs them again."""
+For readers who have not seen the paper, in the order in which to read them, as they were last run. `make lab` opens
+them, so that you can change λ and see. They are in `theory_checks/notebooks`; `make notebooks` runs them again."""
 
 
 def _write_figures(source: Path) -> None:
