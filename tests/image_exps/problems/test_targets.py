@@ -109,7 +109,8 @@ def test_other_packages_can_add_targets(monkeypatch: pytest.MonkeyPatch) -> None
         return Target("mine", q, (2,), None, q.dtype, True)
 
     points = [
-        SimpleNamespace(name=n, value=f"other:{n}", load=lambda o=o: o) for n, o in (("mine", mine), ("no", dict))
+        SimpleNamespace(name=n, value=f"other:{n}", group="lml.targets", module="sys", load=lambda o=o: o)
+        for n, o in (("mine", mine), ("no", dict))
     ]
     monkeypatch.setattr(plugins, "entry_points", lambda group: points)
     targets.find_targets.cache_clear()
