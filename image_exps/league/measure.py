@@ -1,4 +1,4 @@
-"""Measure one entry of the league: order twice, law, sameness, quality, cost; each answer is kept when it is found.
+"""Measure one entry of the league: quality, order twice or law, sameness, cost; each answer is kept when it is found.
 
 A run that was stopped goes on where it was: an answer is taken again while nothing that it depends on has changed.
 """
@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 
 from image_exps.judge import records
-from image_exps.judge.behaviour import failures, judge_behaviour
 from image_exps.judge.cost import judge_cost
-from image_exps.judge.judged import SMOOTH, CannotRunError, Grid, Judged
+from image_exps.judge.judged import CannotRunError, Grid, Judged
 from image_exps.judge.law import judge_law
 from image_exps.judge.limits import time_limit
 from image_exps.judge.right import TARGETS, chance, judge_right
@@ -35,12 +34,12 @@ from toy.threads import single_thread
 __all__ = ["PARTS", "Answers", "measure"]
 
 #: The questions.
-PARTS = ("right", "second", "same", "behaviour", "quality", "cost")
+PARTS = ("quality", "right", "second", "same", "cost")
 
 #: What was found, by question.
 Answers = dict[str, dict[str, Any]]
 
-_COUNTS, _LAW_COUNTS, _LAW_SAMPLES = (18, 36, 72, 144), (8, 64), 1024
+_COUNTS, _LAW_COUNTS, _LAW_SAMPLES = (12, 24, 48, 96), (8, 64), 1024
 # The longest that a question may take: some twenty times what the slowest entry takes on one core.
 _LIMIT = 900.0
 
@@ -99,14 +98,12 @@ def _answer(
 
 
 def _draws(judged: Judged) -> bool:
-    return chance(judged) or chance(judged, grid=Grid("model"))
+    return chance(judged, grid=Grid("model"))
 
 
 def _right(judged: Judged, spacings: tuple[str, ...], progress: Callable[[float], None]) -> dict[str, Any]:
     claimed = judged.claimed_order
     if _draws(judged):
-        if not chance(judged, grid=SMOOTH):
-            raise CannotRunError("it draws at some levels and not at others: neither its path nor its law is judged")
         law = judge_law(judged, _LAW_COUNTS, targets=TARGETS, samples=_LAW_SAMPLES, progress=progress)
         verdicts = [each.consistent for each in law]
         whole = False if False in verdicts else None if None in verdicts else True
@@ -128,17 +125,12 @@ def _right(judged: Judged, spacings: tuple[str, ...], progress: Callable[[float]
 
 
 def _second(judged: Judged, spacings: tuple[str, ...], progress: Callable[[float], None]) -> dict[str, Any]:
-    if _draws(judged):
+    if chance(judged):
         return {"value": None, "error": None, "local": [], "reason": "it draws: a path has no order"}
     tableau = read_tableau(judged, 12)
     plain_jump = tableau is None or tableau.used(len(tableau.linear) - 1) == (len(tableau.linear) - 1,)
     value, error, local, reason = second_order(judged, plain_jump=plain_jump)
     return {"value": value, "spread": error, "local": local, "reason": reason}
-
-
-def _behaviour(judged: Judged, spacings: tuple[str, ...], progress: Callable[[float], None]) -> dict[str, Any]:
-    checks = judge_behaviour(judged, draws=_draws(judged), progress=progress)
-    return {"checks": checks, "failures": [check.name for check in failures(checks)]}
 
 
 def _quality(judged: Judged, spacings: tuple[str, ...], progress: Callable[[float], None]) -> dict[str, Any]:
@@ -163,7 +155,6 @@ def _cost(judged: Judged, spacings: tuple[str, ...], progress: Callable[[float],
 _QUESTIONS: dict[str, Callable[[Judged, tuple[str, ...], Callable[[float], None]], dict[str, Any]]] = {
     "right": _right,
     "second": _second,
-    "behaviour": _behaviour,
     "quality": _quality,
     "cost": _cost,
 }

@@ -20,9 +20,9 @@ from torch import Tensor
 
 from image_exps.distances.frechet import Moments, frechet_statistic, normal_moments
 from image_exps.distances.reference import reference_of
-from image_exps.judge.good import CHOSEN_ON, Problem, comparison_level, problem_of, steps_for
+from image_exps.judge.good import CHOSEN_ON, Problem, comparison_level, problem_of
 from image_exps.judge.judged import CannotRunError, Grid, Judged
-from image_exps.judge.levels import own_levels
+from image_exps.judge.levels import Levels, own_levels
 from image_exps.judge.predictors import Budget, ExactPredictor, Limited
 from image_exps.problems.endpoints import rms
 from lml.samplers import Level
@@ -81,13 +81,23 @@ def _moments(target: str) -> Moments:
     return normal_moments(*reference_of(problem_of(target, TARGETS[target], _SEED).made).moments())
 
 
-def _steps(judged: Judged, evaluations: int, grid: Grid) -> tuple[int, int]:
-    """Return the steps that spend a number of evaluations, or a few less, and how many they spend."""
-    for fewer in range(_FEWER + 1):
+def _steps(judged: Judged, evaluations: int, grid: Grid) -> tuple[int, Levels]:
+    """Return the steps that spend a number of evaluations, or a few less, and the levels of such a run.
+
+    Raises:
+        CannotRunError: if there are none, or as `Judged.run`.
+    """
+    reason = CannotRunError(f"it cannot spend {evaluations} evaluations")
+    for steps in range(evaluations, 0, -1):
         try:
-            return steps_for(judged, evaluations - fewer, grid), evaluations - fewer
+            levels = own_levels(judged, steps, grid)
         except CannotRunError as error:
             reason = error
+            continue
+        if len(levels.asked) <= evaluations:
+            if len(levels.asked) >= evaluations - _FEWER:
+                return steps, levels
+            break
     raise reason
 
 
@@ -107,8 +117,8 @@ def measure_quality(
         for j, n in enumerate(EVALUATIONS):
             progress((i + j / len(EVALUATIONS)) / len(spacings))
             try:
-                steps, spent = _steps(judged, n, grid)
-                cells += _cells(judged, spacing, n, steps, spent, grid)
+                steps, levels = _steps(judged, n, grid)
+                cells += _cells(judged, spacing, n, steps, levels, grid)
             except CannotRunError as error:
                 reasons[f"{spacing} {n}"] = str(error)
     return cells, reasons
@@ -147,12 +157,14 @@ def _together() -> tuple[dict[str, Problem], _Together, Tensor]:
     return problems, _Together(list(problems.values())), torch.cat(noises)
 
 
-def _cells(judged: Judged, spacing: str, evaluations: int, steps: int, spent: int, grid: Grid) -> list[Cell]:
+def _cells(judged: Judged, spacing: str, evaluations: int, steps: int, levels: Levels, grid: Grid) -> list[Cell]:
     problems, predictor, noise = _together()
-    run = judged.run(Limited(predictor, noise.shape, Budget(40 * steps + 400)), noise, steps, grid=grid)
+    limited = Limited(predictor, noise.shape, Budget(40 * steps + 400))
+    # As in a pipeline; what float32 rounds is far below what few evaluations leave.
+    run = judged.run(limited, noise, steps, grid=grid, dtype=torch.float32)
     if not bool(torch.isfinite(run.end).all()):
         raise CannotRunError(f"its end is not finite in {steps} steps")
-    level = comparison_level(own_levels(judged, steps, grid))
+    level, spent = comparison_level(levels), len(run.calls)
     cells, first = [], 0
     for name, problem in problems.items():
         end = run.end[first : first + len(problem.noise), : problem.made.dim].double()

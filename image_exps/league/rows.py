@@ -32,7 +32,7 @@ class Rows(NamedTuple):
     Attributes:
         entries: a row a sampler: ``what``, ``library``, ``label``, ``interface``, ``same_as``, ``same``, ``same_text``,
             ``claimed``, ``draws``, ``consistent``, ``order`` with ``order_low``, ``order_high`` and ``order_reason``,
-            ``second`` with ``second_spread`` and ``second_reason``, ``symptoms``, ``failures``, ``cost``, ``error``.
+            ``second`` with ``second_spread`` and ``second_reason``, ``symptoms``, ``cost``, ``error``.
         distances: a row for each ``what``, ``spacing``, ``evaluations`` and ``target`` (or `REPORTED`, `CHOICE`):
             ``spent``; ``ratio`` of the mean distance to the flow's end to the least of any sampler without LML, with
             its 95 % interval ``low``, ``high``; ``frechet_ratio`` of the root of the Frechet distance likewise.
@@ -40,6 +40,12 @@ class Rows(NamedTuple):
 
     entries: DataFrame
     distances: DataFrame
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The labels of entries of the league that have not been measured."""
+        there = set(zip(self.entries["what"], self.entries["same_as"], strict=True))
+        return tuple(entry.label for entry in ENTRIES if (entry.what, entry.same_as) not in there)
 
 
 def read_rows(folder: Path = FOLDER) -> Rows:
@@ -103,14 +109,9 @@ def _entry_row(entry: Entry, found: _Answers) -> dict[str, Any]:
         "second_spread": second.get("spread"),
         "second_reason": second.get("reason", ""),
         "symptoms": "; ".join(right.get("symptoms", ())),
-        "failures": "; ".join(_failures(_of(found, "behaviour"))),
         "cost": _of(found, "cost").get("ratio"),
         "error": "; ".join(dict.fromkeys(part["error"] for part in found.values() if "error" in part)),
     }  # fmt: skip
-
-
-def _failures(found: dict[str, Any]) -> list[str]:
-    return [f"{check['name']}: {check['text']}" for check in found.get("checks", []) if check["ok"] is False]
 
 
 def _of(found: _Answers, part: str) -> dict[str, Any]:

@@ -26,7 +26,7 @@ __all__ = ["COUNTS", "GRID", "Gaussians", "Second", "second_order"]
 GRID = Grid("smooth", log_snr=(-2.5, 1.5), bend=0.33)
 
 #: Numbers of steps, doubled.
-COUNTS = (18, 36, 72, 144)
+COUNTS = (12, 24, 48, 96)
 
 _SAMPLES = 32
 # Errors below this are rounding, in float64 and where a scheduler falls back to float32.
