@@ -81,8 +81,6 @@ def _cells(line: Line) -> dict[str, Any]:
 def documentation(rows: Rows, verdicts: dict[str, Found]) -> str:
     """Return the page of the documentation, in Markdown."""
     text = [
-        # Whether a contents lists it is for the index to say.
-        "---\norphan: true\n---",
         "# The league",
         "Samplers in use, judged alike. Written by `python -m image_exps league` from the rows in "
         "`image_exps/results/league`; the page that it writes can be sorted and filtered, and has every spacing, "
