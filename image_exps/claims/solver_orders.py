@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -83,7 +84,7 @@ _FOURTH = (
 _ADAMS = (
     Solver("iPNDM-2, equal log-SNR", lambda: find("ipndm-2"), 3),
     Solver("iPNDM-4, equal log-SNR", lambda: find("ipndm-4"), 3),
-    *(Solver(f"iPNDM-{k}, equal sigma/alpha", lambda k=k: find(f"ipndm-{k}"), k + 1, _equal_ratios) for k in (2, 3)),
+    *(Solver(f"iPNDM-{k}, equal sigma/alpha", partial(find, f"ipndm-{k}"), k + 1, _equal_ratios) for k in (2, 3)),
 )
 
 

@@ -126,7 +126,7 @@ def _right(judged: Judged, spacings: tuple[str, ...], progress: Callable[[float]
 
 def _second(judged: Judged, spacings: tuple[str, ...], progress: Callable[[float], None]) -> dict[str, Any]:
     if chance(judged):
-        return {"value": None, "error": None, "local": [], "reason": "it draws: a path has no order"}
+        return {"value": None, "spread": None, "local": [], "reason": "it draws: a path has no order"}
     tableau = read_tableau(judged, 12)
     plain_jump = tableau is None or tableau.used(len(tableau.linear) - 1) == (len(tableau.linear) - 1,)
     value, error, local, reason = second_order(judged, plain_jump=plain_jump)

@@ -149,9 +149,9 @@ def _errors(run: Trajectory, a: float, b: float, *, plain_jump: bool) -> np.ndar
     if not (math.isfinite(a) and a > 0):
         raise CannotRunError(f"it ends at x = {a:.4g} y + {b:.4g} z, which is no noise level")
     if b > 1e-7 * a:
-        return run.end.double().numpy() - _TARGET.flow(x, first, Level(a, b))
+        return np.asarray(run.end.double().numpy() - _TARGET.flow(x, first, Level(a, b)))
     if not plain_jump:
-        return run.calls[-1].x.double().numpy() - _TARGET.flow(x, first, run.calls[-1].level)
+        return np.asarray(run.calls[-1].x.double().numpy() - _TARGET.flow(x, first, run.calls[-1].level))
     last = max((call.level for call in run.calls), key=lambda level: level.half_log_snr)
     exact = _TARGET.flow(x, first, last)
-    return run.end.double().numpy() - a * _TARGET._data(exact, last.alpha, last.sigma)
+    return np.asarray(run.end.double().numpy() - a * _TARGET._data(exact, last.alpha, last.sigma))

@@ -144,7 +144,8 @@ def _third() -> Found:
     """Measure one step from an exact history: the data predictions of the exact flow at three levels."""
     import diffusers
 
-    target, made = problem("cross-2d"), {"h": _H, "as it is": list[float](), "with D2 twice": list[float]()}
+    target = problem("cross-2d")
+    made: Found = {"h": _H, "as it is": [], "with D2 twice": []}
     x = exact_start(target, 24, 0)(_level(-1.5))
     for h in _H:
         halves = [-2 * h - 0.3, -h - 0.3, -0.3, h - 0.3]
