@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from image_exps.judge.judged import SMOOTH, Grid, Judged
+from image_exps.judge.judged import SMOOTH, CannotRunError, Grid, Judged
 from image_exps.judge.predictors import Budget, Limited, ScriptPredictor
 from lml.samplers import Level
 
@@ -60,13 +60,14 @@ class Tableau(NamedTuple):
 def read_tableau(
     judged: Judged, steps: int = 8, grid: Grid = SMOOTH, levels: tuple[Level, ...] | None = None
 ) -> Tableau | None:
-    """Return the coefficients of a deterministic sampler, ``None`` if it is not linear in its evaluations.
-
-    Raises:
-        CannotRunError: as `Judged.run`.
-    """
-    made = [_read(judged, steps, grid, levels, of_data=of_data) for of_data in (True, False)]
-    found = [each for each in made if each is not None]
+    """Return the coefficients of a deterministic sampler, ``None`` if it is not linear in its evaluations."""
+    found = []
+    for of_data in (True, False):
+        try:
+            made = _read(judged, steps, grid, levels, of_data=of_data)
+        except CannotRunError:  # where there is no signal a unit of noise is no finite answer
+            continue
+        found += [made] if made is not None else []
     if not found:
         return None
     return min(found, key=lambda each: sum(len(each.used(k)) for k in range(len(each.linear))))

@@ -29,6 +29,7 @@ GRID = Grid("smooth", log_snr=(-2.5, 1.5), bend=0.33)
 COUNTS = (12, 24, 48, 96)
 
 _SAMPLES = 32
+_LEAST = 1e-9
 # Errors below this are rounding, in float64 and where a scheduler falls back to float32.
 _ROUNDING = {torch.float64: 3e-10, torch.float32: 1e-4}
 
@@ -65,6 +66,8 @@ class Gaussians:
     def flow(self, x: np.ndarray, first: Level, last: Level) -> np.ndarray:
         """Return where the flow ends at a level with noise from ``x`` (n, d) at another one."""
         shape = x.shape
+        # Without signal u is infinite: the flow of nearly none differs by as much as there is.
+        first = first if first.alpha > 0 else Level(_LEAST * first.sigma, first.sigma)
 
         def slope(log_r: float, u: np.ndarray) -> np.ndarray:
             r = math.exp(log_r)
