@@ -57,6 +57,8 @@ best baseline), cost (a step over one of DDIM) or breaks (the guidance at which 
 @click.option("--spacing", help="Of its levels where quality is measured: time, log-snr, karras; of diffusers also "
               "leading, linspace, trailing, exponential, beta.", show_default="its own")  # fmt: skip
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of all samples.")
+@click.option("--network-ms", type=click.FloatRange(min=0, min_open=True),
+              help="What an evaluation of your network costs, in ms: draws quality against seconds too.")  # fmt: skip
 @click.option("--seconds", type=click.FloatRange(min=1), help="The longest that one question may take.",
               show_default="600; full: 3600")  # fmt: skip
 @click.option("--out", type=_FOLDER, default=Path("out/judge"), show_default=True,
@@ -75,6 +77,7 @@ def command(
     evaluations: str | None,
     spacing: str | None,
     seed: int,
+    network_ms: float | None,
     seconds: float | None,
     out: Path,
     resume: bool,
@@ -106,7 +109,8 @@ def command(
         with Line(asked, profile) as line:
             verdict = judge(
                 what, profile=profile, seed=seed, claims_order=claims_order, same_as=same_as, evaluations=numbers,
-                spacing=spacing, parts=asked, out=out, resume=resume, seconds=seconds, listener=line,
+                spacing=spacing, parts=asked, out=out, resume=resume, seconds=seconds, network_ms=network_ms,
+                listener=line,
             )  # fmt: skip
     except CannotRunError as error:
         raise ValueError(f"{what} cannot be judged: {error}") from error

@@ -21,6 +21,7 @@ def pictures(verdict: Verdict) -> dict[str, Figure]:
         "convergence": _convergence(verdict.part("right")),
         "law": _law(verdict.part("right")),
         "quality": _quality(verdict.part("good")),
+        "seconds": _seconds(verdict),
         "numbers": _numbers(verdict.part("robust")),
         "guidance": _guidance(verdict.part("robust")),
     }
@@ -99,6 +100,30 @@ def _quality(found: dict[str, Any]) -> Figure | None:
             axis.set_xticks(numbers, [str(n) for n in numbers])
             axis.minorticks_off()
             axis.margins(x=0.25)
+        axes[0].set_ylabel("mean distance to the flow's end")
+        axes[0].legend(loc="lower left")
+    return figure
+
+
+def _seconds(verdict: Verdict) -> Figure | None:
+    """Draw work and precision in seconds of a network whose cost was given; the steps of baselines cost DDIM's."""
+    network, cost = verdict.content.get("network_ms"), verdict.part("cost")
+    cells = [cell for cell in verdict.part("good").get("cells", []) if cell["baselines"] and cell["own"]]
+    if network is None or not cost or not cells:
+        return None
+    targets = list(dict.fromkeys(cell["target"] for cell in cells))
+    figure, axes = panels(len(targets), width=_WIDTH, height=_HEIGHT)
+    with style():
+        for axis, target in zip(axes, targets, strict=True):
+            rows = [cell for cell in cells if cell["target"] == target]
+            for step, arm, colour, text in (
+                (cost["ddim"], lambda cell: cell["baselines"][0], "target", "best baseline"),
+                (cost["step"], lambda cell: cell["own"], "lml", "judged"),
+            ):
+                x = [cell["evaluations"] * (network + step) / 1000 for cell in rows]
+                axis.loglog(x, [arm(cell)["mean"] for cell in rows], "o-", color=COLOURS[colour], ms=4, label=text)
+            axis.set_title(target, loc="left")
+            axis.set_xlabel(f"seconds, {network:g} ms an evaluation")
         axes[0].set_ylabel("mean distance to the flow's end")
         axes[0].legend(loc="lower left")
     return figure

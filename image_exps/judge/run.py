@@ -63,6 +63,7 @@ def judge(
     out: Path | None = None,
     resume: bool = False,
     seconds: float | None = None,
+    network_ms: float | None = None,
     listener: Listener = lambda part, share: None,
     **options: Any,
 ) -> Verdict:
@@ -80,6 +81,7 @@ def judge(
         out: folder where answers are kept; ``None`` keeps none.
         resume: take answers from ``out`` where nothing that they depend on has changed.
         seconds: the longest that one question may take.
+        network_ms: what an evaluation of the network costs, for a picture of quality against seconds.
         listener: called with progress.
         options: of the sampler, besides those that ``what`` has.
 
@@ -110,6 +112,7 @@ def judge(
         "same_as": other.name if other else None,
         **{key: settings[key] for key in ("profile", "seed")},
         "versions": records.versions(),
+        "network_ms": network_ms,
         "seconds": {},
         "parts": {},
     }

@@ -40,7 +40,7 @@ def page(rows: Rows, verdicts: dict[str, Found]) -> str:
         numbers=sorted({n for line in lines for n in line.ratios}),
         lines=[_cells(line) for line in lines],
         libraries=list(dict.fromkeys(rows.entries["library"])),
-        who=_who(rows),
+        who=_html(_who(rows)),
         judgements=[
             {
                 "scheduler": each.scheduler,
@@ -59,8 +59,10 @@ def _who(rows: Rows) -> str:
         f"{len(rows.entries)} samplers: schedulers of diffusers that sample continuous data, samplers of k-diffusion, "
         "and ours without and with LML."
     )
-    missing = rows.missing
-    return f"{text} Not measured yet, {len(missing)}: {', '.join(missing)}." if missing else text
+    missing = len(rows.missing)
+    if not missing:
+        return text
+    return f"{text} {missing} more have not been measured yet: `python -m image_exps league --measure` measures them."
 
 
 def _html(text: str) -> str:

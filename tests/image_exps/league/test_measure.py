@@ -10,8 +10,8 @@ def test_what_cannot_be_judged_has_answers_that_say_why(tmp_path):
 
 
 def test_answers_are_kept_and_a_second_run_takes_them_again(tmp_path):
-    first = measure(FLOW, tmp_path, ("behaviour",))
-    (kept,) = tmp_path.rglob("behaviour.json")
+    first = measure(FLOW, tmp_path, ("cost",))
+    (kept,) = tmp_path.rglob("cost.json")
     before = kept.stat().st_mtime_ns
-    assert measure(FLOW, tmp_path, ("behaviour",)) == first
+    assert measure(FLOW, tmp_path, ("cost",)) == first
     assert kept.stat().st_mtime_ns == before
