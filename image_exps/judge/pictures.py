@@ -116,12 +116,11 @@ def _seconds(verdict: Verdict) -> Figure | None:
     with style():
         for axis, target in zip(axes, targets, strict=True):
             rows = [cell for cell in cells if cell["target"] == target]
-            for step, arm, colour, text in (
-                (cost["ddim"], lambda cell: cell["baselines"][0], "target", "best baseline"),
-                (cost["step"], lambda cell: cell["own"], "lml", "judged"),
-            ):
+            for own, step in ((False, cost["ddim"]), (True, cost["step"])):
                 x = [cell["evaluations"] * (network + step) / 1000 for cell in rows]
-                axis.loglog(x, [arm(cell)["mean"] for cell in rows], "o-", color=COLOURS[colour], ms=4, label=text)
+                means = [(cell["own"] if own else cell["baselines"][0])["mean"] for cell in rows]
+                colour, text = (COLOURS["lml"], "judged") if own else (COLOURS["target"], "best baseline")
+                axis.loglog(x, means, "o-", color=colour, ms=4, label=text)
             axis.set_title(target, loc="left")
             axis.set_xlabel(f"seconds, {network:g} ms an evaluation")
         axes[0].set_ylabel("mean distance to the flow's end")
