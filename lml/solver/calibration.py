@@ -1,7 +1,7 @@
 r"""A solver for one network, chosen and fitted on a few accurate trajectories of it.
 
 1. Accurate trajectories from ``samples`` noises (`lml.solver.trajectories`).
-2. Every candidate of `lml.solver.choice` on a quarter of them, the better ones and `for_schedule`'s choice on all.
+2. All methods of `lml.solver.choice` on a quarter of them, the better ones and `for_schedule`'s choice on all.
 3. Levels and rows fitted by variable projection (`lml.solver.fitting`) in folds: each trajectory is judged by a fit
    that has not seen it. Rows alone, at the levels of the best published method, and levels with rows, at two ridges and
    with half of the norm restored.
@@ -25,7 +25,7 @@ from torch import Tensor
 
 from lml.arguments import check_integer
 from lml.samplers import NoiseModel
-from lml.solver.choice import BASELINES, CANDIDATES, chosen, for_schedule, key_of
+from lml.solver.choice import BASELINES, TRIED, chosen, for_schedule, key_of
 from lml.solver.fitting import Fit, Problem, fit_levels, fit_rows
 from lml.solver.methods import Method, method, published_rows
 from lml.solver.path import end
@@ -89,7 +89,7 @@ class Calibration:
 
 def cost(evaluations: int, samples: int = 16) -> int:
     """Return about how many evaluations of one sample `calibrate` takes: a bound, at most a third too high."""
-    arms = evaluations * (len(CANDIDATES) * _screened(samples) + (_KEPT_ARMS + 1) * samples)
+    arms = evaluations * (len(TRIED) * _screened(samples) + (_KEPT_ARMS + 1) * samples)
     starts = len(SPACINGS) + 2
     fits = _FOLDS * (starts + _TRIALS + 1 + 3) + starts + _FINAL_TRIALS + 1
     return reference_cost(samples) + arms + evaluations * samples * fits
@@ -226,9 +226,9 @@ class _Procedure:
         """Return the published methods and LML that are worth a look, on all trajectories."""
         few = _screened(len(self.noise))
         first = []
-        for i, each in enumerate(CANDIDATES):
+        for i, each in enumerate(TRIED):
             if i % 8 == 0:
-                self.tell(f"published methods: {i} of {len(CANDIDATES)}, on {few} trajectories")
+                self.tell(f"published methods: {i} of {len(TRIED)}, on {few} trajectories")
             solver = of_method(each, self.schedule, self.n)
             first.append(Candidate(each.name, int(each.strength > 0), self.errors(solver, few)))
         found = scores(first, difficulties(first))

@@ -1,6 +1,6 @@
 r"""A solver for a schedule, without a network: the published method that is best in the worst case.
 
-Candidates are all methods of `lml.solver.methods` at all spacings, and LML of a few strengths on three of them. On
+Candidates are methods of `lml.solver.methods` at all spacings, and LML of a few strengths on three of them. On
 every target k of `lml.solver.ensemble` the distance of a candidate to the end of the exact flow is divided by that of
 the baseline that is best *there*, an oracle; of the mean and the root mean square over samples the larger counts. A
 candidate's loss is the power mean ``(mean_k min(ratio_k, 3)^4)^(1/4)``, in which the worse targets count most. It is
@@ -8,8 +8,8 @@ bounded, since an oracle can be right by luck: of seven losses this one chose be
 
 LML may take the place of the best baseline only if it passes a validation: for every target it is chosen again on the
 others alone, as the baseline is, and must not be more than 5 % further from the flow than that baseline on any of them.
-Rows of weights that are fitted to exact targets are not among the candidates: on networks that they were not fitted to
-they are worse than the best baseline (docs/explanation/solver.md).
+Two kinds are not among the candidates, for what they did on networks (docs/explanation/solver.md): rows of weights that
+are fitted to exact targets, and UniPC in the noise prediction.
 """
 
 from __future__ import annotations
@@ -34,9 +34,11 @@ from lml.solver.solver import LEAST_EVALUATIONS, MOST_EVALUATIONS, Solver, of_me
 from lml.solver.storage import cache_file, read_json, write_atomically
 
 __all__ = [
+    "ALLOWED",
     "BASELINES",
     "CANDIDATES",
     "MARGIN",
+    "TRIED",
     "VERSION",
     "Choice",
     "Errors",
@@ -50,19 +52,25 @@ __all__ = [
 #: The published methods at the published spacings.
 BASELINES: tuple[Method, ...] = tuple(Method(base, spacing) for base in METHODS for spacing in SPACINGS)
 
+#: The baselines that may be chosen.
+ALLOWED: tuple[Method, ...] = tuple(each for each in BASELINES if not each.base.endswith("-noise"))
+
 #: What is chosen from. LML goes on a first-order method, and on two that extrapolate by themselves.
-CANDIDATES: tuple[Method, ...] = BASELINES + tuple(
+CANDIDATES: tuple[Method, ...] = ALLOWED + tuple(
     Method(base, spacing, strength)
     for base, order in (("ddim", 1), ("dpm-solver++-2m", 2), ("unipc-2", 2))
     for spacing in SPACINGS
     for strength in STRENGTHS[order]
 )
 
+#: All of them: what is measured here, and what a calibration chooses from.
+TRIED: tuple[Method, ...] = tuple(dict.fromkeys((*BASELINES, *CANDIDATES)))
+
 #: How much further from the flow than the best baseline LML may be on a target that it was not chosen on.
 MARGIN = 1.05
 
 #: Of the choice: raised where anything changes that it depends on.
-VERSION = 2
+VERSION = 3
 _HERE = Path(__file__).parent
 _POWER, _MOST = 4, 3.0
 _SAMPLES = 24
@@ -154,7 +162,7 @@ def schedule_errors(
     # Continuous levels: half a step of a table of training timesteps does not move the choice.
     found: dict[str, Errors] = {}
     continuous = Schedule(schedule.kind, schedule.times, schedule.half_log_snr)
-    solvers = [of_method(each, continuous, evaluations) for each in CANDIDATES]
+    solvers = [of_method(each, continuous, evaluations) for each in TRIED]
     fine = continuous.levels(_REFERENCE_STEPS, "log-snr")
     for i, name in enumerate(ENSEMBLE):
         if progress is not None:
@@ -175,11 +183,11 @@ def _distances(apart: Tensor) -> tuple[float, float]:
 
 def choose(errors: Mapping[str, Errors]) -> Choice:
     """Return the choice on some targets, with its validation target by target."""
-    best, baseline = _best(errors, CANDIDATES), _best(errors, BASELINES)
+    best, baseline = _best(errors, CANDIDATES), _best(errors, ALLOWED)
     ratios = []
     for left in errors:
         others = {name: each for name, each in errors.items() if name != left}
-        ours, theirs = (errors[left][_best(others, some)] for some in (CANDIDATES, BASELINES))
+        ours, theirs = (errors[left][_best(others, some)] for some in (CANDIDATES, ALLOWED))
         ratios.append(max(a / b for a, b in zip(ours, theirs, strict=True)))
     held_out = max(ratios)
     if held_out > MARGIN:

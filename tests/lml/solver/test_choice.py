@@ -9,7 +9,7 @@ import torch
 
 from lml.samplers import Level, sample, sampler
 from lml.solver import Method, Schedule, Solver, for_schedule, of_method
-from lml.solver.choice import BASELINES, CANDIDATES, MARGIN, Choice, choose
+from lml.solver.choice import ALLOWED, CANDIDATES, MARGIN, TRIED, Choice, choose
 from lml.solver.ensemble import ENSEMBLE, ensemble_model
 from lml.solver.path import end
 
@@ -52,11 +52,11 @@ def test_the_fast_path_is_the_solvers():
 
 def errors_of(table):
     """Errors of every candidate: 2 everywhere but where the table says otherwise."""
-    names = [each.name for each in CANDIDATES]
+    names = [each.name for each in TRIED]
     return {t: {name: (table.get((t, name), 2.0),) * 2 for name in names} for t in "abc"}
 
 
-BASE, LML = BASELINES[5].name, next(each.name for each in CANDIDATES if each.strength)
+BASE, LML = ALLOWED[5].name, next(each.name for each in CANDIDATES if each.strength)
 
 
 def test_lml_is_chosen_where_it_is_better_on_targets_left_out():
@@ -71,8 +71,13 @@ def test_lml_is_not_chosen_where_it_is_worse_on_one_target_left_out():
     assert choose(errors_of(table)).method == LML
 
 
+def test_what_failed_on_networks_is_not_chosen():
+    failed = "unipc-3-noise@time"
+    assert choose(errors_of({(t, failed): 0.1 for t in "abc"})).method != failed
+
+
 def test_the_worst_target_counts_most():
-    other = BASELINES[7].name
+    other = ALLOWED[7].name
     table = {("a", BASE): 0.5, ("b", BASE): 0.5, ("c", BASE): 1.5, ("a", other): 0.8, ("b", other): 0.8,
              ("c", other): 0.8}  # fmt: skip
     assert choose(errors_of(table)).method == other
