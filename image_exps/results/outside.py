@@ -185,12 +185,12 @@ def _distributions(rows: pd.DataFrame) -> list[str]:
         for n in sorted(set(at["evaluations"])):
             found = at[at["evaluations"] == n].set_index("arm")
             base, lml = found.loc["ddim@log-snr"], found.loc["ddim@log-snr/lml"]
-            parts.append(f"{base['value']:.3g} to {lml['value']:.3g} in {n} on {_short(name)}")
+            parts.append(f"from {base['value']:.3g} to {lml['value']:.3g} in {n} evaluations on {_short(name)}")
     floor = rows[rows["distance"] == _DISTRIBUTION[0]].groupby("target")["floor"].first()
     beside = " and ".join(f"{value:.3g} on {_short(name)}" for name, value in floor.items())
     return [
-        f"In distribution, too, LML brings DDIM nearer to the network's flow: the Frechet distance falls from "
-        f"{', '.join(parts)}; two sets of draws of the flow itself are {beside} apart."
+        f"In distribution, too, LML brings DDIM nearer to the network's flow: the Frechet distance falls "
+        f"{' and '.join(parts)}; that of two sets of draws of the flow itself is {beside}."
     ]
 
 
