@@ -88,7 +88,7 @@ bench: $(INSTALLED)
 # The pages of the ledger and of the figures show what `make verify` and `make figures` left.
 docs: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e '.[docs]'
-	@rm -rf out/site
+	@rm -rf out/site docs/api/*/
 	$(BIN)/python -m sphinx --fresh-env --fail-on-warning --keep-going -q -b html docs out/site
 	@echo "out/site/index.html"
 

@@ -67,7 +67,7 @@ class Network:
         return isinstance(self.schedule, ShiftedFlow)
 
     def start(self, seed: int, count: int) -> Tensor:
-        """Return ``count`` starting noises of unit variance, float32, shape (count, *shape).
+        """Return ``count`` starting noises of unit variance, float32, of shape ``(count, *shape)``.
 
         Noise i is that of ``torch.Generator().manual_seed(seed + i)``, as the pipeline and the command sample draw it.
         """
