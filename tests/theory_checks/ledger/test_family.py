@@ -33,7 +33,14 @@ def test_every_check_and_every_picture_that_is_declared_exists(claim):
 @pytest.mark.parametrize("family", find_families(), ids=lambda f: f.name)
 def test_every_family_has_its_faults_and_its_letter(family):
     assert modules_of(family, "faults")
-    letters = {"kernel": "K", "hessian": "H", "stationary": "S", "convergence": "C", "annealing": "A", "pictures": "QT"}
+    letters = {
+        "kernel": "K",
+        "hessian": "H",
+        "stationary": "S",
+        "convergence": "C",
+        "annealing": "A",
+        "pictures": "DQT",
+    }
     assert {c.id[0] for c in family.claims} == set(letters[family.name])
 
 
