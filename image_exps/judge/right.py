@@ -223,6 +223,8 @@ def chance(judged: Judged, steps: int = 12, grid: Grid = SMOOTH) -> bool:
         judged.run(Limited(ExactPredictor(target), shape, budget), start, steps, grid=grid, seed=seed).end
         for seed in (0, 1)
     ]
+    if not all(bool(torch.isfinite(end).all()) for end in ends):  # NaN equals nothing, and is no chance
+        raise CannotRunError(f"its end is not finite in {steps} steps")
     return not torch.equal(*ends)
 
 
