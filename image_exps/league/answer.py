@@ -1,18 +1,21 @@
 """What the league answers: which scheduler for how many steps, in five lines, and what is to be said of each entry.
 
-Samplers and spacings are chosen on targets of their own, and the figures of a line are of the others.
+A line names the sampler that is nearest on all targets. Its figure is held out: on each target that of the sampler
+which the other targets choose. UniPC in the noise prediction is never chosen: it is near on these targets, and far on
+networks that nobody here trained (docs/explanation/solver.md).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from image_exps.league.rows import CHOICE, REPORTED, Rows
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
-__all__ = ["FAMILIAR", "best_spacings", "choose", "five_lines", "name_of", "remark_of", "reproduced", "truth"]
+__all__ = ["FAMILIAR", "Choice", "best_spacings", "choose", "five_lines", "name_of", "remark_of", "reproduced", "truth"]
 
 #: What many use whatever the number of steps, for comparison: the text of the entry and its spacing.
 FAMILIAR = {
@@ -20,22 +23,27 @@ FAMILIAR = {
     "DPM++ 2M Karras": ('diffusers:DPMSolverMultistepScheduler{"use_karras_sigmas": true}', "own"),
 }
 
+# UniPC in the noise prediction, of diffusers and of ours.
+_NEAR_ON_TARGETS_ONLY = r'"predict_x0": false|-noise$|-noise/'
+
 _SPACINGS = {
     "own": "",
     "time": " at equal times",
     "karras": " at Karras levels",
     "log-snr": " at equal log-SNR",
 }
-_OPTION = {"karras": "use_karras_sigmas=True", "log-snr": "use_lu_lambdas=True or use_exponential_sigmas=True"}
+# The option of diffusers that makes a spacing.
+_OPTION = {"karras": "use_karras_sigmas", "log-snr": "use_exponential_sigmas"}
 
 
 def name_of(entry: Series, spacing: str) -> str:
     """Return a sampler with its spacing in Markdown, as one would write it in code."""
-    label = str(entry["label"])
     if entry["library"] != "diffusers":
-        return f"`{label}`{_SPACINGS[spacing]}"
-    name, _, options = label.partition(" ")
-    return f"`{name}Scheduler({options})`{_SPACINGS[spacing]}"
+        return f"`{entry['label']}`{_SPACINGS[spacing]}"
+    name, brace, options = str(entry["what"]).removeprefix("diffusers:").partition("{")
+    given = json.loads(brace + options) if brace else {}
+    given |= {_OPTION[spacing]: True} if spacing in _OPTION else {}
+    return f"`{name}({', '.join(f'{key}={value!r}' for key, value in given.items())})`"
 
 
 def truth(value: object) -> bool | None:
@@ -48,13 +56,33 @@ def _deterministic(rows: Rows, *, library: str | None = None, lml: bool = False)
     steady = [truth(draws) is False and truth(found) is not False
               for draws, found in zip(entries["draws"], entries["consistent"], strict=True)]  # fmt: skip
     chosen = entries[steady]
+    chosen = chosen[~chosen["what"].str.contains(_NEAR_ON_TARGETS_ONLY)]
     if library:
         chosen = chosen[chosen["library"] == library]
     return chosen if lml else chosen[~chosen["what"].str.endswith("/lml")]
 
 
-def choose(rows: Rows, evaluations: int, *, library: str | None = None, lml: bool = False) -> tuple[Series, Series]:
-    """Return the entry that is nearest on the targets for choices, and its row on those that are reported.
+class Choice(NamedTuple):
+    """A sampler, and what it is worth to choose it so.
+
+    Attributes:
+        entry: its row of the league.
+        spacing: of the levels.
+        ratio: geometric mean over targets, each with the sampler that the others chose; with its 95 % interval over
+            noises, ``low`` and ``high``.
+    """
+
+    entry: Series
+    spacing: str
+    ratio: float
+    low: float
+    high: float
+
+
+def choose(rows: Rows, evaluations: int, *, library: str | None = None, lml: bool = False) -> Choice:
+    """Return the sampler that is nearest in the geometric mean over targets.
+
+    Its ratio is held out: on each target that of the sampler which is nearest on the other targets.
 
     Args:
         rows: of the league.
@@ -62,36 +90,54 @@ def choose(rows: Rows, evaluations: int, *, library: str | None = None, lml: boo
         library: of that library alone.
         lml: LML may be chosen too.
     """
+    import numpy as np
+
     among = _deterministic(rows, library=library, lml=lml)
-    cells = rows.distances[(rows.distances["evaluations"] == evaluations) & rows.distances["what"].isin(among["what"])]
-    picked = cells[cells["target"] == CHOICE].sort_values(["ratio", "what", "spacing"]).iloc[0]
-    same = (cells["what"] == picked["what"]) & (cells["spacing"] == picked["spacing"])
-    return among.set_index("what", drop=False).loc[picked["what"]], cells[same & (cells["target"] == REPORTED)].iloc[0]
+    cells = rows.distances
+    cells = cells[(cells["evaluations"] == evaluations) & cells["what"].isin(among["what"])]
+    cells = cells[~cells["target"].isin([REPORTED, CHOICE])]
+    values, lows, highs = (
+        np.log(cells.pivot(index=["what", "spacing"], columns="target", values=name)).dropna().sort_index()
+        for name in ("ratio", "low", "high")
+    )
+    held_out = []
+    for target in values.columns:
+        picked = values.drop(columns=target).mean(axis=1).idxmin()
+        held_out.append([table.at[picked, target] for table in (values, lows, highs)])
+    value, low, high = np.transpose(held_out)
+    # Noises of one target are not those of another: widths add up in squares.
+    spread = float(np.sqrt(((high - low) ** 2).sum()) / 2 / len(value))
+    what, spacing = values.mean(axis=1).idxmin()
+    center = float(value.mean())
+    ratio, least, most = (float(np.exp(x)) for x in (center, center - spread, center + spread))
+    return Choice(among.set_index("what", drop=False).loc[what], spacing, ratio, least, most)
 
 
 def five_lines(rows: Rows) -> list[str]:
     """Return which scheduler of diffusers to take, a sentence in Markdown for each number of evaluations."""
     lines = []
     for n in sorted(rows.distances["evaluations"].unique()):
-        entry, cell = choose(rows, n, library="diffusers")
-        text = f"**{n} evaluations**: {name_of(entry, cell['spacing'])}, {_ratio(cell)} the nearest of all"
-        other, theirs = choose(rows, n, lml=True)
-        if other["what"] != entry["what"]:
-            text += f"; outside of diffusers {name_of(other, theirs['spacing'])}, {_ratio(theirs)}"
+        best = choose(rows, n, library="diffusers")
+        text = f"**{n} evaluations**: {name_of(best.entry, best.spacing)}, {_ratio(best)}"
+        other = choose(rows, n, lml=True)
+        if other.entry["what"] != best.entry["what"]:
+            text += f"; of the pure samplers {name_of(other.entry, other.spacing)}, {_ratio(other)}"
         familiar = [f"{name} {_at(rows, what, spacing, n)}" for name, (what, spacing) in FAMILIAR.items()]
         lines.append(f"{text}. ({', '.join(familiar)}.)")
     return lines
 
 
-def _ratio(cell: Series) -> str:
-    return f"{cell['ratio']:.2f} [{cell['low']:.2f}, {cell['high']:.2f}] times"
+def _ratio(chosen: Choice) -> str:
+    return f"{chosen.ratio:.2f} [{chosen.low:.2f}, {chosen.high:.2f}]"
 
 
 def _at(rows: Rows, what: str, spacing: str, evaluations: int) -> str:
+    import numpy as np
+
     d = rows.distances
     found = d[(d["what"] == what) & (d["spacing"] == spacing) & (d["evaluations"] == evaluations)]
-    found = found[found["target"] == REPORTED]
-    return f"{found['ratio'].iloc[0]:.2f}" if len(found) else "not measured"
+    found = found[~found["target"].isin([REPORTED, CHOICE])]
+    return f"{np.exp(np.log(found['ratio']).mean()):.2f}" if len(found) else "not measured"
 
 
 def best_spacings(rows: Rows) -> dict[str, str]:

@@ -53,8 +53,22 @@ def test_a_sampler_that_draws_is_not_the_nearest_to_a_flow():
 
 def test_spacings_and_winners_are_chosen(rows):
     assert best_spacings(rows) == {"near": "karras", "far": "karras"}
-    entry, chosen = choose(rows, 8)
-    assert (entry["what"], chosen["spacing"], chosen["target"]) == ("near", "karras", REPORTED)
+    best = choose(rows, 8)
+    assert (best.entry["what"], best.spacing) == ("near", "karras")
+    assert best.ratio == pytest.approx(best.low) == pytest.approx(best.high) == pytest.approx(1)
+
+
+def test_the_figure_of_a_choice_is_held_out():
+    # "far" is three times as far on all targets but one, and there 1000/3 times as near.
+    near, far = answers(1.0), answers(3.0)
+    for each in far["quality"]["cells"]:
+        if each["target"] == "digits":
+            each.update(mean=0.001 * each["mean"], means=[0.001 * value for value in each["means"]])
+    best = choose(gather({"near ": near, "far ": far}, (NEAR, FAR)), 8)
+    # Over five targets "far" has 3^(4/5) = 2.4, "near" (1000/3)^(1/5) = 3.2.
+    assert best.entry["what"] == "far"
+    # Without the digits "near" is chosen, which is 1000/3 times as far there; without another target, "far".
+    assert best.ratio == pytest.approx((3**4 * 1000 / 3) ** (1 / 5))
 
 
 def test_an_order_is_reproduced_if_the_second_method_agrees(rows):
