@@ -35,7 +35,7 @@ from theory_checks.command_line.plain_errors import plain_errors
 from toy.atomic import atomic
 from toy.schedule import NoiseSchedule
 
-__all__ = ["CONTROLS", "OURS", "PLAN", "RESULTS", "SEEDS", "Cell", "measure", "problem_of", "read"]
+__all__ = ["AFTERWARDS", "CONTROLS", "OURS", "PLAN", "RESULTS", "SEEDS", "Cell", "measure", "problem_of", "read"]
 
 #: Where the rows are.
 RESULTS = Path(__file__).parent.parent / "results" / "solver"
@@ -65,7 +65,11 @@ PLAN: tuple[Cell, ...] = (
     Cell("fashion-mnist", 8, 32),
     Cell("fashion-mnist", 5, 32),
     Cell("fashion-mnist", 10, 32),
+    *(Cell(name, n, 32) for n in (8, 5, 10) for name in ("galaxy-hsc-64", "galaxy-ztf-64")),
 )
+
+#: Cells that were measured after `for_schedule` had been changed for what it did in the others: its judge are these.
+AFTERWARDS: tuple[Cell, ...] = tuple(cell for cell in PLAN if cell.problem.endswith(("mnist", "-64")))
 
 #: What is measured beside the baselines.
 OURS = ("for_schedule", "calibrate")
