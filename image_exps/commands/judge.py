@@ -31,9 +31,9 @@ WHAT is one of
 
 \b
 Examples:
-  python -m image_exps judge diffusers:UniPCMultistepScheduler
-  python -m image_exps judge my_package:MyScheduler --require "order >= 2" --require consistent
-  python -m image_exps judge 'diffusers:DPMSolverMultistepScheduler{"use_karras_sigmas": true}' \\
+  lml judge diffusers:UniPCMultistepScheduler
+  lml judge my_package:MyScheduler --require "order >= 2" --require consistent
+  lml judge 'diffusers:DPMSolverMultistepScheduler{"use_karras_sigmas": true}' \\
       --same-as k_diffusion.sampling:sample_dpmpp_2m --only same
 
 \b
