@@ -121,14 +121,15 @@ def _swapped(levels: Levels) -> str:
     now, after = levels.asked[:2]
     a, b = levels.own[1]
     signal, noise = a / after.alpha, b / after.sigma
-    ratio = after.sigma / after.alpha
+    own, ratio = now.alpha / now.sigma, after.sigma / after.alpha
     if abs(ratio - 1) < _FITS:
         return ""
     known = {
         (ratio, 1 / ratio): "sigma for alpha: the next sample has sigma' of the data and alpha' of the noise",
         (ratio, 1.0): "sigma for alpha: the next sample has sigma' of the data where alpha' belongs",
         (1.0, 1 / ratio): "alpha for sigma: the next sample has alpha' of the noise where sigma' belongs",
-        (now.alpha / now.sigma, 1.0): "sigma for alpha: the data prediction is divided by sigma where alpha belongs",
+        (ratio * own, 1 - own + 1 / ratio): "sigma for alpha: the two have changed places throughout",
+        (own, 1.0): "sigma for alpha: the data prediction is divided by sigma where alpha belongs",
     }
     for (s, n), text in known.items():
         if abs(signal / s - 1) < _FITS and abs(noise / n - 1) < _FITS:

@@ -31,6 +31,15 @@ def divided_by_sigma(noise_model, x, levels):
     return x
 
 
+def swapped_throughout(noise_model, x, levels):
+    """DDIM with alpha and sigma in each other's place everywhere."""
+    for now, after in itertools.pairwise(levels):
+        e = noise_model(x, now)
+        x0 = (x - now.alpha * e) / now.sigma
+        x = after.sigma * x0 + after.alpha * e
+    return x
+
+
 def off_by_one(noise_model, x, levels):
     """DDIM that steps to the level after the next, and asks at the next."""
     for i, now in enumerate(levels[:-1]):

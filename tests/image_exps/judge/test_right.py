@@ -52,6 +52,7 @@ def test_a_claim_of_too_high_an_order_is_a_symptom():
     [
         ("sigma_for_alpha", "sigma for alpha: the next sample"),
         ("divided_by_sigma", "sigma for alpha: the data prediction is divided"),
+        ("swapped_throughout", "sigma for alpha: the two have changed places"),
         ("off_by_one", "off by one level"),
         ("k_euler_off_by_one", "off by one level"),
         ("history_not_shifted", "history not shifted"),
