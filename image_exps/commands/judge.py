@@ -37,8 +37,8 @@ Examples:
       --same-as k_diffusion.sampling:sample_dpmpp_2m --only same
 
 \b
---require takes consistent, deterministic, well-behaved, same, or a comparison of order, ratio (the largest, to the
-best baseline), cost (a step over one of DDIM) or breaks (the guidance at which it does): "order >= 2", "cost < 3".
+--require takes consistent, without-symptoms, deterministic, well-behaved, same, or a comparison of order, ratio (the
+largest, to the best baseline), cost (a step over one of DDIM) or breaks (the guidance at which it does): "order >= 2".
 """,
 )
 @click.argument("what")

@@ -24,7 +24,7 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
     "<": operator.lt,
 }
-_WORDS = ("consistent", "well-behaved", "same", "deterministic")
+_WORDS = ("consistent", "without-symptoms", "well-behaved", "same", "deterministic")
 _NUMBERS = ("order", "ratio", "cost", "breaks")
 
 
@@ -102,6 +102,7 @@ class Verdict:
         if how is None:
             known = {
                 "consistent": self.consistent,
+                "without-symptoms": None if not self.part("right") else not self.part("right")["symptoms"],
                 "well-behaved": None if not self.part("behaviour") else not self.part("behaviour")["failures"],
                 "same": self.part("same").get("same"),
                 "deterministic": None if self.draws is None else not self.draws,
@@ -125,8 +126,8 @@ class Verdict:
             ValueError: for a requirement of another form.
         """
         of = {
-            "consistent": "right", "order": "right", "deterministic": "right", "well-behaved": "behaviour",
-            "same": "same", "ratio": "good", "breaks": "robust", "cost": "cost",
+            "consistent": "right", "without-symptoms": "right", "order": "right", "deterministic": "right",
+            "well-behaved": "behaviour", "same": "same", "ratio": "good", "breaks": "robust", "cost": "cost",
         }  # fmt: skip
         return {of[_parsed(each)[0]] for each in requirements}
 

@@ -30,7 +30,8 @@ def test_a_card_a_json_and_a_page_are_made(tmp_path):
 
 
 def test_requirements_decide_the_exit_status(tmp_path):
-    met = call(tmp_path, "ddim", "--require", "order >= 1", "--require", "deterministic", "--only", "right")
+    met = call(tmp_path, "ddim", "--require", "order >= 1", "--require", "deterministic",
+               "--require", "without-symptoms", "--only", "right")  # fmt: skip
     assert met.exit_code == 0, met.output
     failed = call(tmp_path, "ddim", "--require", "order >= 2", "--only", "right", "--resume")
     assert failed.exit_code == 1

@@ -148,3 +148,12 @@ def test_errors_that_stall_have_no_order_of_convergence():
 def test_a_fit_refuses_steps_that_are_none(few, said):
     with pytest.raises(ValueError, match=said):
         fit_order([torch.ones((2, 2))] * len(few), few, 0.0)
+
+
+def test_a_symptom_fails_the_requirement_of_none() -> None:
+    from image_exps.judge.verdict import Verdict
+
+    right = {"consistent": True, "symptoms": ["history not shifted"]}
+    assert Verdict({"parts": {"right": right}}).meets("without-symptoms") == (False, "it is not")
+    assert Verdict({"parts": {"right": {**right, "symptoms": []}}}).meets("without-symptoms") == (True, "it is")
+    assert Verdict({"parts": {}}).meets("without-symptoms") == (False, "not found out")
