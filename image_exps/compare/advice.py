@@ -16,6 +16,10 @@ from theory_checks.ledger.statistics import Interval
 __all__ = ["Advice", "advise", "sentence"]
 
 
+# Fewer samples than these often name another arm the next time: errors are heavy-tailed.
+_FEW = 8
+
+
 class Advice(NamedTuple):
     """The choice at a number of evaluations.
 
@@ -27,6 +31,7 @@ class Advice(NamedTuple):
             of evaluations together.
         plain: the best arm without LML, on the samples that choose, or the best with it if ``arm`` has none.
         beside: the mean distance of ``arm`` over that of ``plain``, likewise.
+        samples: how many chose.
     """
 
     evaluations: int
@@ -35,6 +40,7 @@ class Advice(NamedTuple):
     gain: Interval
     plain: str
     beside: Interval
+    samples: int
 
     @property
     def differs(self) -> bool:
@@ -56,7 +62,8 @@ def _at(found: Comparison, n: int) -> Advice | None:
     now = next((rows[name] for name in (OWN, plain_base(found.made)) if name in rows), best)
     other = next((row for row in order if _has_lml(row) != _has_lml(best)), best)
     numbers = len(found.evaluations)
-    return Advice(n, best.arm, now.arm, _over(best, now, numbers), other.arm, _over(best, other, numbers))
+    return Advice(n, best.arm, now.arm, _over(best, now, numbers), other.arm, _over(best, other, numbers),
+                  len(_choosing(best)))  # fmt: skip
 
 
 def _has_lml(row: Row) -> bool:
@@ -77,7 +84,12 @@ def _over(one: Row, other: Row, comparisons: int) -> Interval:
 
 
 def sentence(made: Advice, own: str) -> str:
-    """Return the advice in one sentence; ``own`` is the class of the pipeline's own scheduler."""
+    """Return the advice in one sentence, or two; ``own`` is the class of the pipeline's own scheduler."""
+    caution = f" Only {made.samples} samples chose: settle on more, with --count." if made.samples < _FEW else ""
+    return f"{_sentence(made, own)}{caution}"
+
+
+def _sentence(made: Advice, own: str) -> str:
     against = f"your {own}" if made.against == OWN else made.against
     at = f"{made.evaluations} evaluations"
     if made.arm == made.against:

@@ -225,6 +225,8 @@ def test_the_choice_is_made_on_one_half_and_reported_on_the_other():
     assert "of the best without LML, ddim@time." in text
     (stay,) = advise(made_up({"own": noise, "ddim@time": 2 * noise}))
     assert sentence(stay, "X") == "5 evaluations: stay with your X, nothing here is nearer to the flow."
+    (few,) = advise(made_up({"own": noise[:8], "ddim@time": 2 * noise[:8]}))
+    assert sentence(few, "X").endswith("Only 4 samples chose: settle on more, with --count.")
 
 
 def test_arms_by_default_are_the_own_scheduler_published_samplers_and_lml_at_every_spacing():
