@@ -52,6 +52,11 @@ _NAMED = ("arm", "best_baseline", "trial")
 _IN_TEXT = re.compile(r"(?<![\w+@/.-])(dpm-solver-3|dpm-solver\+\+|unipc)(?=[\s@/`|,.;)]|$)", re.MULTILINE)
 
 
+_RESULTS = Path(__file__).parent
+# Their rows have other columns, and never had another name.
+_YOUNGER = (_RESULTS / "league", _RESULTS / "solver")
+
+
 def new_arm(name: str) -> str:
     """Return the present name of an arm of a sweep."""
     parts = parse_name(name)
@@ -184,9 +189,12 @@ def rename_file(path: Path) -> bool:
 
 
 def _files(folder: Path) -> list[Path]:
-    """Return the files of results below a folder; the cells of an unfinished sweep are computed anew."""
+    """Return the files of results below a folder; the cells of an unfinished sweep are computed anew.
+
+    Results of the package that were first recorded with present names are left out.
+    """
     found = (p for p in folder.rglob("*") if p.suffix in (".parquet", ".csv", ".md"))
-    return sorted(path for path in found if path.parent.name != "cells")
+    return sorted(path for path in found if path.parent.name != "cells" and path.parent not in _YOUNGER)
 
 
 @click.command()
@@ -194,7 +202,7 @@ def _files(folder: Path) -> list[Path]:
 @plain_errors
 def main(paths: tuple[Path, ...]) -> None:
     """Rename the samplers in the results of PATHS, files or folders; of none, in those that come with the package."""
-    for path in paths or (Path(__file__).parent,):
+    for path in paths or (_RESULTS,):
         for file in _files(path) if path.is_dir() else [path]:
             click.echo(f"{file}: {'renamed' if rename_file(file) else 'as it was'}")
 
