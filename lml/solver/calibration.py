@@ -45,6 +45,9 @@ VERSION = 1
 
 _LOG = logging.getLogger(__name__)
 
+# Evaluations of each sample that tell a network from another.
+_ASKED = 2
+
 _FOLDS = 2
 _RIDGES = (0.03, 0.3)
 _SHARE = 0.5
@@ -92,7 +95,7 @@ def cost(evaluations: int, samples: int = 16) -> int:
     arms = evaluations * (len(TRIED) * _screened(samples) + (_KEPT_ARMS + 1) * samples)
     starts = len(SPACINGS) + 2
     fits = _FOLDS * (starts + _TRIALS + 1 + 3) + starts + _FINAL_TRIALS + 1
-    return reference_cost(samples) + arms + evaluations * samples * fits
+    return _ASKED * samples + reference_cost(samples) + arms + evaluations * samples * fits
 
 
 def calibrate(
@@ -118,9 +121,10 @@ def calibrate(
             returned, which is said.
         shape: of one sample.
         seed: of the noises.
-        batch: samples that are evaluated at once.
+        batch: samples that are evaluated at once. A network that knows its samples by their place, as of prompts, needs
+            ``batch`` to be no smaller than ``samples``.
         dtype: of the samples.
-        progress: is called with lines of text, the cost first.
+        progress: is called with lines of text, the cost first, then the time that it will take.
         kept: whether the answer is read and kept in the folder of `lml.solver.storage`, by the network's answers to two
             questions.
 
@@ -156,7 +160,9 @@ def calibrate(
             return Calibration(**{**values, "solver": from_dict(values["solver"])})
         except (KeyError, TypeError, ValueError):
             pass  # damaged: it is made again
-    tell(f"cost: about {cost(evaluations, samples)} evaluations of one sample")
+    total, each = cost(evaluations, samples), model.seconds / samples
+    tell(f"cost: about {total} evaluations of one sample")
+    tell(f"time: about {total * each / 60:.2g} min, at {each:.2g} s for each")
     made = _Procedure(model, schedule, evaluations, noise, tell).run(digest)
     if place is not None:
         write_atomically(place, json.dumps({**vars(made), "solver": to_dict(made.solver)}) + "\n")
@@ -164,13 +170,17 @@ def calibrate(
 
 
 def fingerprint(model: NoiseModel, schedule: Schedule, noise: Tensor) -> str:
-    """Return a digest of a network's answers, to three digits, at two levels for the first of some noises."""
+    """Return a digest of a network's answers, to three digits, at two levels.
+
+    Every noise is asked for: networks may differ in the prompts of later ones alone.
+    """
     digest = hashlib.sha256(repr(tuple(noise.shape[1:])).encode())
-    for share in (0.3, 0.7):
+    for share in torch.linspace(0.3, 0.7, _ASKED, dtype=torch.float64).tolist():
         first, last = schedule.range
         level = schedule.level(first + share * (last - first))
-        e = model(noise[:1] * (level.alpha**2 + level.sigma**2) ** 0.5, level)
-        digest.update(repr([f"{v:.3g}" for v in (e.mean().item(), e.std().item(), e.flatten()[0].item())]).encode())
+        e = model(noise * (level.alpha**2 + level.sigma**2) ** 0.5, level).flatten(1)
+        values = torch.stack([e.mean(1), e.std(1, correction=0), e[:, 0]]).flatten().tolist()
+        digest.update(repr([f"{v:.3g}" for v in values]).encode())
     return digest.hexdigest()[:16]
 
 

@@ -8,6 +8,7 @@ same with every second level tells how accurate that is.
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -33,6 +34,8 @@ class Checked:
     Args:
         model: the noise prediction.
         batch: samples that are evaluated at once.
+        count: evaluations of one sample so far.
+        seconds: that the last call took.
 
     Raises:
         ValueError: when called, for an answer of another shape, or one that is not finite, naming the level.
@@ -41,11 +44,12 @@ class Checked:
     model: NoiseModel
     batch: int = 64
     count: int = 0
+    seconds: float = 0.0
 
     @torch.no_grad()
     def __call__(self, x: Tensor, level: Level) -> Tensor:
         """Return the noise prediction, shape (B, ...)."""
-        parts = []
+        began, parts = time.perf_counter(), []
         for part in torch.split(x, self.batch):
             made = self.model(part, level)
             if not isinstance(made, Tensor) or made.shape != part.shape:
@@ -59,6 +63,7 @@ class Checked:
                 f"noise_model must return finite numbers, got some that are not at log(alpha/sigma) = "
                 f"{level.half_log_snr:.3f}, time {level.time:g}"
             )
+        self.seconds = time.perf_counter() - began
         return e
 
 
