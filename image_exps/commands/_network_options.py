@@ -54,7 +54,7 @@ def _added(function: F, *before: Callable[[F], F]) -> F:
                      help="Of the network."),
         click.option("--device", help="cpu, cuda, cuda:N or mps.", show_default="cuda if there is one, or cpu"),
         click.option("--seed", type=click.IntRange(0, 2**63 - 1 - MOST["count"]), default=0, show_default=True,
-                     help="Of the first sample; then one more each."),
+                     help="Of the noises."),
     )  # fmt: skip
     for option in reversed(options):
         function = option(function)
@@ -68,7 +68,7 @@ class NetworkOptions:
     Attributes:
         model: name or folder; ``None`` for a command that can do without.
         prompts, negative_prompt, guidance, size, batch, dtype, device: as `image_exps.network` takes them.
-        seed: of the first sample.
+        seed: of the noises; of the first sample where each has its own.
     """
 
     model: str | None

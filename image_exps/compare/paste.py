@@ -10,13 +10,14 @@ from __future__ import annotations
 import inspect
 
 from image_exps.compare.measure import OWN
+from image_exps.networks.model import NetworkModel
 from image_exps.pipelines.network import Network
 from image_exps.pipelines.prompted import PromptedModel
 from image_exps.samplers.arms import Arm, arm
 from image_exps.samplers.table import algorithm
 from lml.samplers import SAMPLERS
 
-__all__ = ["lines"]
+__all__ = ["lines", "solver_lines"]
 
 # The arms that these schedulers are, with their order.
 _DPM, _UNIPC = "DPMSolverMultistepScheduler", "UniPCMultistepScheduler"
@@ -63,6 +64,38 @@ def lines(made: Network, name: str, evaluations: int) -> list[str]:
             return _multistep(made, chosen, evaluations, prompted)
     runs = chosen.base in SAMPLERS and SAMPLERS[chosen.base].evaluations(evaluations) == evaluations
     return _pure(made, chosen, evaluations) if plain and runs else []
+
+
+def solver_lines(made: Network, path: str, evaluations: int) -> list[str]:
+    """Return the lines of Python that draw with a calibrated solver, saved to a file.
+
+    The call has the guidance and the size that the network has. There is no pipeline to call for galaxies, and none of
+    diffusers that takes a class: their lines use the network itself.
+    """
+    renderer, model = made.renderer, made.noise_model
+    if renderer is None or (isinstance(model, NetworkModel) and model.classes):
+        given = [repr(made.name)]
+        if isinstance(model, NetworkModel) and model.labels is not None:
+            given += [f"prompts=[{model.labels!r}]", f"guidance={model.guidance!r}"]
+        return [
+            "from image_exps import network",
+            "from lml.solver import load",
+            f"made, solver = network({', '.join(given)}), load({path!r})",
+            "images = made.pictures(solver.sample(made.noise_model, made.start(seed=0, count=1)))",
+        ]
+    call: dict[str, object] = {}
+    if isinstance(model, PromptedModel):
+        call = {key: value for key, value in renderer.arguments([]).items() if key != "prompt"}
+        if renderer.negative_prompt is not None:
+            call["negative_prompt"] = renderer.negative_prompt
+    call["num_inference_steps"] = evaluations
+    arguments = (["prompt"] if renderer.prompted else []) + [f"{key}={value!r}" for key, value in call.items()]
+    return [
+        "from lml.schedulers import LMLSolverScheduler",
+        "from lml.solver import load",
+        f"pipe.scheduler = LMLSolverScheduler.from_config(pipe.scheduler.config, solver=load({path!r}))",
+        f"images = pipe({', '.join(arguments)}).images",
+    ]
 
 
 def _lml(chosen: Arm) -> tuple[str, list[str]]:

@@ -277,3 +277,12 @@ def save_pipeline(kind: str, root: Path, **options: Any) -> Path:
     torch.manual_seed(0)
     MAKERS[kind](root / "tokens")[0].save_pretrained(root / "pipe", **options)
     return root / "pipe"
+
+
+def save_velocity(root: Path) -> Path:
+    """Save a pipeline of pixels whose network predicts v, on a cosine schedule, below ``root``; return its folder."""
+    torch.manual_seed(0)
+    pipe = pixel_pipeline()
+    pipe.scheduler = diffusers.DDIMScheduler(beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction")
+    pipe.save_pretrained(root / "pipe")
+    return root / "pipe"

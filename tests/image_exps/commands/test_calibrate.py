@@ -1,42 +1,201 @@
-"""The command calibrate: a solver that its scheduler takes, what to expect, and plain errors."""
+"""The command calibrate on every kind of pipeline: lines that draw with the solver, its cost, and plain errors."""
 
 from __future__ import annotations
 
-import json
+import re
+import time
 
+import diffusers
 import pytest
 import torch
 from click.testing import CliRunner
 from diffusers_warnings import NUMPY_2
-from small_pipelines import save_pipeline
+from small_pipelines import SD, pixel_pipeline, save_pipeline, save_velocity
 
 from image_exps.commands.calibrate import command
-from image_exps.networks.galaxies import SCHEDULE
+from image_exps.compare.paste import solver_lines
+from image_exps.networks.galaxies import SCHEDULE, TIMES
+from image_exps.pipelines.network import Network, network
+from image_exps.pipelines.solver_schedule import solver_schedule
+from lml.samplers import SAMPLERS, sample
 from lml.schedulers import LMLSolverScheduler
-from lml.solver import load
+from lml.solver import calibration, cost, load, of_method, save, trajectories
 
 pytestmark = pytest.mark.filterwarnings(*NUMPY_2)
 
 
-def test_a_folder_gets_a_solver_that_its_scheduler_takes(tmp_path, monkeypatch):
+SIZES = {
+    "StableDiffusionPipeline": 16, "StableDiffusionXLPipeline": 16, "PixArtAlphaPipeline": 16, "FluxPipeline": 16,
+    "StableDiffusion3Pipeline": 16,
+}  # fmt: skip
+PROMPTS = ("a red fox", "fox", "a")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("LML_CACHE", str(tmp_path / "cache"))
-    folder, out = save_pipeline("DDPMPipeline", tmp_path), tmp_path / "solver.json"
-    result = CliRunner().invoke(command, ["--model", str(folder), "-n", "4", "--samples", "8", "--out", str(out)])
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """A coarse grid, few methods and fits: what is tested is the way from a folder to a picture."""
+    monkeypatch.setattr(trajectories, "GRID", 16)
+    monkeypatch.setattr(calibration, "TRIED", calibration.BASELINES[:4])
+    monkeypatch.setattr(calibration, "_TRIALS", 1)
+    monkeypatch.setattr(calibration, "_FINAL_TRIALS", 1)
+
+
+def _given(kind, root):
+    """Return the folder of a kind of pipeline, its prompts, and the words of the command that name them."""
+    folder = save_velocity(root) if kind == "v" else save_pipeline(kind, root)
+    prompts = PROMPTS if kind in SIZES else ()
+    words = ["--model", str(folder), "--device", "cpu", "-n", "4", "--samples", "8", "--batch", "8"]
+    words += [word for prompt in prompts for word in ("-p", prompt)]
+    return folder, prompts, words + (["--size", str(SIZES[kind]), "--guidance", "3"] if prompts else [])
+
+
+def _pasted(stdout):
+    """Return the lines to paste out of what was printed."""
+    return stdout.partition("\n\n")[2]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "LDMPipeline",
+        "v",
+        "PixArtAlphaPipeline",
+        "StableDiffusionPipeline",
+        "StableDiffusion3Pipeline",
+        pytest.param("StableDiffusionXLPipeline", marks=pytest.mark.slow),
+        pytest.param("FluxPipeline", marks=pytest.mark.slow),
+    ],
+)
+def test_the_lines_to_paste_draw_where_the_solver_that_was_measured_ends(kind, tmp_path, small):
+    folder, prompts, words = _given(kind, tmp_path)
+    out = tmp_path / "solver.json"
+    negative = "fox" if kind == "StableDiffusionPipeline" else None
+    words += ["--negative-prompt", negative] if negative else []
+    result = CliRunner().invoke(command, [*words, "--out", str(out)])
     assert result.exit_code == 0, result.output
-    assert result.stderr.startswith("cost: about ")
+    solver = load(out)
+    assert solver.evaluations == 4
+
+    pipe = diffusers.DiffusionPipeline.from_pretrained(folder)
+    found = {"pipe": pipe, "prompt": PROMPTS[0]}
+    exec(_pasted(result.stdout), found)
+    assert len(found["images"]) == 1
+    assert pipe.scheduler.solver.weights == solver.weights
+
+    if not prompts:
+        return
+    made = network(folder, prompts=prompts[:1], guidance=3.0, negative_prompt=negative, size=SIZES[kind])
+    noise = made.start(5, 1)
+    wanted = solver.sample(made.noise_model, noise)
+    scale = (sample(SAMPLERS["ddim"], made.noise_model, noise, solver.levels) - wanted).norm()
+    pipe.scheduler.register_to_config(final_sigmas_type="sigma_min")  # ends at the last level, as the solver does
+    again = _pasted(result.stdout).splitlines()[-1].replace("num_", "latents=noise, output_type='latent', num_")
+    found["noise"] = noise.clone()
+    exec(again, found)
+    # A flow's first timestep is 1000 in a pipeline and 999.76 by its level, a few thousandths of a step; of betas they
+    # are the same, up to float32.
+    share = 0.01 if made.flow else 1e-4
+    assert (found["images"] - wanted).norm() < share * scale
+
+
+def test_the_whole_of_it_on_pixels_costs_and_lasts_what_it_says_first(tmp_path):
+    folder, _, words = _given("DDPMPipeline", tmp_path)
+    out = tmp_path / "solver.json"
+    began = time.perf_counter()
+    result = CliRunner().invoke(command, [*words, "--out", str(out)])
+    minutes = (time.perf_counter() - began) / 60
+    assert result.exit_code == 0, result.output
+    lines = result.stderr.splitlines()
+    assert lines[0] == f"cost: about {cost(4, 8)} evaluations of one sample"
+    said, each = map(float, re.fullmatch(r"time: about (\S+) min, at (\S+) s for each", lines[1]).groups())
+    assert said == pytest.approx(cost(4, 8) * each / 60, rel=0.1)  # two digits each
+    assert minutes / 10 < said < 10 * minutes  # a machine that others use, too
     assert result.stdout.startswith("Chosen      ")
-    assert "To expect   " in result.stdout
-    assert f"solver=load({str(out)!r})" in result.stdout
-    config = json.loads((folder / "scheduler" / "scheduler_config.json").read_text())
-    scheduler = LMLSolverScheduler.from_config(config, solver=load(out))
-    scheduler.set_timesteps(4)
-    assert scheduler.solver.weights == load(out).weights
+    assert "8 trajectories, each held out" in result.stdout
+    found = {"pipe": diffusers.DiffusionPipeline.from_pretrained(folder)}
+    exec(_pasted(result.stdout), found)
+    assert len(found["images"]) == 1
+    assert found["pipe"].scheduler.solver.weights == load(out).weights
+
+
+def test_other_prompts_of_later_samples_are_another_question(tmp_path, small):
+    _, _, words = _given("PixArtAlphaPipeline", tmp_path)
+    words += ["--out", str(tmp_path / "solver.json")]
+    lines = []
+    for last in (PROMPTS[2], PROMPTS[2], "a red red fox"):
+        given = [last if word == PROMPTS[2] else word for word in words]
+        result = CliRunner().invoke(command, given)
+        assert result.exit_code == 0, result.output
+        lines.append(result.stderr[:5])
+    assert lines == ["cost:", "", "cost:"]
+
+
+def _save_broken(how, root):
+    """Save a pipeline whose network returns numbers that are not finite, or another shape."""
+    torch.manual_seed(0)
+    pipe = pixel_pipeline(**({"out_channels": 5} if how == "shape" else {}))
+    if how == "nan":
+        torch.nn.init.constant_(pipe.unet.conv_out.bias, float("nan"))
+    pipe.save_pretrained(root / "pipe")
+    return root / "pipe"
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("nan", "returns numbers that are not finite"),
+        ("shape", "the network must return the shape of its samples, (1, 3, 8, 8), got (1, 5, 8, 8)"),
+    ],
+)
+def test_a_network_that_cannot_be_sampled_is_one_sentence(how, message, tmp_path):
+    result = CliRunner().invoke(command, ["--model", str(_save_broken(how, tmp_path)), "--out", str(tmp_path / "s")])
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.output
+    assert not (tmp_path / "s").exists()
+
+
+def test_several_classes_are_refused(tmp_path):
+    pixel_pipeline(num_class_embeds=4).save_pretrained(tmp_path / "pipe")
+    result = CliRunner().invoke(command, ["--model", str(tmp_path / "pipe"), "-p", "0", "-p", "1"])
+    assert result.exit_code == 2
+    assert "prompts must be one class to calibrate on, got ['0', '1']" in result.stderr
+
+
+@pytest.mark.parametrize("prompts", [(), ("2",)])
+def test_the_lines_of_a_network_with_classes_draw_with_the_network(prompts, tmp_path):
+    pixel_pipeline(num_class_embeds=4).save_pretrained(tmp_path / "pipe")
+    made = network(tmp_path / "pipe", prompts=prompts, guidance=2.0 if prompts else None)
+    save(of_method("ddim@time", solver_schedule(made, 4), 4), tmp_path / "solver.json")
+    found = {}
+    exec("\n".join(solver_lines(made, str(tmp_path / "solver.json"), 4)), found)
+    assert found["images"].shape == (1, 8, 8, 3)
+    assert (found["made"].noise_model.labels, found["made"].noise_model.guidance) == (
+        prompts[0] if prompts else None,
+        2.0 if prompts else 1.0,
+    )
+
+
+def test_a_solver_of_another_model_is_refused_by_its_scheduler(tmp_path, small):
+    _, _, words = _given("DDPMPipeline", tmp_path)
+    out = tmp_path / "solver.json"
+    assert CliRunner().invoke(command, [*words, "--out", str(out)]).exit_code == 0
+    other = LMLSolverScheduler.from_config(diffusers.DDIMScheduler(**SD).config, solver=load(out))
+    with pytest.raises(ValueError, match=r"solver must be of this model's log\(alpha/sigma\)"):
+        other.set_timesteps(4)
 
 
 def test_the_table_of_galaxies_is_that_of_their_diffusion():
-    from image_exps.commands.calibrate import _schedule
-
-    table = _schedule("galaxy-hsc-32")
+    table = solver_schedule(Network("galaxy-hsc-32", None, (1, 32, 32), SCHEDULE, TIMES), 8)
     exact = SCHEDULE.log_snr((torch.arange(1000, dtype=torch.float64) + 1) / 1000) / 2
     # Products of a thousand factors of float64.
     torch.testing.assert_close(torch.tensor(table.half_log_snr, dtype=torch.float64).flip(0), exact, rtol=0, atol=1e-9)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 
-import diffusers
 import pytest
 import torch
 from diffusers_warnings import NUMPY_2
 from image_commands import call
-from small_pipelines import pixel_pipeline, save_pipeline
+from small_pipelines import pixel_pipeline, save_pipeline, save_velocity
 
 from image_exps.compare import flow, measure, strength
 from image_exps.pipelines.picture_folder import read_records
@@ -26,15 +25,6 @@ KINDS = (
     pytest.param("FluxPipeline", marks=pytest.mark.slow),
     "StableDiffusion3Pipeline",
 )
-
-
-def save_velocity(root):
-    """Save a pipeline whose network predicts v, on a cosine schedule."""
-    torch.manual_seed(0)
-    pipe = pixel_pipeline()
-    pipe.scheduler = diffusers.DDIMScheduler(beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction")
-    pipe.save_pretrained(root / "pipe")
-    return root / "pipe"
 
 
 @pytest.fixture(autouse=True)
