@@ -91,7 +91,10 @@ class Calibration:
 
 
 def cost(evaluations: int, samples: int = 16) -> int:
-    """Return about how many evaluations of one sample `calibrate` takes: a bound, at most a third too high."""
+    """Return about how many evaluations of one sample `calibrate` takes.
+
+    It is a bound: a third too high where a fit is chosen, up to a half where none is and the last fit is spared.
+    """
     arms = evaluations * (len(TRIED) * _screened(samples) + (_KEPT_ARMS + 1) * samples)
     starts = len(SPACINGS) + 2
     fits = _FOLDS * (starts + _TRIALS + 1 + 3) + starts + _FINAL_TRIALS + 1
