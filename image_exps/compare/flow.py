@@ -30,7 +30,7 @@ class Flow:
     """Where the flow of a network ends from some noises.
 
     Attributes:
-        x: its ends, (B, *shape), at ``level``.
+        x: its ends, (B, ...), at ``level``.
         noise: the network's noise prediction there.
         level: the last level.
         evaluations: of the network, by the reference.
@@ -61,7 +61,7 @@ def flow_ends(
     distance: Callable[[Tensor], float],
     run: Callable[[int], tuple[Tensor, Tensor]] | None = None,
 ) -> Flow:
-    """Return where the flow ends from noises ``x``, (B, *shape).
+    """Return where the flow ends from noises ``x``, (B, ...).
 
     Args:
         made: the network.
@@ -84,7 +84,7 @@ def flow_ends(
 
 
 def reference_ends(made: Network, model: NoiseModel, x: Tensor, evaluations: int) -> tuple[Tensor, Tensor]:
-    """Return the ends of the reference in an even number of evaluations, and the noise there, both (B, *shape)."""
+    """Return the ends of the reference in an even number of evaluations, and the noise there, both (B, ...)."""
     if made.flow:
         solver, levels = SAMPLERS["heun-flow"], made.levels(evaluations // 2, "time")
     else:

@@ -102,7 +102,7 @@ class Row:
         arm: by name.
         evaluations: of the network.
         distances: of each sample to the end of the flow, (B,), ``None`` where it could not be measured.
-        ends: of the samples, (B, *shape), with no noise left or as the last level has it.
+        ends: of the samples, (B, ...), with no noise left or as the last level has it.
         reason: why it could not be measured.
         first: of the pipeline's own scheduler, the timestep that it takes pure noise for.
     """
@@ -166,7 +166,7 @@ def ratio(one: np.ndarray, other: np.ndarray, comparisons: int = 1) -> Interval:
 
 
 class _Ends(NamedTuple):
-    """Samples, (B, *shape), the sigma left in them, and the first timestep of a pipeline's own scheduler."""
+    """Samples, (B, ...), the sigma left in them, and the first timestep of a pipeline's own scheduler."""
 
     x: Tensor
     sigma: float

@@ -30,7 +30,7 @@ class OwnEnds(NamedTuple):
     """Where a scheduler ends.
 
     Attributes:
-        x: the samples, (B, *shape).
+        x: the samples, (B, ...).
         sigma: of the noise that is left in them.
         first: the timestep at which it evaluates the network on pure noise.
     """
@@ -41,7 +41,7 @@ class OwnEnds(NamedTuple):
 
 
 def own_ends(made: Network, x: Tensor, evaluations: int, count: Callable[[], None] = lambda: None) -> OwnEnds:
-    """Return where the pipeline's own scheduler takes starting noises, (B, *shape), in so many evaluations.
+    """Return where the pipeline's own scheduler takes starting noises, (B, ...), in so many evaluations.
 
     Args:
         made: with a renderer.

@@ -110,7 +110,7 @@ class PromptedModel(LevelledModel):
         return found
 
     def start(self, seeds: Sequence[int]) -> Tensor:
-        """Return the noises that the pipeline starts from, as it draws them for these seeds, float32, (B, *shape)."""
+        """Return the noises that the pipeline starts from, as it draws them for these seeds, float32, (B, ...)."""
         made: list[Tensor] = []
 
         def kept(output: Tensor, sample: Tensor) -> Tensor:
