@@ -110,7 +110,7 @@ def _entry_row(entry: Entry, found: _Answers) -> dict[str, Any]:
         "second_reason": second.get("reason", ""),
         "symptoms": "; ".join(right.get("symptoms", ())),
         "cost": _of(found, "cost").get("ratio"),
-        "error": "; ".join(dict.fromkeys(part["error"] for part in found.values() if "error" in part)),
+        "error": "; ".join(dict.fromkeys(part["error"] for part in found.values() if part.get("error"))),
     }  # fmt: skip
 
 
