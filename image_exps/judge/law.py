@@ -14,6 +14,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ from image_exps.problems.targets import SCHEDULE
 from lml.samplers import Level
 from toy import ExactTarget
 
-__all__ = ["LAW_COUNTS", "SAMPLES", "InLaw", "judge_law"]
+__all__ = ["LAW_COUNTS", "SAMPLES", "InLaw", "judge_law", "law_answer"]
 
 #: Numbers of steps, quick and full.
 LAW_COUNTS = {"quick": (8, 32, 128), "full": (8, 16, 32, 64, 128, 256, 512)}
@@ -79,6 +80,13 @@ class InLaw:
         over = max(self.frechet[-1] / self.frechet_limit, self.sliced[-1] / self.sliced_limit)
         before = max(self.frechet[-2] / self.frechet_limit, self.sliced[-2] / self.sliced_limit)
         return None if over < 0.5 * before else False
+
+
+def law_answer(law: Sequence[InLaw]) -> dict[str, Any]:
+    """Return what the judge keeps of a sampler that draws, on all targets."""
+    verdicts = [each.consistent for each in law]
+    whole = False if False in verdicts else None if None in verdicts else True
+    return {"draws": True, "consistent": whole, "law": law, "symptoms": ()}
 
 
 def _sliced(x: Tensor, y_sorted: Tensor, directions: Tensor) -> float:

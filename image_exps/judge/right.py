@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -41,6 +42,7 @@ __all__ = [
     "flow_end",
     "judge_right",
     "problem",
+    "right_answer",
 ]
 
 #: Numbers of steps, quick and full: halved steps, and multiples of three for singlestep methods of third order.
@@ -262,6 +264,22 @@ class Right:
             return next(each.order for each in self.on if each.order.reason)
         worst = min(fitted, key=lambda order: order.value)
         return worst._replace(low=min(o.low for o in fitted), high=max(o.high for o in fitted))
+
+
+def right_answer(found: Right) -> dict[str, Any]:
+    """Return what the judge keeps of a deterministic sampler."""
+    order = found.order
+    return {
+        "draws": False,
+        "consistent": found.consistent,
+        "order": {**order._asdict(), "integer": order.integer},
+        "on": found.on,
+        "symptoms": found.symptoms,
+        "ends": found.ends,
+        "form": found.form,
+        "history": found.history,
+        "exact": all(each.exact for each in found.on),
+    }
 
 
 def judge_right(

@@ -14,9 +14,9 @@ from image_exps.judge.behaviour import failures, judge_behaviour
 from image_exps.judge.cost import judge_cost
 from image_exps.judge.good import Good, judge_good
 from image_exps.judge.judged import SMOOTH, CannotRunError, Grid, Judged
-from image_exps.judge.law import LAW_COUNTS, SAMPLES, judge_law
+from image_exps.judge.law import LAW_COUNTS, SAMPLES, judge_law, law_answer
 from image_exps.judge.limits import time_limit
-from image_exps.judge.right import COUNTS, TARGETS, chance, judge_right
+from image_exps.judge.right import COUNTS, TARGETS, chance, judge_right, right_answer
 from image_exps.judge.robust import judge_robust
 from image_exps.judge.same import judge_same
 from image_exps.judge.verdict import PARTS, Verdict, plain
@@ -154,22 +154,8 @@ def _right(asked: _Asked, draws: bool, progress: Callable[[float], None]) -> dic
         law = judge_law(
             judged, LAW_COUNTS[profile], targets=TARGETS, samples=SAMPLES[profile], seed=asked.seed, progress=progress
         )
-        verdicts = [each.consistent for each in law]
-        whole = False if False in verdicts else None if None in verdicts else True
-        return {"draws": True, "consistent": whole, "law": law, "symptoms": ()}
-    found = judge_right(judged, COUNTS[profile], seed=asked.seed, progress=progress)
-    order = found.order
-    return {
-        "draws": False,
-        "consistent": found.consistent,
-        "order": {**order._asdict(), "integer": order.integer},
-        "on": found.on,
-        "symptoms": found.symptoms,
-        "ends": found.ends,
-        "form": found.form,
-        "history": found.history,
-        "exact": all(each.exact for each in found.on),
-    }
+        return law_answer(law)
+    return right_answer(judge_right(judged, COUNTS[profile], seed=asked.seed, progress=progress))
 
 
 def _behaviour(asked: _Asked, draws: bool, progress: Callable[[float], None]) -> dict[str, Any]:

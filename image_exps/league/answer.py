@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from image_exps.league.rows import CHOICE, REPORTED, Rows
+from image_exps.league.rows import CHOICE, Rows, single_targets
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -95,7 +95,7 @@ def choose(rows: Rows, evaluations: int, *, library: str | None = None, lml: boo
     among = _deterministic(rows, library=library, lml=lml)
     cells = rows.distances
     cells = cells[(cells["evaluations"] == evaluations) & cells["what"].isin(among["what"])]
-    cells = cells[~cells["target"].isin([REPORTED, CHOICE])]
+    cells = single_targets(cells)
     values, lows, highs = (
         np.log(cells.pivot(index=["what", "spacing"], columns="target", values=name)).dropna().sort_index()
         for name in ("ratio", "low", "high")
@@ -136,7 +136,7 @@ def _at(rows: Rows, what: str, spacing: str, evaluations: int) -> str:
 
     d = rows.distances
     found = d[(d["what"] == what) & (d["spacing"] == spacing) & (d["evaluations"] == evaluations)]
-    found = found[~found["target"].isin([REPORTED, CHOICE])]
+    found = single_targets(found)
     return f"{np.exp(np.log(found['ratio']).mean()):.2f}" if len(found) else "not measured"
 
 

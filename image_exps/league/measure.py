@@ -17,9 +17,9 @@ import numpy as np
 from image_exps.judge import records
 from image_exps.judge.cost import judge_cost
 from image_exps.judge.judged import CannotRunError, Grid, Judged
-from image_exps.judge.law import judge_law
+from image_exps.judge.law import judge_law, law_answer
 from image_exps.judge.limits import time_limit
-from image_exps.judge.right import TARGETS, chance, judge_right
+from image_exps.judge.right import TARGETS, chance, judge_right, right_answer
 from image_exps.judge.same import judge_same
 from image_exps.judge.tableau import read_tableau
 from image_exps.judge.verdict import plain
@@ -105,23 +105,8 @@ def _right(judged: Judged, spacings: tuple[str, ...], progress: Callable[[float]
     claimed = judged.claimed_order
     if _draws(judged):
         law = judge_law(judged, _LAW_COUNTS, targets=TARGETS, samples=_LAW_SAMPLES, progress=progress)
-        verdicts = [each.consistent for each in law]
-        whole = False if False in verdicts else None if None in verdicts else True
-        return {"claimed": claimed, "draws": True, "consistent": whole, "law": law, "symptoms": ()}
-    found = judge_right(judged, _COUNTS, progress=progress)
-    order = found.order
-    return {
-        "claimed": claimed,
-        "draws": False,
-        "consistent": found.consistent,
-        "order": {**order._asdict(), "integer": order.integer},
-        "on": found.on,
-        "symptoms": found.symptoms,
-        "ends": found.ends,
-        "form": found.form,
-        "history": found.history,
-        "exact": all(each.exact for each in found.on),
-    }
+        return {"claimed": claimed, **law_answer(law)}
+    return {"claimed": claimed, **right_answer(judge_right(judged, _COUNTS, progress=progress))}
 
 
 def _second(judged: Judged, spacings: tuple[str, ...], progress: Callable[[float], None]) -> dict[str, Any]:

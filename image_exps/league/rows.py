@@ -14,7 +14,7 @@ from image_exps.league.entries import ENTRIES, Entry
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["CHOICE", "FOLDER", "REPORTED", "Rows", "gather", "read_rows", "write_rows"]
+__all__ = ["CHOICE", "FOLDER", "REPORTED", "Rows", "gather", "read_rows", "single_targets", "write_rows"]
 
 #: Where the rows that ship with the package are.
 FOLDER = Path(__file__).parents[1] / "results/league"
@@ -46,6 +46,11 @@ class Rows(NamedTuple):
         """The labels of entries of the league that have not been measured."""
         there = set(zip(self.entries["what"], self.entries["same_as"], strict=True))
         return tuple(entry.label for entry in ENTRIES if (entry.what, entry.same_as) not in there)
+
+
+def single_targets(distances: DataFrame) -> DataFrame:
+    """Return the rows of distances that are of one target, without the means over several."""
+    return distances[~distances["target"].isin([REPORTED, CHOICE])]
 
 
 def read_rows(folder: Path = FOLDER) -> Rows:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
+from image_exps.judge.good import CHOSEN_ON
 from image_exps.league.answer import best_spacings, remark_of, reproduced, truth
-from image_exps.league.rows import REPORTED, Rows
+from image_exps.league.rows import REPORTED, Rows, single_targets
 
 if TYPE_CHECKING:
     from pandas import Series
@@ -87,7 +88,8 @@ def _lines(rows: Rows, entry: Series, best: dict[str, str]) -> Iterator[Line]:
     for spacing in dict.fromkeys(cells["spacing"]) or ["own"]:
         here = cells[cells["spacing"] == spacing]
         reported = here[here["target"] == REPORTED]
-        single = here[~here["target"].isin([REPORTED, "choice", "cross-2d", "random-16d-tuning"])]
+        single = single_targets(here)
+        single = single[~single["target"].isin(CHOSEN_ON)]
         yield Line(
             label=str(entry["label"]),
             library=str(entry["library"]),
