@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -21,8 +19,9 @@ from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 
 from paper_figures.log_axis import mark_logarithms
+from theory_checks.ledger.plotting import for_a_phone
 
-__all__ = ["ONE_COLUMN", "TWO_COLUMNS", "finish", "label_panels", "lowest", "on_a_phone", "panels", "panels_by_name"]
+__all__ = ["ONE_COLUMN", "TWO_COLUMNS", "finish", "label_panels", "lowest", "panels", "panels_by_name"]
 
 #: Widths in inches.
 ONE_COLUMN, TWO_COLUMNS = 3.25, 6.75
@@ -31,8 +30,6 @@ Share = bool | Literal["none", "all", "row", "col"]
 
 # Of a panel that is stacked: no higher than this share of its width, or two would not fit on a screen.
 _HIGHEST = 0.85
-
-_phone: ContextVar[bool] = ContextVar("phone", default=False)
 
 
 class _Page(Figure):
@@ -49,7 +46,7 @@ class _Page(Figure):
     def legend(self, *args: Any, **options: Any) -> Legend:
         """Return a legend of the whole figure; on a phone of no more columns than fit, and the figure higher by it."""
         legend = super().legend(*args, **options)
-        if not _phone.get():
+        if not for_a_phone():
             return legend
         columns = options.pop("ncols", 1)
         while (box := legend.get_window_extent()).width > self.bbox.width and columns > 1:
@@ -58,16 +55,6 @@ class _Page(Figure):
             legend = super().legend(*args, ncols=columns, **options)
         self.set_figheight(self.get_figheight() + float(box.height) / self.dpi)
         return legend
-
-
-@contextmanager
-def on_a_phone() -> Iterator[None]:
-    """Arrange the panels of a block for a phone."""
-    token = _phone.set(True)
-    try:
-        yield
-    finally:
-        _phone.reset(token)
 
 
 def panels(
@@ -92,7 +79,7 @@ def panels(
         count: of panels, if they do not fill the last row; in the place of the others is None.
     """
     count = rows * columns if count is None else count
-    phone = _phone.get()
+    phone = for_a_phone()
     across = max(1, round(columns * ONE_COLUMN / TWO_COLUMNS)) if phone else columns
     down = math.ceil(count / across)
     own = ONE_COLUMN / across
@@ -114,7 +101,7 @@ def panels(
 
 def panels_by_name(layout: Sequence[Sequence[str]], *, height: float) -> tuple[Figure, dict[str, Axes]]:
     """Return a figure and its axes by the names in the rows of ``layout``; on a phone they are stacked."""
-    if not _phone.get():
+    if not for_a_phone():
         figure = _page(TWO_COLUMNS, height)
         axes = dict(figure.subplot_mosaic([list(row) for row in layout]))
     else:
@@ -144,7 +131,7 @@ def finish(figure: Figure) -> None:
     for axes in figure.axes:
         mark_logarithms(axes.xaxis)
         mark_logarithms(axes.yaxis)
-    if isinstance(figure, _Page) and _phone.get():
+    if isinstance(figure, _Page) and for_a_phone():
         _label_axes(figure)
 
 

@@ -93,27 +93,13 @@ def _draw_exact(axis: Axes, value: float, low: float, high: float) -> None:
 def facts(data: Data) -> Mapping[str, str]:
     """Return what the texts say in numbers."""
     rows = sweeps.table(data)
-    few = rows["evaluations"].min()
-
-    def said(arm: str, distance: str) -> str:
-        at = (rows["arm"] == arm) & (rows["distance"] == distance) & (rows["evaluations"] == few)
-        if not at.any():
-            return "not known"
-        found = sweeps.curve(rows[at])
-        return f"{found.value[0]:.3g} [{found.low[0]:.3g}, {found.high[0]:.3g}]"
-
     names = {"ddim": "base", "ddim/lml": "lml", "ddim/noise": "noise", _BASELINE: "best", TUNED: "tuned"}
     ends = rows[rows["distance"] == "endpoint-rmse"]
     lml, best = (ends[ends["arm"] == arm].groupby("evaluations")["value"].mean() for arm in ("ddim/lml", _BASELINE))
     nearer = (best < lml)[::-1].cummin()[::-1]  # from this budget on
-    floor = rows[rows["distance"] == "frechet"]
     return {
-        **{f"{n}_{d[0]}": said(arm, d) for arm, n in names.items() for d in _DISTANCES},
-        **sweeps.said(data),
-        "few": f"{few:.0f}",
+        **sweeps.at_fewest(data, names),
         "nearer": f"from {nearer.idxmax():.0f} evaluations on" if nearer.any() else "at no budget shown",
-        "floor": f"{floor['floor'].mean():.3g} [{floor['floor_low'].mean():.3g}, {floor['floor_high'].mean():.3g}]",
-        "ends": f"{ends['floor'].mean():.1g}",
         "budgets": ", ".join(str(n) for n in TUNED_EVALUATIONS),
     }
 

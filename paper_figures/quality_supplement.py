@@ -150,29 +150,9 @@ def _places(evaluations: np.ndarray, budgets: np.ndarray, k: int, count: int) ->
 
 def facts(data: Data) -> Mapping[str, str]:
     """Return what the caption says in numbers."""
-    rows = sweeps.table(data)
-    few = rows["evaluations"].min()
-
-    def said(arm: str, distance: str) -> str:
-        at = (rows["arm"] == arm) & (rows["distance"] == distance) & (rows["evaluations"] == few)
-        if not at.any():
-            return "not known"
-        found = sweeps.curve(rows[at])
-        return f"{found.value[0]:.3g} [{found.low[0]:.3g}, {found.high[0]:.3g}]"
-
     against, tuned = TUNED_ARMS
     names = {"ddim": "base", "ddim/lml": "lml", "ddim/noise": "noise", tuned: "tuned", against: "against"}
-    values = {f"{n}_{d[0]}": said(arm, d) for arm, n in names.items() for d in _DISTANCES}
-    floor = rows[rows["distance"] == "frechet"]
-    ends = rows[rows["distance"] == "endpoint-rmse"]
-    return {
-        **values,
-        **sweeps.said(data),
-        "few": f"{few:.0f}",
-        "floor": f"{floor['floor'].mean():.3g} [{floor['floor_low'].mean():.3g}, {floor['floor_high'].mean():.3g}]",
-        "ends": f"{ends['floor'].mean():.1g}",
-        "budgets": ", ".join(str(n) for n in TUNED_EVALUATIONS),
-    }
+    return {**sweeps.at_fewest(data, names), "budgets": ", ".join(str(n) for n in TUNED_EVALUATIONS)}
 
 
 FIGURE = PaperFigure(

@@ -9,9 +9,10 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from paper_figures.figure import Data, PaperFigure
-from paper_figures.layout import finish, on_a_phone
+from paper_figures.layout import finish
 from paper_figures.style import style
 from theory_checks.ledger.claim import Settings
+from theory_checks.ledger.plotting import on_a_phone
 from toy.atomic import atomic
 
 __all__ = ["Files", "render"]

@@ -18,7 +18,19 @@ from image_exps.sweeps.store import read_results
 from paper_figures.figure import Data
 from theory_checks.ledger.progress import track
 
-__all__ = ["LEVEL", "Curve", "as_data", "curve", "read_shipped", "rows_of", "said", "shipped", "table", "unique"]
+__all__ = [
+    "LEVEL",
+    "Curve",
+    "as_data",
+    "at_fewest",
+    "curve",
+    "read_shipped",
+    "rows_of",
+    "said",
+    "shipped",
+    "table",
+    "unique",
+]
 
 #: Of the intervals of a sweep's rows.
 LEVEL = float(inspect.signature(estimate).parameters["level"].default)
@@ -94,6 +106,34 @@ def said(data: Data) -> dict[str, str]:
         "level": f"{LEVEL:.0%}",
         "source": "a sweep that is shipped" if bool(data["shipped"]) else "a small grid that this command ran",
     }
+
+
+def at_fewest(data: Data, names: Mapping[str, str]) -> dict[str, str]:
+    """Return what `said` does, and the figures of arms in the fewest evaluations, for a caption.
+
+    Args:
+        data: as of `as_data`, with the distances ``frechet`` and ``endpoint-rmse``.
+        names: of arms in the caption; each has its distances as ``NAME_f`` and ``NAME_e``.
+    """
+    rows = table(data)
+    few = rows["evaluations"].min()
+    by_distance = {distance: rows[rows["distance"] == distance] for distance in ("frechet", "endpoint-rmse")}
+    floor, ends = by_distance.values()
+    return {
+        **{f"{name}_{distance[0]}": _in_words(part[(part["arm"] == arm) & (part["evaluations"] == few)])
+           for arm, name in names.items() for distance, part in by_distance.items()},
+        **said(data),
+        "few": f"{few:.0f}",
+        "floor": f"{floor['floor'].mean():.3g} [{floor['floor_low'].mean():.3g}, {floor['floor_high'].mean():.3g}]",
+        "ends": f"{ends['floor'].mean():.1g}",
+    }  # fmt: skip
+
+
+def _in_words(rows: pd.DataFrame) -> str:
+    if rows.empty:
+        return "not known"
+    found = curve(rows)
+    return f"{found.value[0]:.3g} [{found.low[0]:.3g}, {found.high[0]:.3g}]"
 
 
 def curve(rows: pd.DataFrame, along: str = "evaluations") -> Curve:

@@ -18,10 +18,11 @@ from PIL import Image
 from image_exps.sweeps.store import FORMAT
 from paper_figures import cache, sweeps
 from paper_figures.figure import MOST_WORDS, NAMES, PaperFigure, find, typed_numbers
-from paper_figures.layout import ONE_COLUMN, TWO_COLUMNS, finish, on_a_phone, panels
+from paper_figures.layout import ONE_COLUMN, TWO_COLUMNS, finish, panels
 from paper_figures.render import render
 from paper_figures.style import style
 from theory_checks.ledger.claim import Settings
+from theory_checks.ledger.plotting import on_a_phone
 
 SETTINGS = Settings(seed=3)
 

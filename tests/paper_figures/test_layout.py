@@ -2,8 +2,9 @@
 
 import pytest
 
-from paper_figures.layout import ONE_COLUMN, TWO_COLUMNS, finish, lowest, on_a_phone, panels, panels_by_name
+from paper_figures.layout import ONE_COLUMN, TWO_COLUMNS, finish, lowest, panels, panels_by_name
 from paper_figures.style import style
+from theory_checks.ledger.plotting import on_a_phone
 
 
 def places(axes):

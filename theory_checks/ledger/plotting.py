@@ -15,7 +15,7 @@ import seaborn as sns
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-__all__ = ["COLOURS", "drawn", "on_a_phone", "panels", "style", "to_svg"]
+__all__ = ["COLOURS", "drawn", "for_a_phone", "on_a_phone", "panels", "style", "to_svg"]
 
 T = TypeVar("T")
 
@@ -74,6 +74,11 @@ def on_a_phone() -> Iterator[None]:
         _phone.reset(token)
 
 
+def for_a_phone() -> bool:
+    """Whether this is within a block of `on_a_phone`."""
+    return _phone.get()
+
+
 def panels(
     columns: int, *, rows: int = 1, width: float = 3.5, height: float = 2.7, **options: Any
 ) -> tuple[Figure, Any]:
@@ -81,7 +86,7 @@ def panels(
 
     The figure belongs to no window and no global state, so that it can be drawn in any thread.
     """
-    if _phone.get():
+    if for_a_phone():
         rows, columns = rows * columns, 1
         width, height = _PHONE, min(_HIGHEST, max(height, 0.75 * _PHONE) if rows == 1 else height * _PHONE / width)
     with style():
