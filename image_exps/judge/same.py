@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from image_exps.judge.functions import grid_levels
-from image_exps.judge.judged import CannotRunError, Grid, Judged, Trajectory
+from image_exps.judge.judged import Grid, Judged, Trajectory
 from image_exps.judge.levels import own_levels
 from image_exps.judge.noise import fixed_noise
 from image_exps.judge.predictors import Budget, ExactPredictor, Limited
@@ -227,11 +227,3 @@ def _step_name(a: Trajectory, k: int) -> str:
     if k == len(a.calls) - 1:
         return "last step but one"
     return f"history: from step {step} on, after the first agreed"
-
-
-def same_or_why(judged: Judged, other: Judged) -> Same:
-    """Return `judge_same`; what cannot run is a `Same` that differs, with the reason."""
-    try:
-        return judge_same(judged, other)
-    except CannotRunError as error:
-        return Same(other.name, None, (math.inf,), SAME_COUNTS, (str(error),))

@@ -32,7 +32,6 @@ __all__ = [
     "Endpoints",
     "FlowBenchmark",
     "compared_corrections",
-    "digits_benchmark",
     "flow_benchmark",
     "flow_endpoints",
     "reference",
@@ -162,11 +161,6 @@ def flow_benchmark(name: str, count: int, seeds: Sequence[int]) -> FlowBenchmark
     if count % len(seeds):
         raise ValueError(f"count must be a multiple of the number of seeds, {len(seeds)}, got {count}")
     return _flow_benchmark(name, count, tuple(seeds), _REFERENCE_STEPS)
-
-
-def digits_benchmark(count: int, seed: int) -> FlowBenchmark:
-    """Return ``count`` noises and endpoints on scikit-learn's digits, d = 64, smoothed by ``tau = 0.1``."""
-    return flow_benchmark("digits", count, (seed,))
 
 
 @lru_cache(maxsize=6)

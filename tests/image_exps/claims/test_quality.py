@@ -11,7 +11,7 @@ from image_exps.claims import FAMILY
 from image_exps.claims.faults import REDUCED
 from image_exps.claims.pictures import ROWS, arm_pictures, draw_arm_pictures, emoji_benchmark
 from image_exps.claims.quality import check_attribution, check_gain
-from image_exps.problems.endpoints import EVALUATIONS, compared_corrections, digits_benchmark
+from image_exps.problems.endpoints import EVALUATIONS, compared_corrections, flow_benchmark
 from lml.correction import LML
 from theory_checks.ledger.claim import Settings, Verdict
 from theory_checks.ledger.family import find_claims
@@ -81,7 +81,7 @@ def test_the_grid_is_drawn_into_a_picture_of_moderate_size(grid):
 
 
 def test_endpoints_do_not_depend_on_the_batch():
-    whole = digits_benchmark(12, 3)
+    whole = flow_benchmark("digits", 12, (3,))
     x = whole.endpoints("ddim", "time", 5, compared_corrections(LML(), 12, 0)["random turn"])
     y = replace(whole, x=whole.x[:5]).endpoints("ddim", "time", 5, compared_corrections(LML(), 5, 0)["random turn"])
     # float64 products of another shape: rounding, amplified where a sample passes between two pictures.
