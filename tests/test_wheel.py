@@ -57,6 +57,22 @@ def test_it_holds_types_licences_and_no_tests(wheel):
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == set(PACKAGES)
 
 
+def test_it_holds_the_weights_of_the_small_networks(wheel):
+    source, kept = "lml/solver/weights", zipfile.ZipFile(wheel)
+    files = sorted(file.name for file in (ROOT / source).iterdir())
+    assert len(files) == 9  # eight networks and their digests
+    assert sorted(name for name in kept.namelist() if name.startswith(source)) == [f"{source}/{f}" for f in files]
+    assert all(kept.read(f"{source}/{file}") == (ROOT / source / file).read_bytes() for file in files)
+
+
+def test_a_small_network_is_asked(installed):
+    ask = "print(small_model('points-perceptron')(torch.zeros(2, 24), Level(1.0, 1.0)).shape)"
+    code = f"import torch; from lml.samplers import Level; from lml.solver.networks import small_model; {ask}"
+    found = installed("-c", code)
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.strip() == "torch.Size([2, 24])"
+
+
 def test_the_packages_are_those_of_the_wheel(installed):
     found = installed("-c", f"import {', '.join(PACKAGES)}; print(*(m.__file__ for m in ({', '.join(PACKAGES)})))")
     assert found.returncode == 0, found.stderr

@@ -2,8 +2,8 @@ r"""Training the small networks of `lml.solver.networks`: ``python -m image_exps
 
 With ``a^2 + s^2 = 1`` and ``log(a/s)`` uniform on the range, ``x = a y + s z``, by Adam, the mean square error of what
 the network predicts: the noise, the picture, or the velocity ``a z - s y``. What is kept is the moving average of the
-weights, in half precision. A number of steps gives the same bits on the same machine; the digests of what ships are
-in the tests.
+weights, in half precision. A number of steps gives the same bits on the same machine, on one thread; the digests of
+what ships are beside it, in ``SHA256SUMS``.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from torch import Tensor
 
 from image_exps.training.small_data import SMALL_DATA
 from lml.solver.networks import LAMBDAS, SMALL_NETWORKS, build
+from theory_checks.command_line.outputs import check_output_folder
 from theory_checks.command_line.plain_errors import plain_errors
 from toy.atomic import atomic
 
-__all__ = ["STEPS", "train"]
+__all__ = ["EXAMPLES", "STEPS", "main", "train"]
 
-#: Steps of each network that ships: some five minutes of one core each.
+#: Steps of each network that ships: two to nine minutes of one core each.
 STEPS: dict[str, int] = {
     "sky-mixer": 6000,
     "faint-convolutions": 4000,
@@ -35,7 +36,10 @@ STEPS: dict[str, int] = {
     "bright-mixer": 6000,
 }
 
-_BATCH, _RATE, _DECAY, _EXAMPLES = 64, 2e-3, 0.998, 20_000
+#: Pictures that a network sees.
+EXAMPLES = 20_000
+
+_BATCH, _RATE, _DECAY = 64, 2e-3, 0.998
 
 
 def train(name: str, steps: int, seed: int = 0, report: float = 30.0) -> dict[str, Tensor]:
@@ -49,22 +53,21 @@ def train(name: str, steps: int, seed: int = 0, report: float = 30.0) -> dict[st
     """
     network = SMALL_NETWORKS[name]
     generator = torch.Generator().manual_seed(seed)
-    torch.manual_seed(seed)
-    pictures = SMALL_DATA[network.data](_EXAMPLES, generator)
-    module = build(network)
+    pictures = SMALL_DATA[network.data](EXAMPLES, generator)
+    with torch.random.fork_rng(devices=[]):  # layers draw their first weights from the global generator
+        torch.manual_seed(seed)
+        module = build(network)
     optimiser = torch.optim.Adam(module.parameters(), lr=_RATE)
-    # A short rise, then to zero along a cosine.
-    rate = torch.optim.lr_scheduler.SequentialLR(
-        optimiser,
-        [torch.optim.lr_scheduler.LinearLR(optimiser, 0.01, total_iters=min(100, steps // 10 + 1)),
-         torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)],
-        [min(100, steps // 10 + 1)],
-    )  # fmt: skip
+    # A short rise, then along a cosine to nearly zero.
+    rise = min(100, steps // 10 + 1)
+    up = torch.optim.lr_scheduler.LinearLR(optimiser, 0.01, total_iters=rise)
+    down = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    rate = torch.optim.lr_scheduler.SequentialLR(optimiser, [up, down], [rise])
     average = {key: value.clone() for key, value in module.state_dict().items()}
-    began = told = time.monotonic()
+    began = reported = time.monotonic()
     total = 0.0
     for step in range(steps):
-        y = pictures[torch.randint(_EXAMPLES, (_BATCH,), generator=generator)]
+        y = pictures[torch.randint(EXAMPLES, (_BATCH,), generator=generator)]
         z = torch.randn(y.shape, generator=generator)
         lam = LAMBDAS[0] + (LAMBDAS[1] - LAMBDAS[0]) * torch.rand(_BATCH, generator=generator)
         each = (-1, *[1] * (y.ndim - 1))
@@ -82,10 +85,11 @@ def train(name: str, steps: int, seed: int = 0, report: float = 30.0) -> dict[st
                 average[key].lerp_(value, 1 - decay)
         total += float(loss.detach())
         now = time.monotonic()
-        if now - told > report or step + 1 == steps:
+        if now - reported > report or step + 1 == steps:
             left = (now - began) / (step + 1) * (steps - step - 1)
-            click.echo(f"{name}: step {step + 1} of {steps}, mean loss {total / (step + 1):.4f}, {left / 60:.1f} min left")
-            told = now
+            mean = total / (step + 1)
+            click.echo(f"{name}: step {step + 1} of {steps}, mean loss {mean:.4f}, {left / 60:.1f} min left")
+            reported = now
     return {key: value.half() for key, value in average.items()}
 
 
@@ -96,6 +100,7 @@ def train(name: str, steps: int, seed: int = 0, report: float = 30.0) -> dict[st
 @plain_errors
 def main(name: str, steps: int | None, out: Path) -> None:
     """Train one of the small networks."""
+    check_output_folder(out)
     torch.set_num_threads(1)
     weights = train(name, steps or STEPS[name])
     out.mkdir(parents=True, exist_ok=True)

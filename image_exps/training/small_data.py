@@ -10,7 +10,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-__all__ = ["SMALL_DATA"]
+__all__ = ["POINT_SPREAD", "SMALL_DATA", "point_centres"]
+
+#: The standard deviation of each cluster of "points".
+POINT_SPREAD = 0.15
 
 _SIDE = 16
 
@@ -47,8 +50,9 @@ def _texture(count: int, g: torch.Generator) -> Tensor:
     f = torch.fft.fftfreq(_SIDE)
     f = (f[:, None] ** 2 + f[None] ** 2 + 0.5 / _SIDE**2).sqrt()
     power = 0.8 + 1.2 * _rand(g, count, 1, 1)
-    made = torch.fft.ifft2(torch.fft.fft2(_randn(g, count, _SIDE, _SIDE)) * f**-power).real
-    return (0.5 * made / made.std((1, 2), keepdim=True))[:, None]
+    made: Tensor = torch.fft.ifft2(torch.fft.fft2(_randn(g, count, _SIDE, _SIDE)) * f**-power).real
+    made = 0.5 * made / made.std((1, 2), keepdim=True)
+    return made[:, None]
 
 
 def _binary(count: int, g: torch.Generator) -> Tensor:
@@ -86,12 +90,17 @@ def _strokes(count: int, g: torch.Generator) -> Tensor:
     return (2 * picture - 1)[:, None]
 
 
+def point_centres() -> Tensor:
+    """Return the middles of the clusters of "points", (60, 24)."""
+    fixed = torch.Generator().manual_seed(77)
+    return _randn(fixed, 60, 24) * torch.exp(0.7 * _randn(fixed, 60, 1))
+
+
 def _points(count: int, g: torch.Generator) -> Tensor:
     """Sixty clusters in dimension 24 of lognormal distances from the middle."""
-    fixed = torch.Generator().manual_seed(77)
-    centres = _randn(fixed, 60, 24) * torch.exp(0.7 * _randn(fixed, 60, 1))
-    which = torch.randint(60, (count,), generator=g)
-    return centres[which] + 0.15 * _randn(g, count, 24)
+    centres = point_centres()
+    which = torch.randint(len(centres), (count,), generator=g)
+    return centres[which] + POINT_SPREAD * _randn(g, count, 24)
 
 
 #: Pictures by name: a number of them from a generator, (N, ...), float32.

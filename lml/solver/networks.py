@@ -7,7 +7,7 @@ architecture and in what they predict, with ``a^2 + s^2 = 1`` and ``a/s = e^lamb
     epsilon   e = F                 sample   e = (x - a F)/s                 velocity   e = a F + s x
 
 Training: ``python -m image_exps.training.small``. They were trained for this alone, on pictures that are drawn by
-formulas, and no figure is reported on them but those that say so.
+formulas (docs/reference/small-networks.md), and no figure is reported on them but those that say so.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lml.arguments import check_choice
 from lml.samplers import Level
 
 __all__ = ["LAMBDAS", "SMALL_NETWORKS", "SmallModel", "SmallNetwork", "build", "small_model"]
@@ -205,7 +206,8 @@ class _Transformer(nn.Module):
         y = y.flatten(2).transpose(1, 2) + self.place
         for block in self.blocks:
             y = block(y, c)
-        made: Tensor = self.expand(functional.layer_norm(y, y.shape[-1:]).transpose(1, 2).unflatten(2, grid))
+        normed = functional.layer_norm(y, y.shape[-1:])
+        made: Tensor = self.expand(normed.transpose(1, 2).reshape(len(y), -1, *grid))
         return made
 
 
@@ -247,19 +249,36 @@ class SmallModel:
 
     @torch.no_grad()
     def __call__(self, x: Tensor, level: Level) -> Tensor:
-        """Return the noise prediction, shape (B, ...)."""
+        """Return the noise prediction, shape (B, ...), of the type and on the device of ``x``; it is made in float32.
+
+        Raises:
+            ValueError: for samples of another shape than the network's.
+        """
+        if x.shape[1:] != self.network.shape:
+            raise ValueError(
+                f"x must have the shape (B, {', '.join(map(str, self.network.shape))}), got {tuple(x.shape)}"
+            )
         size = math.hypot(level.alpha, level.sigma)
         lam = min(max(level.half_log_snr, LAMBDAS[0]), LAMBDAS[1])
-        made = noise_of(self.network.prediction, self.module, (x / size).float(), torch.full((len(x),), lam))
-        return made.to(x)
+        u = (x / size).to("cpu", torch.float32)
+        return noise_of(self.network.prediction, self.module, u, torch.full((len(u),), lam)).to(x)
 
 
 def noise_of(prediction: Prediction, module: nn.Module, x: Tensor, lam: Tensor) -> Tensor:
-    """Return ``e`` for samples of unit total variance, (B, ...), at ``lambda``, (B,)."""
-    F = module(x, lam)
+    """Return ``e``, (B, ...), from what a network says of ``x = a y + s z`` with ``a^2 + s^2 = 1``.
+
+    With ``F`` the output: ``e = F``; of the picture, ``e = (x - a F)/s``; of the velocity ``a z - s y``,
+    ``e = a F + s x``.
+
+    Args:
+        prediction: what the output is.
+        module: the network, a map of ``x`` and ``lambda`` to ``F``.
+        x: samples, (B, ...).
+        lam: ``lambda = log(a/s)``, (B,).
+    """
+    F: Tensor = module(x, lam)
     if prediction == "epsilon":
-        made: Tensor = F
-        return made
+        return F
     each = (-1, *[1] * (x.ndim - 1))
     a, s = torch.sigmoid(2 * lam).sqrt().view(each), torch.sigmoid(-2 * lam).sqrt().view(each)
     return (x - a * F) / s if prediction == "sample" else a * F + s * x
@@ -270,8 +289,9 @@ def small_model(name: str) -> SmallModel:
     """Return a network of `SMALL_NETWORKS` with its trained weights.
 
     Raises:
-        KeyError: for another name.
+        ValueError: for another name.
     """
+    check_choice(name, "name", SMALL_NETWORKS)
     network = SMALL_NETWORKS[name]
     module = build(network)
     module.load_state_dict({key: value.float() for key, value in load_file(_FOLDER / f"{name}.safetensors").items()})
