@@ -2,14 +2,16 @@ r"""A solver for one network, chosen and fitted on a few accurate trajectories o
 
 1. Accurate trajectories from ``samples`` noises (`lml.solver.trajectories`).
 2. All methods of `lml.solver.choice` on a quarter of them, the better ones and `for_schedule`'s choice on all.
-3. Levels and rows fitted by variable projection (`lml.solver.fitting`) in folds: each trajectory is judged by a fit
-   that has not seen it. Rows alone, at the levels of the best published method, and levels with rows, at two ridges and
-   with half of the norm restored.
+3. Levels and rows fitted to the ends of the trajectories (`lml.solver.fitting`), from the best published method, at a
+   path of ridges, in two folds: each trajectory is judged by the fit that has not seen it.
 4. The simplest candidate within the noise of the best (`lml.solver.selection`); a fit that is chosen is made once more
-   on all trajectories.
+   on all trajectories. For a network of integer timesteps its levels are moved to the nearest, and the rows fitted
+   again there.
 
 What to expect is measured by choosing again without each fold and judging there: the ratio of the mean distance to
 that of the published method that is best on all of the trajectories, which favours that method.
+
+Every stage is kept as it is made: a calibration that is interrupted goes on where it was.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -26,14 +29,15 @@ from torch import Tensor
 from lml.arguments import check_integer
 from lml.samplers import NoiseModel
 from lml.solver.choice import BASELINES, TRIED, chosen, for_schedule, key_of
-from lml.solver.fitting import Fit, Problem, fit_levels, fit_rows
-from lml.solver.methods import Method, method, published_rows
+from lml.solver.fitting import RIDGES, Fit, Problem, fit, fit_cost
+from lml.solver.methods import method
 from lml.solver.path import end
-from lml.solver.schedule import SPACINGS, Schedule, spaced
+from lml.solver.schedule import Schedule, spaced
 from lml.solver.selection import Candidate, Interval, bootstrap, difficulties, pick, scores
 from lml.solver.solver import FITTED, LEAST_EVALUATIONS, MOST_EVALUATIONS, Solver, Validation, of_method
+from lml.solver.stages import Stages
 from lml.solver.storage import cache_file, from_dict, read_json, to_dict, write_atomically
-from lml.solver.trajectories import Checked, Trajectories, reference_cost, trajectories
+from lml.solver.trajectories import Checked, Reference, distances, reference, reference_cost
 
 __all__ = ["LEAST_SAMPLES", "VERSION", "Calibration", "calibrate", "cost", "fingerprint"]
 
@@ -41,7 +45,7 @@ __all__ = ["LEAST_SAMPLES", "VERSION", "Calibration", "calibrate", "cost", "fing
 LEAST_SAMPLES = 8
 
 #: Of the procedure: what was kept by another one is made again.
-VERSION = 1
+VERSION = 2
 
 _LOG = logging.getLogger(__name__)
 
@@ -49,11 +53,7 @@ _LOG = logging.getLogger(__name__)
 _ASKED = 2
 
 _FOLDS = 2
-_RIDGES = (0.03, 0.3)
-_SHARE = 0.5
-_TRIALS, _FINAL_TRIALS = 10, 20
 _KEPT_ARMS = 12
-_ROWS, _BOTH = "rows", "levels and rows"
 
 
 @dataclass(frozen=True)
@@ -91,14 +91,9 @@ class Calibration:
 
 
 def cost(evaluations: int, samples: int = 16) -> int:
-    """Return about how many evaluations of one sample `calibrate` takes.
-
-    It is a bound: a third too high where a fit is chosen, up to a half where none is and the last fit is spared.
-    """
+    """Return about how many evaluations of one sample `calibrate` takes, the fit on all trajectories included."""
     arms = evaluations * (len(TRIED) * _screened(samples) + (_KEPT_ARMS + 1) * samples)
-    starts = len(SPACINGS) + 2
-    fits = _FOLDS * (starts + _TRIALS + 1 + 3) + starts + _FINAL_TRIALS + 1
-    return _ASKED * samples + reference_cost(samples) + arms + evaluations * samples * fits
+    return (_ASKED + _FOLDS * fit_cost(evaluations) + fit_cost(evaluations)) * samples + reference_cost(samples) + arms
 
 
 def calibrate(
@@ -128,8 +123,8 @@ def calibrate(
             ``batch`` to be no smaller than ``samples``.
         dtype: of the samples.
         progress: is called with lines of text, the cost first, then the time that it will take.
-        kept: whether the answer is read and kept in the folder of `lml.solver.storage`, by the network's answers to two
-            questions.
+        kept: whether the answer, and the stages before it, are read and kept in the folder of `lml.solver.storage`, by
+            the network's answers to two questions.
 
     Raises:
         ValueError: for an argument that does not fit; for a network that returns another shape or numbers that are not
@@ -166,9 +161,11 @@ def calibrate(
     total, each = cost(evaluations, samples), model.seconds / samples
     tell(f"cost: about {total} evaluations of one sample")
     tell(f"time: about {total * each / 60:.2g} min, at {each:.2g} s for each")
-    made = _Procedure(model, schedule, evaluations, noise, tell).run(digest)
+    stages = Stages(None if place is None else place.with_suffix(""))
+    made = _Procedure(model, schedule, evaluations, noise, stages, _Progress(model, total, tell)).run(digest)
     if place is not None:
         write_atomically(place, json.dumps({**vars(made), "solver": to_dict(made.solver)}) + "\n")
+        stages.clear()
     return made
 
 
@@ -191,22 +188,37 @@ def _screened(samples: int) -> int:
     return max(4, samples // 4)
 
 
+class _Progress:
+    """Lines of progress, with the share of the cost and the time that is left."""
+
+    def __init__(self, model: Checked, total: int, tell: Callable[[str], None]) -> None:
+        self.model, self.total, self.tell = model, total, tell
+        self.began, self.before = time.monotonic(), model.count
+
+    def __call__(self, line: str) -> None:
+        done = self.model.count - self.before
+        share = min(done / self.total, 1.0)
+        left = (time.monotonic() - self.began) * (1 / share - 1) if done else None
+        self.tell(f"{share:4.0%}  {line}" + ("" if left is None else f", at most {left / 60:.1f} min left"))
+
+
 class _Procedure:
     """The steps of a calibration, with what they share."""
 
     def __init__(
-        self, model: Checked, schedule: Schedule, evaluations: int, noise: Tensor, tell: Callable[[str], None]
+        self, model: Checked, schedule: Schedule, n: int, noise: Tensor, stages: Stages, tell: Callable[[str], None]
     ) -> None:
-        self.model, self.schedule, self.n, self.noise, self.tell = model, schedule, evaluations, noise, tell
-        self.flow: Trajectories
+        self.model, self.schedule, self.n, self.noise, self.stages, self.tell = model, schedule, n, noise, stages, tell
+        self.flow: Reference
 
     def run(self, digest: str) -> Calibration:
-        self.flow = trajectories(self.model, self.schedule, self.noise, self.tell)
-        arms = self._arms()
-        difficulty = difficulties(arms)
-        weights = difficulty.clamp_min(1e-12) ** -0.5
+        x = self.schedule.levels(self.n, "time")[0].sigma * self.noise
+        made = self.stages.get("ends", self._ends)
+        self.flow = Reference(x, made["ends"], made["refinement"])
+        arms = [Candidate(name, int(method(name).strength > 0), errors)
+                for name, errors in self.stages.get("methods", self._methods).items()]  # fmt: skip
         folds = [torch.arange(len(self.noise)) % _FOLDS == k for k in range(_FOLDS)]
-        fitted = self._fitted(arms, weights, folds)
+        fitted = self._fitted(arms, folds)
         candidates = [*arms, *fitted]
         best, baseline = pick(candidates), pick([each for each in arms if not each.rank])
         self.tell(f"chosen: {best.name}; the best published method: {baseline.name}")
@@ -221,97 +233,74 @@ class _Procedure:
         floor = float(self.flow.refinement.mean() / best.errors.mean())
         if floor > 0.3:
             advice = f"{advice}; " * bool(advice) + f"the reference is itself off by {floor:.0%} of the error"
-        solver = self._solver(best, arms, weights)
+        solver = self._solver(best, arms)
         found = scores(candidates, difficulties(candidates))
         table = {each.name: float(value / found.min()) for each, value in zip(candidates, found, strict=True)}
         return Calibration(
             replace(solver, validation=judged, model=digest), baseline.name, table, self.model.count, advice
         )
 
-    def errors(self, solver: Solver, count: int | None = None) -> Tensor:
-        """Return the distances of the first samples from the flow's end, (B,)."""
-        x = self.flow.levels[0].alpha * self.flow.states[0][:count]
-        made = solver.sample(self.model, x) if any(solver.restored) else end(solver, self.model, x)
-        exact = self.flow.levels[-1].alpha * self.flow.states[-1][:count]
-        return (made - exact).flatten(1).double().square().mean(1).sqrt()
+    def _ends(self) -> dict[str, Tensor]:
+        made = reference(self.model, self.schedule, self.noise, self.tell)
+        return {"ends": made.ends, "refinement": made.refinement}
 
-    def _arms(self) -> list[Candidate]:
-        """Return the published methods and LML that are worth a look, on all trajectories."""
+    def _errors(self, name: str, count: int | None = None) -> Tensor:
+        """Return the distances of the first samples from the flow's end by a published method, (B,)."""
+        made = end(of_method(name, self.schedule, self.n), self.model, self.flow.x[:count])
+        return distances(made, self.flow.ends[:count])
+
+    def _methods(self) -> dict[str, Tensor]:
+        """Return the errors of the published methods and LML that are worth a look, on all trajectories."""
         few = _screened(len(self.noise))
         first = []
         for i, each in enumerate(TRIED):
             if i % 8 == 0:
                 self.tell(f"published methods: {i} of {len(TRIED)}, on {few} trajectories")
-            solver = of_method(each, self.schedule, self.n)
-            first.append(Candidate(each.name, int(each.strength > 0), self.errors(solver, few)))
+            first.append(Candidate(each.name, int(each.strength > 0), self._errors(each.name, few)))
         found = scores(first, difficulties(first))
         order = sorted(range(len(first)), key=lambda i: float(found[i]))
         names = [first[i].name for i in order[:_KEPT_ARMS]]
         plain = {each.name for each in BASELINES}
         names += [next(first[i].name for i in order if first[i].name in plain), chosen(self.schedule, self.n).method]
         self.tell(f"the better {_KEPT_ARMS} on {len(self.noise)} trajectories")
-        return [
-            Candidate(name, int(method(name).strength > 0), self.errors(of_method(name, self.schedule, self.n)))
-            for name in dict.fromkeys(names)
-        ]
+        return {name: self._errors(name) for name in dict.fromkeys(names)}
 
-    def _prior(self, arms: Sequence[Candidate], seen: Tensor) -> Method:
-        """Return the published method that is best on some trajectories, without LML."""
+    def _fits(self, arms: Sequence[Candidate], seen: Tensor, ridges: Sequence[float]) -> list[Fit]:
+        """Return the fits to some trajectories, from the published method that is best on them."""
         plain = [Candidate(each.name, 0, each.errors[seen]) for each in arms if not each.rank]
-        found = scores(plain, difficulties(plain))
-        return method(plain[int(found.argmin())].name)
+        start = method(plain[int(scores(plain, difficulties(plain)).argmin())].name)
+        problem = Problem(self.model.unchecked, self.flow.x, self.flow.ends, seen.double())
+        return fit([problem], start.base, self.schedule, spaced(self.schedule, self.n, start.spacing), ridges=ridges)
 
-    def _problem(self, prior: Method, weights: Tensor, ridge: float) -> Problem:
-        return Problem(self.model, self.flow, weights, lambda levels: published_rows(prior.base, levels), ridge)
-
-    def _places(self, spacing: str, other: str | None = None) -> list[int]:
-        """Return places on the grid of a spacing, or half-way between two."""
-        values = spaced(self.schedule, self.n, spacing)
-        if other is not None:
-            values = [0.5 * (a + b) for a, b in zip(values, spaced(self.schedule, self.n, other), strict=True)]
-        grid = Schedule("preserving", tuple(-float(i) for i in range(len(self.flow.levels))),
-                        tuple(level.half_log_snr for level in self.flow.levels), integer=True)  # fmt: skip
-        return [round(-level.time) for level in grid.at_half_log_snr(values)]
-
-    def _starts(self) -> list[list[int]]:
-        pairs = [("time", None), ("log-snr", None), ("karras", None), ("time", "karras"), ("log-snr", "karras")]
-        return [self._places(*pair) for pair in pairs]
-
-    def _fitted(self, arms: Sequence[Candidate], weights: Tensor, folds: Sequence[Tensor]) -> list[Candidate]:
+    def _fitted(self, arms: Sequence[Candidate], folds: Sequence[Tensor]) -> list[Candidate]:
         """Return the fitted candidates, each trajectory judged by the fit of the other folds."""
-        names = [_ROWS, *(f"{_BOTH}, ridge {ridge}" for ridge in _RIDGES), f"{_BOTH}, norm {_SHARE}"]
-        ranks = [2, 3, 3, 4]
-        errors = {name: torch.zeros(len(self.noise), dtype=torch.float64) for name in names}
+        errors = torch.zeros(len(RIDGES), len(self.noise), dtype=torch.float64)
+
+        def made(seen: Tensor) -> dict[str, Tensor]:
+            return {"errors": torch.stack([each.errors[0] for each in self._fits(arms, seen, RIDGES)])}
+
         for k, held in enumerate(folds):
             self.tell(f"fits: fold {k + 1} of {len(folds)}")
-            prior = self._prior(arms, ~held)
-            problems = [self._problem(prior, weights * ~held, ridge) for ridge in _RIDGES]
-            rows = fit_rows(problems[0], self._places(prior.spacing))
-            both = fit_levels(problems[0], self._starts(), _TRIALS)
-            other = fit_rows(problems[1], both.places)
-            halved = replace(self._of_fit(both), restored=(_SHARE,) * self.n)
-            for name, found in zip(names, (rows.errors, both.errors, other.errors, self.errors(halved)), strict=True):
-                errors[name][held] = found[held]
-        return [Candidate(name, rank, errors[name]) for name, rank in zip(names, ranks, strict=True)]
+            found = self.stages.get(f"fold-{k}", lambda seen=~held: made(seen))["errors"]  # type: ignore[misc]
+            # A solver that diverges on a trajectory is no candidate, not an error.
+            errors[:, held] = found[:, held].nan_to_num(nan=torch.inf)
+        return [Candidate(f"levels and rows, ridge {ridge:g}", 2, e) for ridge, e in zip(RIDGES, errors, strict=True)
+                if bool(torch.isfinite(e).all())]  # fmt: skip
 
-    def _of_fit(self, fit: Fit) -> Solver:
-        levels = tuple(self.flow.levels[place] for place in fit.places)
-        return Solver(FITTED, levels, fit.weights, (0.0,) * self.n)
-
-    def _solver(self, best: Candidate, arms: Sequence[Candidate], weights: Tensor) -> Solver:
+    def _solver(self, best: Candidate, arms: Sequence[Candidate]) -> Solver:
         """Return the solver of a candidate; a fitted one is fitted on all trajectories."""
         if best.rank < 2:
             return of_method(best.name, self.schedule, self.n)
         self.tell("the fit that was chosen, on all trajectories")
-        prior = self._prior(arms, torch.ones(len(self.noise), dtype=torch.bool))
-        problem = self._problem(prior, weights, _RIDGES[0])
-        if best.name == _ROWS:
-            return self._of_fit(fit_rows(problem, self._places(prior.spacing)))
-        fit = fit_levels(problem, self._starts(), _FINAL_TRIALS)
-        if str(_RIDGES[1]) in best.name:
-            fit = fit_rows(self._problem(prior, weights, _RIDGES[1]), fit.places)
-        share = _SHARE if "norm" in best.name else 0.0
-        return replace(self._of_fit(fit), restored=(share,) * self.n)
+        ridges = [ridge for ridge in RIDGES if ridge >= float(best.name.rpartition(" ")[2])]
+        seen = torch.ones(len(self.noise), dtype=torch.bool)
+        found = self._fits(arms, seen, ridges)[-1]
+        if not self.schedule.integer:
+            return found.solver(self.schedule)
+        at = [level.half_log_snr for level in self.schedule.at_half_log_snr(found.half_log_snr)]
+        problem = Problem(self.model.unchecked, self.flow.x, self.flow.ends, seen.double())
+        again = fit([problem], found.base, self.schedule, at, ridges=[found.ridge], offsets=found.offsets, levels=False)
+        return again[-1].solver(self.schedule)
 
     def _expected(
         self, candidates: Sequence[Candidate], folds: Sequence[Tensor], baseline: Candidate

@@ -1,13 +1,11 @@
-r"""Accurate trajectories of a network: where its probability flow goes, at the levels of a grid.
+r"""Accurate trajectories of a network: where its probability flow ends.
 
-The grid is of equal steps of log-SNR, some hundred of them; of a network that is asked at integer timesteps it is of
-those. From level to level goes DPM-Solver++ of third order, with levels in between where timesteps lie far apart. The
-same with every second level tells how accurate that is.
+By DPM-Solver++ of third order at equal steps of log-SNR; a network that is trained on integer timesteps is asked
+between them too. The same in half as many steps tells how accurate that is.
 """
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,14 +15,14 @@ import torch
 from torch import Tensor
 
 from lml.samplers import SAMPLERS, Level, NoiseModel, sample, trajectory
-from lml.solver.schedule import Schedule, spaced
+from lml.solver.schedule import Schedule
 
-__all__ = ["GRID", "Checked", "Trajectories", "reference_cost", "trajectories"]
+__all__ = ["STEPS", "Checked", "Reference", "distances", "reference", "reference_cost"]
 
-#: Steps of the grid.
-GRID = 96
+#: Steps of an accurate trajectory.
+STEPS = 96
 
-_REFERENCE = SAMPLERS["dpm-solver++-3m"]
+_METHOD = SAMPLERS["dpm-solver++-3m"]
 
 
 @dataclass
@@ -46,9 +44,19 @@ class Checked:
     count: int = 0
     seconds: float = 0.0
 
-    @torch.no_grad()
     def __call__(self, x: Tensor, level: Level) -> Tensor:
         """Return the noise prediction, shape (B, ...)."""
+        e = self.unchecked(x, level)
+        if not bool(torch.isfinite(e).all()):
+            raise ValueError(
+                f"noise_model must return finite numbers, got some that are not at log(alpha/sigma) = "
+                f"{level.half_log_snr:.3f}, time {level.time:g}"
+            )
+        return e
+
+    @torch.no_grad()
+    def unchecked(self, x: Tensor, level: Level) -> Tensor:
+        """Return the same where numbers may overflow: for solvers that are only tried."""
         began, parts = time.perf_counter(), []
         for part in torch.split(x, self.batch):
             made = self.model(part, level)
@@ -57,72 +65,45 @@ class Checked:
                 raise ValueError(f"noise_model must return a tensor of shape {tuple(part.shape)}, got {found}")
             parts.append(made.to(part))
         self.count += len(x)
-        e = torch.cat(parts)
-        if not bool(torch.isfinite(e).all()):
-            raise ValueError(
-                f"noise_model must return finite numbers, got some that are not at log(alpha/sigma) = "
-                f"{level.half_log_snr:.3f}, time {level.time:g}"
-            )
         self.seconds = time.perf_counter() - began
-        return e
+        return torch.cat(parts)
 
 
-class Trajectories(NamedTuple):
-    """Trajectories of the flow.
+class Reference(NamedTuple):
+    """Where trajectories begin and end.
 
     Attributes:
-        levels: of the grid, noise falling.
-        states: ``x/alpha`` at each, shape (G, B, ...).
+        x: samples at the first level, (B, ...).
+        ends: at the last level, (B, ...).
         refinement: how far the ends are from those of half as many steps, root mean squares over a sample, (B,): an
             upper estimate of their own error.
     """
 
-    levels: tuple[Level, ...]
-    states: Tensor
+    x: Tensor
+    ends: Tensor
     refinement: Tensor
 
 
+def distances(ends: Tensor, exact: Tensor) -> Tensor:
+    """Return the root mean square distance of every sample, (B,), float64."""
+    return (ends - exact).flatten(1).double().square().mean(1).sqrt()
+
+
 def reference_cost(samples: int) -> int:
-    """Return about how many evaluations of one sample `trajectories` costs."""
-    return samples * (GRID + GRID // 2)
+    """Return how many evaluations of one sample `reference` costs."""
+    return samples * (STEPS + STEPS // 2)
 
 
-def trajectories(
+def reference(
     model: NoiseModel, schedule: Schedule, noise: Tensor, progress: Callable[[str], None] | None = None
-) -> Trajectories:
-    """Return the flow from standard normal noise, shape (B, ...), at the first level of a schedule."""
-    grid = _grid(schedule)
-    fine, kept = _between(schedule, grid)
-    x = fine[0].sigma * noise
-    states = [x / fine[0].alpha]
-    for i, (state, _) in enumerate(trajectory(_REFERENCE, model, x, fine)):
+) -> Reference:
+    """Return the ends of the flow from standard normal noise, shape (B, ...), at the first level of a schedule."""
+    levels = Schedule(schedule.kind, schedule.times, schedule.half_log_snr).levels(STEPS, "log-snr")
+    x = levels[0].sigma * noise
+    ends = x
+    for i, (state, _) in enumerate(trajectory(_METHOD, model, x, levels)):
         if progress is not None and i % 16 == 0:
-            progress(f"accurate trajectories: step {i + 1} of {len(fine) - 1}")
-        if i + 1 in kept:
-            states.append(state.x / fine[i + 1].alpha)
-    coarse = sample(_REFERENCE, model, x, [*fine[:-1:2], fine[-1]])
-    apart = (fine[-1].alpha * states[-1] - coarse).flatten(1)
-    return Trajectories(tuple(grid), torch.stack(states), apart.square().mean(1).sqrt())
-
-
-def _grid(schedule: Schedule) -> list[Level]:
-    values = spaced(schedule, GRID, "log-snr")
-    if not schedule.integer:
-        return [schedule.level(value) for value in values]
-    places = sorted({schedule.nearest(value) for value in values} | {0, len(schedule.times) - 1})
-    return [schedule.level(schedule.half_log_snr[place]) for place in places]
-
-
-def _between(schedule: Schedule, grid: list[Level]) -> tuple[list[Level], set[int]]:
-    """Return the grid with levels in between where its steps are long, and the places of its own levels."""
-    first, last = schedule.range
-    longest = 1.01 * (last - first) / GRID
-    smooth = Schedule(schedule.kind, schedule.times, schedule.half_log_snr)
-    fine, kept = [grid[0]], {0}
-    for before, after in itertools.pairwise(grid):
-        low, high = before.half_log_snr, after.half_log_snr
-        parts = max(1, -int(-(high - low) // longest))
-        fine += [smooth.level(low + (high - low) * k / parts) for k in range(1, parts)]
-        fine.append(after)
-        kept.add(len(fine) - 1)
-    return fine, kept
+            progress(f"accurate trajectories: step {i + 1} of {STEPS}")
+        ends = state.x
+    coarse = sample(_METHOD, model, x, levels[::2])
+    return Reference(x, ends, distances(ends, coarse))
