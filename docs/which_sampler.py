@@ -10,25 +10,36 @@ import textwrap
 from pathlib import Path
 
 from image_exps.league import five_lines
-from image_exps.search.few_steps import read
-from image_exps.search.few_steps_report import on_networks
+from image_exps.search.few_steps_figures import on_networks
+from image_exps.search.few_steps_plan import CONTROLLED, read
 
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", ROOT / "docs/how-to/choose-a-sampler.md")
 _LINES = re.compile(r"(?<=<!-- which-sampler: begin -->\n).*?(?=<!-- which-sampler: end -->)", re.S)
 
 
+# Networks that others trained, and numbers as words.
+_OTHERS = "galaxy-"
+_WORDS = ("no", "one", "two", "three", "four", "five", "six")
+
+
 def on_networks_line() -> str:
     """Return which method is nearest on the networks, chosen after the fact."""
-    found = on_networks(read())
-    best = next(iter(found.values())).index[0]
+    rows = read()
+    rows = rows[rows["evaluations"].isin(CONTROLLED)]
+    found = on_networks(rows)
+    first = next(iter(found.values()))
+    best, count = first.index[0], int(first["networks"].iloc[0])
+    names = set(rows[rows["evaluations"].isin(found)]["problem"])
+    others = sum(name.startswith(_OTHERS) for name in names)
+    whose = f"{_WORDS[others]} of them trained by others" if others < count else "trained by others"
     counts = ", ".join(map(str, found))
     ratios, plain = (
         ", ".join(f"{table.at[arm, 'mean']:.2f}" for table in found.values()) for arm in (best, "ddim@time")
     )
     worst = max(table.at[best, "largest"] for table in found.values())
     return (
-        f"**Five networks, four of them trained by others**: in {counts} evaluations `{best}` is nearest, at {ratios} "
+        f"**{_WORDS[count].capitalize()} networks, {whose}**: in {counts} evaluations `{best}` is nearest, at {ratios} "
         f"times the best method of each network, nowhere above {worst:.2f}. (DDIM {plain}.)"
     )
 

@@ -1,203 +1,202 @@
 r"""What `lml.solver` is worth: its solvers against every baseline at every spacing, on networks and targets.
 
-The plan is `PLAN`, frozen before the run: cells in their order, and seeds that nothing was chosen on. Every cell holds
-the distance of every sample to the end of the flow, for all of `image_exps.samplers.baselines`, `for_schedule`,
-`calibrate` on 16 trajectories, and its controls on 16 others: levels alone (with the rows of the best baseline), rows
-alone (at its levels), rows fitted to shuffled trajectories, and the baseline that is best on calibrate's trajectories.
+The plan is `image_exps.search.few_steps_plan`, fixed before the run. Every cell holds the distance of every sample to
+the end of the flow: of all of `image_exps.samplers.baselines`, of LML on DDIM, of `for_schedule`, of `calibrate` on 16
+and on 48 trajectories, of the baseline that each of these found best, and of the controls of
+`image_exps.search.few_steps_controls`.
 
-``python -m image_exps.search.few_steps`` writes a Parquet file a cell as it goes, and takes up where it stopped.
+``python -m image_exps.search.few_steps`` writes the parts of each cell as it goes, and takes up where it stopped.
+Several processes divide the cells among them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
+import numpy as np
 import pandas as pd
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor
 
-import toy
 from image_exps.problems.seeds import starting_noise
-from image_exps.problems.targets import SCHEDULE, TIMES, target
 from image_exps.samplers.arms import arm
 from image_exps.samplers.baselines import BASELINE_ARMS
-from lml.samplers import SAMPLERS, NoiseModel, sample
-from lml.solver import Schedule, Solver, for_schedule, method, of_method, published_rows
+from image_exps.search.few_steps_controls import controls
+from image_exps.search.few_steps_plan import (
+    CALIBRATED,
+    CHOSEN,
+    CONTROLLED,
+    EVALUATIONS,
+    FOR_SCHEDULE,
+    LML_ARMS,
+    PARTS,
+    PLAN,
+    RESULTS,
+    SEEDS,
+    TRAJECTORIES,
+    Cell,
+    Part,
+    file_of,
+)
+from image_exps.search.few_steps_problems import SCHEDULES, Measured, problem_of
+from lml.samplers import sample
+from lml.solver import Solver, for_schedule, of_method
 from lml.solver.calibration import calibrate
-from lml.solver.fitting import Fit, Problem, fit_levels, fit_rows
-from lml.solver.solver import FITTED
-from lml.solver.trajectories import Trajectories, trajectories
+from lml.solver.storage import to_dict
 from theory_checks.command_line.outputs import check_output_folder
 from theory_checks.command_line.plain_errors import plain_errors
 from toy.atomic import atomic
-from toy.schedule import NoiseSchedule
 
-__all__ = ["AFTERWARDS", "CONTROLS", "OURS", "PLAN", "RESULTS", "SEEDS", "Cell", "measure", "problem_of", "read"]
+__all__ = ["measure", "once", "rounded", "write"]
 
-#: Where the rows are.
-RESULTS = Path(__file__).parent.parent / "results" / "solver"
-
-#: Seeds of the noises that calibrations, their controls, and all figures are from.
-SEEDS = {"calibration": 31, "controls": 32, "figures": 33}
+# Bits of an error that are kept.
+_BITS = 14
 
 
-class Cell(NamedTuple):
-    """A problem by name, a number of evaluations, and how many samples its figures are of."""
+class _Rows:
+    """The rows of a cell: a sample's error is the root mean square distance to the exact end of its flow."""
 
-    problem: str
-    evaluations: int
-    samples: int
+    def __init__(self, cell: Cell) -> None:
+        self.cell, self.on = cell, problem_of(cell.problem, cell.schedule)
+        self.x, self.exact = _flow(cell.problem, cell.schedule, cell.samples)
+        self.rows: list[dict[str, Any]] = []
 
+    def add(self, kind: str, name: str, ends: Sequence[Tensor], detail: str = "") -> None:
+        """Add an arm by where it ends, shape (B, ...); of several runs the errors are averaged."""
+        apart = [(end - self.exact).flatten(1).double().square().mean(1).sqrt() for end in ends]
+        errors = torch.stack(apart).mean(0).nan_to_num(torch.inf).numpy()
+        cell = self.cell
+        self.rows.append(
+            {"problem": cell.problem, "schedule": cell.schedule, "evaluations": cell.evaluations, "kind": kind,
+             "arm": name, "errors": rounded(errors), "detail": detail}
+        )  # fmt: skip
 
-_EXACT = tuple(Cell(name, n, 96) for n in (8, 5, 10) for name in ("digits", "random-16d", "ring-2d"))
-#: Cells in the order in which they are measured.
-PLAN: tuple[Cell, ...] = (
-    Cell("galaxy-hsc-32", 8, 32),
-    Cell("galaxy-ztf-32", 8, 32),
-    *_EXACT,
-    Cell("galaxy-hsc-32", 5, 32),
-    Cell("galaxy-ztf-32", 5, 32),
-    Cell("galaxy-hsc-32", 10, 32),
-    Cell("galaxy-ztf-32", 10, 32),
-    Cell("fashion-mnist", 8, 32),
-    Cell("fashion-mnist", 5, 32),
-    Cell("fashion-mnist", 10, 32),
-    *(Cell(name, n, 32) for n in (8, 5, 10) for name in ("galaxy-hsc-64", "galaxy-ztf-64")),
-)
-
-#: Cells that were measured after `for_schedule` had been changed for what it did in the others: its judge are these.
-AFTERWARDS: tuple[Cell, ...] = tuple(cell for cell in PLAN if cell.problem.endswith(("mnist", "-64")))
-
-#: What is measured beside the baselines.
-OURS = ("for_schedule", "calibrate")
-CONTROLS = ("levels alone", "rows alone", "rows from shuffled trajectories", "baseline chosen on the same trajectories")
-
-_SAMPLES = 16
-_TRIALS = 20
-_REFERENCE_STEPS = 120
+    def solver(self, kind: str, name: str, *solvers: Solver) -> None:
+        """Add a solver, with its JSON, or the mean of several."""
+        detail = json.dumps(to_dict(solvers[0])) if len(solvers) == 1 else ""
+        self.add(kind, name, [solver.sample(self.on.model, self.x) for solver in solvers], detail)
 
 
-class Measured(NamedTuple):
-    """A network or a target: its noise prediction, the shape of a sample, the schedule and the ends of its times."""
-
-    model: NoiseModel
-    shape: tuple[int, ...]
-    schedule: NoiseSchedule
-    times: tuple[float, float]
-    dtype: torch.dtype
+def rounded(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return numbers to 14 bits, some four digits, in float32: their file is half as large."""
+    mantissas, exponents = np.frexp(values)
+    kept: np.ndarray[Any, Any] = np.ldexp(np.round(mantissas * 2**_BITS) / 2**_BITS, exponents)
+    return kept.astype(np.float32)
 
 
-def problem_of(name: str) -> Measured:
-    """Return a network that ships or that is installed, or an exact target.
-
-    Raises:
-        ValueError: for a name of neither.
-    """
-    from image_exps.networks import NETWORKS
-    from image_exps.networks.galaxies import GALAXIES
-    from image_exps.pipelines.network import network
-
-    if name in NETWORKS or name in GALAXIES:
-        found = network(name)
-        return Measured(found.noise_model, found.shape, found.schedule, found.times, torch.float32)
-    at = target(name)
-    return Measured(at.model(), (at.dim,), SCHEDULE, TIMES, at.dtype)
+@lru_cache(maxsize=64)
+def _flow(problem: str, schedule: str, count: int) -> tuple[Tensor, Tensor]:
+    """Return samples at the first level and where their flow ends: the same at every number of evaluations."""
+    on = problem_of(problem, schedule)
+    x = on.start("figures", count)
+    return x, on.ends(x)
 
 
 @torch.no_grad()
-def measure(cell: Cell) -> pd.DataFrame:
-    """Return the rows of a cell: problem, evaluations, kind, arm, sample, error, detail."""
-    on, n = problem_of(cell.problem), cell.evaluations
-    levels = Schedule.sampled(on.schedule, on.times)
-    x = _noise("figures", cell.samples, on)
-    fine = toy.noise_levels(on.schedule, _REFERENCE_STEPS, times=on.times)
-    exact = sample(SAMPLERS["dpm-solver++-3m"], on.model, x, fine)
+def measure(cell: Cell, part: Part) -> pd.DataFrame:
+    """Return the rows of a part of a cell; see `image_exps.search.few_steps_plan.read` for the columns."""
+    rows = _Rows(cell)
+    (_published if part == "published" else _solvers)(rows, cell, rows.on)
+    return pd.DataFrame(rows.rows)
 
-    rows: list[dict[str, Any]] = []
 
-    def add(kind: str, name: str, ends: Tensor, detail: str = "") -> None:
-        errors = (ends - exact).flatten(1).double().square().mean(1).sqrt().tolist()
-        rows.extend(
-            {"problem": cell.problem, "evaluations": n, "kind": kind, "arm": name, "sample": i, "error": error,
-             "detail": detail} for i, error in enumerate(errors)
+def _published(rows: _Rows, cell: Cell, on: Measured) -> None:
+    dim = rows.x[0].numel()
+    for kind, names in (("baseline", BASELINE_ARMS), ("lml", LML_ARMS)):
+        for name in names:
+            plan = arm(name).build(
+                cell.evaluations, dim, seed=0, count=len(rows.x), schedule=on.schedule, times=on.times
+            )
+            rows.add(kind, name, [sample(plan.sampler, on.model, rows.x, plan.levels, plan.correction)])
+
+
+def _solvers(rows: _Rows, cell: Cell, on: Measured) -> None:
+    levels, n = on.levels, cell.evaluations
+    rows.solver("ours", FOR_SCHEDULE, for_schedule(levels, n))
+    baseline = ""
+    for (name, count), chosen in zip(CALIBRATED.items(), CHOSEN, strict=True):
+        found = calibrate(
+            on.model, levels, n, count, shape=on.shape, seed=SEEDS["calibration"], dtype=on.dtype, kept=False
+        )
+        rows.solver("ours", name, found.solver)
+        baseline = found.baseline
+        rows.solver("chosen", chosen, of_method(baseline, levels, n))
+    if n in CONTROLLED:
+        noise = starting_noise(SEEDS["controls"], 0, TRAJECTORIES, on.shape).to(on.dtype)
+        for name, solvers in controls(on.model, levels, baseline, n, noise):
+            rows.solver("control", name, *solvers)
+
+
+def write(frame: pd.DataFrame, file: Path, column: str) -> None:
+    """Write rows, whole or not at all; ``column`` holds arrays of float32, which are packed by their bytes."""
+    with atomic(file) as part:
+        frame.to_parquet(
+            part, index=False, compression="zstd", use_byte_stream_split=[f"{column}.list.element"],
+            use_dictionary=[each for each in frame if each != column],
         )  # fmt: skip
-
-    for name in BASELINE_ARMS:
-        dim = x[0].numel()
-        plan = arm(name).build(n, dim, seed=0, count=len(x), schedule=on.schedule, times=on.times)
-        add("baseline", name, sample(plan.sampler, on.model, x, plan.levels, plan.correction))
-    fixed = for_schedule(levels, n)
-    add("ours", "for_schedule", fixed.sample(on.model, x), fixed.method)
-    found = calibrate(
-        on.model, levels, n, _SAMPLES, shape=on.shape, seed=SEEDS["calibration"], dtype=on.dtype, kept=False
-    )
-    expected = f"{found.solver.method}: {found.solver.validation}"
-    add("ours", "calibrate", found.solver.sample(on.model, x), expected)
-    best = of_method(found.baseline, levels, n)
-    add("control", CONTROLS[3], best.sample(on.model, x), best.method)
-    flow = trajectories(on.model, levels, _noise("controls", _SAMPLES, on))
-    for name, fit in _controls(on.model, flow, levels, found.baseline, n).items():
-        solver = Solver(FITTED, tuple(flow.levels[p] for p in fit.places), fit.weights, (0.0,) * n)
-        add("control", name, solver.sample(on.model, x))
-    return pd.DataFrame(rows)
-
-
-def _controls(model: NoiseModel, flow: Trajectories, levels: Schedule, baseline: str, n: int) -> dict[str, Fit]:
-    prior = method(baseline)
-    grid = [level.half_log_snr for level in flow.levels]
-    start = [
-        min(range(len(grid)), key=lambda p, at=level.half_log_snr: abs(grid[p] - at))  # type: ignore[misc]
-        for level in levels.levels(n, prior.spacing)
-    ]
-    start = [max(p, i) for i, p in enumerate(start)]
-    count = flow.states.shape[1]
-    problem = Problem(model, flow, torch.ones(count, dtype=torch.float64), lambda at: published_rows(prior.base, at))
-    # The flow of another sample: what is left is what any data would teach.
-    shuffled = problem.__class__(
-        model, flow._replace(states=torch.cat((flow.states[:1], flow.states[1:].roll(1, 1)))), problem.weights,
-        problem.prior,
-    )  # fmt: skip
-    return {
-        CONTROLS[0]: fit_levels(problem, [start], _TRIALS, fitted=False),
-        CONTROLS[1]: fit_rows(problem, start),
-        CONTROLS[2]: fit_rows(shuffled, start),
-    }
-
-
-def _noise(seed: str, count: int, on: Measured) -> Tensor:
-    return starting_noise(SEEDS[seed], 0, count, on.shape).to(on.dtype)
-
-
-def read(folder: Path = RESULTS) -> pd.DataFrame:
-    """Return the rows of all cells that were measured, in the order of the plan."""
-    files = [folder / _file(cell) for cell in PLAN]
-    return pd.concat([pd.read_parquet(file) for file in files if file.exists()], ignore_index=True)
-
-
-def _file(cell: Cell) -> str:
-    return f"{cell.problem}-{cell.evaluations}.parquet"
 
 
 @click.command()
-@click.option("--problem", "only", multiple=True, help="These problems alone.")
+@click.option("--problem", "problems", multiple=True, help="These problems alone.")
+@click.option("--schedule", "schedules", multiple=True, type=click.Choice(list(SCHEDULES)), help="These alone.")
+@click.option("--evaluations", "numbers", multiple=True, type=int, help="These numbers of evaluations alone.")
+@click.option("--part", "parts", multiple=True, type=click.Choice(PARTS), help="This part of each cell alone.")
 @click.option("--folder", default=RESULTS, type=click.Path(path_type=Path), show_default=True)
 @plain_errors
-def main(only: Sequence[str], folder: Path) -> None:
-    """Measure the cells of the plan that are not there yet."""
+def main(
+    problems: Sequence[str], schedules: Sequence[str], numbers: Sequence[int], parts: Sequence[Part], folder: Path
+) -> None:
+    """Measure the parts of the cells of the plan that are not there yet."""
+    _check(problems, "problem", {cell.problem for cell in PLAN})
+    _check(numbers, "evaluations", EVALUATIONS)
     check_output_folder(folder, "folder")
-    folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     for cell in PLAN:
-        if (only and cell.problem not in only) or (folder / _file(cell)).exists():
+        if (
+            (problems and cell.problem not in problems)
+            or (schedules and cell.schedule not in schedules)
+            or (numbers and cell.evaluations not in numbers)
+        ):
             continue
-        frame = measure(cell)
-        with atomic(folder / _file(cell)) as part:
-            frame.to_parquet(part, index=False)
-        means = frame.groupby(["kind", "arm"])["error"].mean()
-        click.echo(f"{cell}\n{(means / means['baseline'].min()).sort_values().head(12).round(3).to_string()}")
+        for part in parts or PARTS:
+            file = file_of(folder, cell, part)
+            with once(file) as missing:
+                if missing:
+                    frame = measure(cell, part)
+                    write(frame, file, "errors")
+                    means = frame.set_index("arm")["errors"].map(np.mean).nsmallest(6)
+                    click.echo(f"{' '.join(map(str, cell))}, {part}\n{means.map('{:.4g}'.format).to_string()}")
+
+
+@contextmanager
+def once(file: Path) -> Iterator[bool]:
+    """Yield whether a file is to be made: it is not there, and no other process is at it."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    path = file.parent / f".{file.name}.lock"
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield not file.exists()
+    finally:
+        path.unlink(missing_ok=True)
+        lock.release()
+
+
+def _check(given: Sequence[Any], name: str, allowed: Any) -> None:
+    for value in given:
+        if value not in allowed:
+            raise ValueError(f"{name} must be one of {', '.join(map(str, sorted(allowed)))}, got {value!r}")
 
 
 if __name__ == "__main__":

@@ -2,180 +2,271 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import click
-import numpy as np
 import pandas as pd
 
-from image_exps.search.few_steps import AFTERWARDS, CONTROLS, OURS, PLAN, RESULTS, read
+from image_exps.search.few_steps_figures import (
+    Frechet,
+    Ratio,
+    Summary,
+    cells,
+    doubled,
+    frechets,
+    measured,
+    on_networks,
+    oracle,
+    relative_on_networks,
+    summary,
+)
+from image_exps.search.few_steps_plan import (
+    CHOSEN,
+    CONTROLLED,
+    CONTROLS,
+    FRECHET,
+    LML_ARMS,
+    NETWORKS,
+    OURS,
+    PLAN,
+    RESULTS,
+    SCHEDULES,
+    TARGETS,
+    Cell,
+    read,
+    read_frechet,
+)
 from theory_checks.command_line.plain_errors import plain_errors
 from toy.atomic import atomic
 
-__all__ = [
-    "BEGIN",
-    "END",
-    "PAGE",
-    "Ratio",
-    "block",
-    "on_networks",
-    "ratios",
-    "relative_on_networks",
-    "with_block",
-]
+__all__ = ["BEGIN", "END", "PAGE", "block", "on_networks", "relative_on_networks", "with_block"]
 
 #: The page, and the marks between which the figures stand.
 PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "solver.md"
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
-_RESAMPLES = 2000
+# What a column of a table is called where its arm has a longer name.
+_SHORT = {
+    **{arm: arm.replace(" trajectories", "") for arm in OURS},
+    **{arm: arm.replace(" trajectories", "").replace("baseline chosen on", "chosen,") for arm in CHOSEN},
+}
+
+_Found = Mapping[Cell, dict[str, Ratio]]
 
 
-class Ratio(NamedTuple):
-    """A distance by that of the oracle, with its 90 % interval; and the same of the root mean square."""
+def block(rows: pd.DataFrame, frechet: pd.DataFrame) -> str:
+    """Return the figures as Markdown.
 
-    mean: float
-    low: float
-    high: float
-    square: float
-
-
-def ratios(cell: pd.DataFrame) -> dict[str, Ratio]:
-    """Return the ratios of all that is no baseline in a cell, by arm.
-
-    The oracle is the baseline of the smallest mean (root mean square) distance on the very samples; in every resample
-    of the bootstrap it is chosen anew.
+    Args:
+        rows: of `image_exps.search.few_steps_plan.read`.
+        frechet: of `image_exps.search.few_steps_plan.read_frechet`.
     """
-    errors = cell.pivot_table("error", ["kind", "arm"], "sample")
-    base = errors.loc["baseline"].to_numpy()
-    drawn = np.random.default_rng(0).integers(base.shape[1], size=(_RESAMPLES, base.shape[1]))
-    best = base[:, drawn].mean(2).min(0)
-    found = {}
-    for name in (*OURS, *CONTROLS):
-        kind = "ours" if name in OURS else "control"
-        ours = errors.loc[(kind, name)].to_numpy()
-        low, high = np.quantile(ours[drawn].mean(1) / best, (0.05, 0.95))
-        mean = ours.mean() / base.mean(1).min()
-        square = math.sqrt((ours**2).mean() / (base**2).mean(1).min())
-        found[name] = Ratio(float(mean), float(low), float(high), square)
-    return found
-
-
-def _cells(rows: pd.DataFrame) -> Iterator[tuple[str, int, pd.DataFrame]]:
-    for cell in PLAN:
-        part = rows[(rows["problem"] == cell.problem) & (rows["evaluations"] == cell.evaluations)]
-        if len(part):
-            yield cell.problem, cell.evaluations, part
-
-
-def block(rows: pd.DataFrame) -> str:
-    """Return the figures as Markdown."""
-    found = {(name, n): (ratios(part), part) for name, n, part in _cells(rows)}
-    missing = [f"`{c.problem}` in {c.evaluations}" for c in PLAN if (c.problem, c.evaluations) not in found]
-    lines = ["| cell | oracle | for_schedule | calibrate | levels alone | rows alone | shuffled | baseline chosen |",
-             "| --- | --- | --- | --- | --- | --- | --- | --- |"]  # fmt: skip
-    for (name, n), (by_arm, part) in sorted(found.items(), key=lambda item: (item[0][0], item[0][1])):
-        base = part[part["kind"] == "baseline"].groupby("arm")["error"].mean()
-        cells = [_shown(by_arm[arm], interval=arm in OURS) for arm in (*OURS, *CONTROLS)]
-        lines.append(f"| `{name}`, {n} | `{base.idxmin()}` {base.min():.3g} | {' | '.join(cells)} |")
-    lines.append("")
-    after = {(cell.problem, cell.evaluations) for cell in AFTERWARDS}
-    groups = (
-        ("networks, with for_schedule's choice as it was at first", True, False),
-        ("networks that were measured after that choice had been changed", True, True),
-        ("exact targets", False, False),
-    )
-    for what, network, late in groups:
-        cells_of = {key: by_arm for key, (by_arm, _) in found.items()
-                    if _is_network(key[0]) == network and (key in after) == late}  # fmt: skip
-        if cells_of:
-            lines += [_summary(what, cells_of), ""]
-    lines += [_fixed(rows), "", *_fixed_on_networks(rows)]
-    if missing:
-        lines += ["", f"Of the plan these cells were not measured: {', '.join(missing)}."]
-    return "\n".join(lines)
-
-
-def _is_network(name: str) -> bool:
-    return name.startswith("galaxy-") or name == "fashion-mnist"
-
-
-def _shown(ratio: Ratio, *, interval: bool) -> str:
-    ends = f" [{ratio.low:.2f}, {ratio.high:.2f}]" if interval else ""
-    return f"{ratio.mean:.2f}{ends}; {ratio.square:.2f}"
-
-
-def _summary(what: str, cells: dict[tuple[str, int], dict[str, Ratio]]) -> str:
-    parts = []
-    for arm in (*OURS, *CONTROLS):
-        some = [by_arm[arm] for by_arm in cells.values()]
-        mean, square = (_geometric([getattr(r, k) for r in some]) for k in ("mean", "square"))
-        parts.append(f"{arm} {mean:.2f}; {square:.2f} (largest {max(r.mean for r in some):.2f})")
-    return f"Geometric means over {len(cells)} cells of {what}: {', '.join(parts)}."
-
-
-def _fixed(rows: pd.DataFrame) -> str:
-    """Say which single baseline is nearest to the oracle over all cells, and how near."""
-    means = {key: part[part["kind"] == "baseline"].groupby("arm")["error"].mean() for key, part in _keyed(rows)}
-    relative = pd.concat([each / each.min() for each in means.values()], axis=1)
-    over = np.exp(np.log(relative).mean(axis=1))
-    return (
-        f"The single baseline that is nearest to the oracle over all of these cells, chosen after the fact, is "
-        f"`{over.idxmin()}`, at {over.min():.2f} in the geometric mean and {relative.loc[over.idxmin()].max():.2f} in "
-        "its worst cell."
-    )
-
-
-def relative_on_networks(rows: pd.DataFrame, evaluations: int) -> pd.DataFrame:
-    """Return the mean distances over the oracle's: a row a baseline, a column a network that was measured."""
-    columns = {}
-    for name, n, part in _cells(rows):
-        if n == evaluations and _is_network(name):
-            means = part[part["kind"] == "baseline"].groupby("arm")["error"].mean()
-            columns[name] = means / means.min()
-    return pd.DataFrame(columns)
-
-
-def on_networks(rows: pd.DataFrame) -> dict[int, pd.DataFrame]:
-    """Return the baselines on the networks by number of evaluations, the nearest first over all of these numbers.
-
-    Columns: ``mean``, the geometric mean over networks of the ratio to the oracle, and ``largest``.
-    """
-    relative = {n: relative_on_networks(rows, n) for n in sorted({cell.evaluations for cell in PLAN})}
-    found = {n: pd.DataFrame({"mean": np.exp(np.log(table).mean(axis=1)), "largest": table.max(axis=1)})
-             for n, table in relative.items()}  # fmt: skip
-    order = pd.DataFrame({n: np.log(table["mean"]) for n, table in found.items()}).mean(axis=1).sort_values().index
-    return {n: table.loc[order] for n, table in found.items()}
-
-
-def _fixed_on_networks(rows: pd.DataFrame) -> list[str]:
-    """Return a table of the baselines that are nearest on the networks, whatever the number of evaluations."""
-    found = on_networks(rows)
-    measured = [n for name, n, _ in _cells(rows) if _is_network(name)]
-    counts = ", ".join(f"{measured.count(n)} in {n}" for n in found)
-    lines = [
-        "One method for all networks, chosen after the fact: the geometric mean over networks of its distance by the "
-        f"oracle's, and the largest, for the five that are nearest, and DDIM. Networks: {counts}.",
-        "",
-        f"| method | {' | '.join(f'{n} evaluations' for n in found)} |",
-        f"| --- |{' --- |' * len(found)}",
+    found = measured(rows)
+    parts = [
+        *_summaries(found),
+        *_doubled(doubled(rows)),
+        *_frechet(frechets(frechet)),
+        *_controls(found),
+        *_fixed(rows),
+        *_cells(rows, found),
+        *_missing(found, frechets(frechet)),
     ]
-    for arm in [*next(iter(found.values())).index[:5], "ddim@time"]:
-        cells = [f"{table.at[arm, 'mean']:.2f}; {table.at[arm, 'largest']:.2f}" for table in found.values()]
-        lines.append(f"| `{arm}` | {' | '.join(cells)} |")
+    return "\n".join(parts).strip()
+
+
+def _summaries(found: _Found) -> list[str]:
+    """Return the geometric means over networks and over targets by number of evaluations."""
+    lines, arms = [], (*OURS, *CHOSEN)
+    for what, names in (("networks", tuple(NETWORKS)), ("exact targets", TARGETS)):
+        some = {cell: by_arm for cell, by_arm in found.items() if cell.problem in names and OURS[0] in by_arm}
+        if not some:
+            continue
+        table = []
+        for n in (*sorted({cell.evaluations for cell in some}), None):
+            chosen = [by_arm for cell, by_arm in some.items() if n in (None, cell.evaluations)]
+            table.append(
+                ["all" if n is None else str(n), str(len(chosen))]
+                + [_summed(summary(by_arm[arm] for by_arm in chosen)) for arm in arms]
+            )
+        lines += _section(
+            f"Over {what}",
+            "Geometric mean over cells of the mean distance by the oracle's; that of the root mean square distance; "
+            "in brackets the largest ratio of the mean.",
+            ["evaluations", "cells", *(_SHORT[arm] for arm in arms)],
+            table,
+        )
+        lines += [_above(some), ""]
     return lines
 
 
-def _keyed(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    for name, n, part in _cells(rows):
-        yield f"{name} {n}", part
+def _above(some: _Found) -> str:
+    """Say in how many cells our solvers are further than the oracle."""
+    counts = [(arm, sum(by_arm[arm].mean > 1 for by_arm in some.values()),
+               sum(by_arm[arm].low > 1 for by_arm in some.values())) for arm in OURS]  # fmt: skip
+    said = "; ".join(f"{arm}: {above}, with the whole interval {sure}" for arm, above, sure in counts)
+    return f"Cells of {len(some)} whose ratio is above one: {said}."
 
 
-def _geometric(values: list[float]) -> float:
-    return math.exp(sum(map(math.log, values)) / len(values))
+def _doubled(found: _Found) -> list[str]:
+    """Return what is reached of the best baseline in twice the evaluations."""
+    if not found:
+        return []
+    table = [
+        [f"`{cell.problem}`", cell.schedule, f"{cell.evaluations} / {2 * cell.evaluations}"]
+        + [_shown(by_arm[arm]) for arm in OURS]
+        for cell, by_arm in _sorted(found)
+        if cell.problem in NETWORKS
+    ]
+    lines = []
+    if table:
+        lines += _section(
+            "Against twice the evaluations, on networks",
+            "The ratio of n evaluations to the oracle of 2 n, with its 90 % interval; the root mean square. At one or "
+            "less the best baseline needs twice the evaluations.",
+            ["network", "schedule", "n / 2 n", *(_SHORT[arm] for arm in OURS)],
+            table,
+        )
+    for what, names in (("networks", tuple(NETWORKS)), ("exact targets", TARGETS)):
+        some = [by_arm for cell, by_arm in found.items() if cell.problem in names]
+        if some:
+            said = "; ".join(
+                f"{arm} {_summed(summary(by_arm[arm] for by_arm in some))}, at most one in "
+                f"{sum(by_arm[arm].mean <= 1 for by_arm in some)}"
+                for arm in OURS
+            )
+            lines += [f"Against the oracle of twice the evaluations, over {len(some)} cells of {what}: {said}.", ""]
+    return lines
+
+
+def _frechet(found: Mapping[Cell, Frechet]) -> list[str]:
+    if not found:
+        return []
+    table = [
+        [f"`{cell.problem}`", str(cell.evaluations), f"`{each.name}` {each.baseline:.3g}", f"{each.ours:.3g}",
+         f"{each.ours - each.baseline:+.2g} [{each.low:+.2g}, {each.high:+.2g}]", f"{each.exact:.3g}"]
+        for cell, each in _sorted(found)
+    ]  # fmt: skip
+    return _section(
+        "Frechet distance to draws of the network's own flow",
+        "Within the 16 leading principal components of 2048 independent draws of the exact flow, of 1024 samples. The "
+        "last column is that of the exact flow's ends from the same noises: nothing can be expected below it. The "
+        "interval, 90 %, is that of the difference.",
+        ["network", "evaluations", "best baseline", f"{_SHORT[OURS[-1]]}", "difference", "exact flow"],
+        table,
+    )
+
+
+def _controls(found: _Found) -> list[str]:
+    arms = (OURS[-1], next(reversed(CHOSEN)), *CONTROLS)
+    some = {cell: by_arm for cell, by_arm in found.items() if set(arms) <= set(by_arm)}
+    groups = {
+        what: [by_arm for cell, by_arm in some.items() if cell.problem in names]
+        for what, names in (("networks", tuple(NETWORKS)), ("exact targets", TARGETS))
+    }
+    groups = {what: chosen for what, chosen in groups.items() if chosen}
+    if not groups:
+        return []
+    return _section(
+        "Controls",
+        f"In {', '.join(map(str, sorted(CONTROLLED)))} evaluations, fitted to other trajectories than the calibration. "
+        "Geometric means over cells of the mean and of the root mean square, and the largest.",
+        ["solver", *(f"{len(chosen)} cells of {what}" for what, chosen in groups.items())],
+        [[arm, *(_summed(summary(each[arm] for each in chosen)) for chosen in groups.values())] for arm in arms],
+    )
+
+
+def _fixed(rows: pd.DataFrame) -> list[str]:
+    """Return a table of the baselines that are nearest on the networks, whatever the number of evaluations."""
+    found = on_networks(rows)
+    if not found:
+        return []
+    first = next(iter(found.values()))
+    count = int(first["networks"].iloc[0])
+    return _section(
+        "One method for all networks",
+        f"Chosen after the fact: the geometric mean over {count} networks of its distance by the oracle's, and the "
+        "largest, for the five baselines that are nearest, and DDIM.",
+        ["method", *(f"{n}" for n in found)],
+        [
+            [f"`{arm}`", *(f"{table.at[arm, 'mean']:.2f} ({table.at[arm, 'largest']:.2f})" for table in found.values())]
+            for arm in dict.fromkeys([*first.index[:5], "ddim@time"])
+        ],
+    )
+
+
+def _cells(rows: pd.DataFrame, found: _Found) -> list[str]:
+    """Return the tables of all cells, one a problem."""
+    best = {cell: oracle(part) for cell, part in cells(rows)}
+    arms, lines = (*OURS, next(reversed(CHOSEN))), []
+    for problem in (*NETWORKS, *TARGETS):
+        some = {cell: by_arm for cell, by_arm in found.items() if cell.problem == problem}
+        if not some:
+            continue
+        table = []
+        for cell, by_arm in _sorted(some):
+            name, distance = best[cell]
+            lml = min((by_arm[arm].mean for arm in LML_ARMS if arm in by_arm), default=None)
+            table.append(
+                [cell.schedule, str(cell.evaluations), f"`{name}` {distance:.3g}"]
+                + [_shown(by_arm[arm]) if arm in by_arm else "-" for arm in arms]
+                + ["-" if lml is None else f"{lml:.2f}"]
+            )
+        lines += _section(
+            f"`{problem}`, {next(iter(some)).samples} samples", "",
+            ["schedule", "n", "oracle", *(_SHORT[arm] for arm in arms), "LML on DDIM"], table,
+        )  # fmt: skip
+    return lines
+
+
+def _missing(found: _Found, distances: Mapping[Cell, Frechet]) -> list[str]:
+    """Say which cells of the plan were not measured."""
+    lines = []
+    wanted = [cell for cell in PLAN if cell.problem in FRECHET and cell.evaluations in CONTROLLED]
+    for what, absent in (
+        ("the published methods", [cell for cell in PLAN if cell not in found]),
+        ("the solvers", [cell for cell in PLAN if OURS[0] not in found.get(cell, {})]),
+        ("Frechet distances", [cell for cell in wanted if cell not in distances]),
+    ):
+        if absent:
+            lines += [f"Of the plan these cells were not measured with {what}: {_listed(absent)}.", ""]
+    return lines
+
+
+def _listed(absent: Sequence[Cell]) -> str:
+    """Return cells in words: problems, with their schedules and numbers of evaluations."""
+    numbers: dict[tuple[str, str], list[int]] = {}
+    for cell in absent:
+        numbers.setdefault((cell.problem, cell.schedule), []).append(cell.evaluations)
+    schedules: dict[tuple[str, tuple[int, ...]], list[str]] = {}
+    for (problem, schedule), some in numbers.items():
+        schedules.setdefault((problem, tuple(sorted(some))), []).append(schedule)
+    return "; ".join(
+        f"`{problem}`" + f" ({', '.join(names)})" * (problem in TARGETS and len(names) < len(SCHEDULES))
+        + f" in {', '.join(map(str, some))}" for (problem, some), names in schedules.items()
+    )  # fmt: skip
+
+
+def _sorted(found: Mapping[Cell, Any]) -> list[tuple[Cell, Any]]:
+    order = (*NETWORKS, *TARGETS)
+    return sorted(
+        found.items(), key=lambda item: (order.index(item[0].problem), SCHEDULES.index(item[0].schedule), item[0][2])
+    )
+
+
+def _section(title: str, text: str, head: Sequence[str], table: Iterable[Sequence[str]]) -> list[str]:
+    lines = [f"### {title}", "", *([text, ""] if text else [])]
+    return [*lines, f"| {' | '.join(head)} |", f"| {' | '.join('---' for _ in head)} |",
+            *(f"| {' | '.join(row)} |" for row in table), ""]  # fmt: skip
+
+
+def _shown(ratio: Ratio) -> str:
+    return f"{ratio.mean:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]; {ratio.square:.2f}"
+
+
+def _summed(found: Summary) -> str:
+    return f"{found.mean:.2f}; {found.square:.2f} ({found.largest:.2f})"
 
 
 def with_block(page: str, text: str) -> str:
@@ -196,7 +287,7 @@ def with_block(page: str, text: str) -> str:
 @plain_errors
 def main(folder: Path) -> None:
     """Write the figures into the page."""
-    text = with_block(PAGE.read_text(encoding="utf-8"), block(read(folder)))
+    text = with_block(PAGE.read_text(encoding="utf-8"), block(read(folder), read_frechet(folder)))
     with atomic(PAGE) as part:
         part.write_text(text, encoding="utf-8")
 

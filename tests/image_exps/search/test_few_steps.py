@@ -1,63 +1,174 @@
-"""The figures of the page on solvers: they are those of the rows, of the plan that was fixed, and computed rightly."""
+"""The measurement of solvers: its plan is as it was fixed, a cell has all arms, and what is interrupted goes on."""
 
 from __future__ import annotations
+
+import json
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from click.testing import CliRunner
 
+from image_exps.distances.own_flow import FlowFrechet
+from image_exps.distances.reference import Reference
+from image_exps.problems.endpoints import Endpoints
 from image_exps.samplers.baselines import BASELINE_ARMS
-from image_exps.search.few_steps import CONTROLS, OURS, PLAN, SEEDS, Cell, measure, read
-from image_exps.search.few_steps_report import BEGIN, END, PAGE, block, ratios, with_block
+from image_exps.search.few_steps import main, measure, once
+from image_exps.search.few_steps_controls import noisy
+from image_exps.search.few_steps_frechet import rows_of
+from image_exps.search.few_steps_plan import (
+    CHOSEN,
+    CONTROLLED,
+    CONTROLS,
+    EVALUATIONS,
+    FOR_SCHEDULE,
+    LML_ARMS,
+    NETWORKS,
+    OURS,
+    PLAN,
+    SCHEDULES,
+    SEEDS,
+    TARGETS,
+    Cell,
+    arms_of,
+    file_of,
+    read,
+    read_frechet,
+)
+from image_exps.search.few_steps_problems import SCHEDULES as MADE
+from image_exps.search.few_steps_problems import problem_of
+from lml.solver import of_method
+from lml.solver.storage import from_dict
 
 
-def test_the_page_has_the_figures_of_the_rows():
-    page = PAGE.read_text(encoding="utf-8")
-    assert with_block(page, block(read())) == page
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("LML_CACHE", str(tmp_path / "cache"))
 
 
-def test_the_rows_are_of_the_plan_and_whole():
-    rows = read()
-    cells = {(cell.problem, cell.evaluations): cell.samples for cell in PLAN}
-    for key, part in rows.groupby(["problem", "evaluations"]):
-        arms = set(part["arm"])
-        assert arms == {*BASELINE_ARMS, *OURS, *CONTROLS}
-        assert set(part.groupby("arm")["sample"].nunique()) == {cells[key]}
-        assert np.isfinite(part["error"]).all()
+def test_the_plan_is_every_problem_at_every_number_of_evaluations_once():
+    keys = [cell.key for cell in PLAN]
+    pairs = {*NETWORKS.items(), *((name, schedule) for name in TARGETS for schedule in SCHEDULES)}
+    assert len(set(keys)) == len(keys)
+    assert set(keys) == {(*pair, n) for pair in pairs for n in EVALUATIONS}
+    assert sorted(EVALUATIONS) == [4, 5, 6, 7, 8, 10, 12, 15, 20]
+
+
+def test_the_cells_that_say_most_are_first():
+    first = PLAN[: 3 * (len(NETWORKS) + len(TARGETS) * len(SCHEDULES))]
+    assert list(dict.fromkeys(cell.evaluations for cell in first)) == [8, 5, 10]
+    assert {cell.evaluations for cell in first} == set(CONTROLLED)
 
 
 def test_the_plan_has_no_network_that_is_kept_for_the_end():
     assert not any(name in cell.problem for cell in PLAN for name in ("quasar", "lsst", "roman"))
-    assert len(set(SEEDS.values())) == 3
+    assert len(set(SEEDS.values())) == len(SEEDS)
 
 
-def made(ours, bases):
-    rows = [
-        {"problem": "p", "evaluations": 5, "kind": kind, "arm": arm, "sample": i, "error": error, "detail": ""}
-        for kind, arms in (("baseline", bases), ("ours", dict.fromkeys(OURS, ours)),
-                           ("control", dict.fromkeys(CONTROLS, ours)))
-        for arm, errors in arms.items() for i, error in enumerate(errors)
-    ]  # fmt: skip
-    return pd.DataFrame(rows)
+def test_the_rows_are_of_the_plan_and_whole():
+    rows = read()
+    cells = {cell.key: cell for cell in PLAN}
+    for key, part in rows.groupby(["problem", "schedule", "evaluations"]):
+        cell = cells[key]
+        assert part["arm"].is_unique
+        assert set(part["arm"]) in (
+            set(arms_of(cell, "published")), set(arms_of(cell, "solvers")),
+            {*arms_of(cell, "published"), *arms_of(cell, "solvers")},
+        )  # fmt: skip
+        assert {len(errors) for errors in part["errors"]} == {cell.samples}
+        ours = part[part["kind"] == "ours"]["errors"]
+        assert all(np.isfinite(errors).all() for errors in ours)
+    assert {cells[key].problem for key in read_frechet().groupby(["problem", "schedule", "evaluations"]).groups} <= set(
+        NETWORKS
+    )
 
 
-def test_a_ratio_is_to_the_best_baseline_of_its_own_measure():
-    found = ratios(made([1.0, 3.0], {"a": [1.0, 5.0], "b": [3.5, 3.5]}))["calibrate"]
-    assert found.mean == pytest.approx(2 / 3)
-    assert found.square == pytest.approx(np.sqrt(5 / 12.25))
-    assert found.low <= found.mean <= found.high
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_an_exact_target_is_sampled_with_any_schedule(schedule):
+    on = problem_of("ring-2d", schedule)
+    x = on.start("figures", 64)
+    first, last = on.levels.range
+    assert first < -2 < 2 < last
+    ends = on.ends(x)
+    # The modes of the ring lie at radius one or so: what is exact ends there, whatever the schedule.
+    exact = problem_of("ring-2d", "linear").ends(problem_of("ring-2d", "linear").start("figures", 64))
+    assert float(ends.norm(dim=1).mean()) == pytest.approx(float(exact.norm(dim=1).mean()), rel=0.1)
 
 
-def test_a_page_without_marks_is_refused():
-    assert with_block(f"a {BEGIN} old {END} b", "new") == f"a {BEGIN}\n\nnew\n\n{END} b"
-    with pytest.raises(ValueError, match="the page must have the marks"):
-        with_block("a", "new")
+def test_a_network_has_its_own_schedule_alone():
+    assert set(MADE) == set(SCHEDULES)
+    with pytest.raises(ValueError, match="schedule must be constant for galaxy-hsc-32, got 'flow'"):
+        problem_of("galaxy-hsc-32", "flow")
 
 
-def test_a_cell_is_measured_with_all_arms(tmp_path, monkeypatch):
-    monkeypatch.setenv("LML_CACHE", str(tmp_path))
-    rows = measure(Cell("ring-2d", 4, 6))
-    assert set(rows["arm"]) == {*BASELINE_ARMS, *OURS, *CONTROLS}
-    assert len(rows) == 6 * rows["arm"].nunique()
+def test_a_cell_is_measured_with_all_arms():
+    cell = Cell("ring-2d", "flow", 4, 6)
+    rows = measure(cell, "published")
+    assert list(rows["arm"]) == [*BASELINE_ARMS, *LML_ARMS]
+    solvers = measure(cell, "solvers")
+    assert set(solvers["arm"]) == {*OURS, *CHOSEN}
+    assert {len(errors) for errors in (*rows["errors"], *solvers["errors"])} == {6}
+    # The distances are those of the solver that is kept.
+    on, kept = problem_of("ring-2d", "flow"), solvers.set_index("arm").loc[OURS[-1]]
+    x = on.start("figures", 6)
+    apart = from_dict(json.loads(kept["detail"])).sample(on.model, x) - on.ends(x)
+    np.testing.assert_allclose(kept["errors"], apart.square().mean(1).sqrt(), rtol=2.0**-14)
     # It is the same again: every draw has a seed.
-    pd.testing.assert_frame_equal(measure(Cell("ring-2d", 4, 6)), rows)
+    pd.testing.assert_frame_equal(measure(cell, "solvers"), solvers)
+
+
+def test_controls_stand_beside_the_calibration_in_some_cells():
+    solvers = measure(Cell("ring-2d", "linear", 5, 4), "solvers")
+    assert set(solvers["arm"]) == {*OURS, *CHOSEN, *CONTROLS}
+    assert solvers.set_index("arm").at[FOR_SCHEDULE, "kind"] == "ours"
+
+
+def test_noise_changes_rows_by_as_much_as_a_fit():
+    levels = problem_of("ring-2d", "linear").levels
+    published, fitted = (of_method(name, levels, 6) for name in ("ipndm-2@time", "ipndm-4@time"))
+    for noise in noisy(published, fitted, draws=2):
+        for drawn, own, other in zip(noise.weights, published.weights, fitted.weights, strict=True):
+            drawn, own, other = (torch.tensor(row, dtype=torch.float64) for row in (drawn, own, other))
+            torch.testing.assert_close((drawn - own).norm(), (other - own).norm())
+
+
+def test_a_run_writes_the_parts_that_are_missing(tmp_path, monkeypatch):
+    monkeypatch.setattr("image_exps.search.few_steps.PLAN", (Cell("ring-2d", "linear", 4, 4),))
+    chosen = ["--folder", str(tmp_path), "--problem", "ring-2d", "--part", "published"]
+    first = CliRunner().invoke(main, chosen)
+    assert first.exit_code == 0, first.output
+    assert "ring-2d linear 4 4, published" in first.output
+    assert CliRunner().invoke(main, chosen).output == ""
+    rows = read(tmp_path)
+    assert list(rows["arm"]) == [*BASELINE_ARMS, *LML_ARMS]
+    assert not list(tmp_path.rglob("*.lock"))
+    refused = CliRunner().invoke(main, [*chosen, "--evaluations", "9"])
+    assert refused.exit_code
+    assert "evaluations must be one of 4, 5, 6, 7, 8, 10, 12, 15, 20, got 9" in refused.output
+
+
+def test_two_processes_do_not_measure_the_same(tmp_path):
+    file = file_of(tmp_path, PLAN[0], "solvers")
+    with once(file) as missing:
+        assert missing
+        with once(file) as again:
+            assert not again
+    file.touch()
+    with once(file) as missing:
+        assert not missing
+
+
+def test_the_rows_give_the_frechet_distance_of_any_resample():
+    generator = torch.Generator().manual_seed(0)
+    draws, exact, end = (torch.randn(n, 1, 4, 4, generator=generator) for n in (400, 200, 200))
+    ends = Endpoints(exact, torch.zeros(200))
+    by_arm = rows_of({"exact": exact, "wide": 2 * end}, ends, draws).set_index("arm")
+    assert by_arm.at["wide", "frechet"] > 5 * by_arm.at["exact", "frechet"]
+    statistic = FlowFrechet(Reference("a", (1, 4, 4), real=torch.empty(0, 16)), ends, draws).prepare(2 * end)
+    weights = torch.bincount(torch.randint(200, (200,), generator=generator), minlength=200).double()
+    influence = by_arm.at["wide", "influence"].astype(float)
+    change = float((weights.numpy() - 1) @ influence)
+    # Influences are rounded to 14 bits.
+    rounding = 2.0**-14 * float(np.abs((weights.numpy() - 1) * influence).sum())
+    assert by_arm.at["wide", "frechet"] + change == pytest.approx(statistic(weights), rel=0, abs=rounding)

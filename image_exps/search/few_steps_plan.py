@@ -1,0 +1,152 @@
+"""The plan of the measurement of `lml.solver`: its cells in their order, its seeds, its arms, and where its rows are.
+
+All of it was fixed before the run, and nothing was chosen on these seeds. A cell is a problem with a schedule, a number
+of evaluations, and how many samples its figures are of. The networks have the schedule that they were trained on; the
+exact targets, of which the solvers have seen none, have each of `SCHEDULES`.
+
+The rows of a cell are in two files: those of the published methods, and those of the solvers of `lml.solver`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, NamedTuple, get_args
+
+import pandas as pd
+
+from image_exps.samplers.arms import arm
+from image_exps.samplers.baselines import BASELINE_ARMS, BASELINE_SPACINGS
+
+__all__ = [
+    "BASELINE", "CALIBRATED", "CHOSEN", "CONTROLLED", "CONTROLS", "EVALUATIONS", "EXACT", "FOR_SCHEDULE", "FRECHET",
+    "LML_ARMS", "NETWORKS", "OURS", "PARTS", "PLAN", "RESULTS", "SCHEDULES", "SEEDS", "TARGETS", "TRAJECTORIES", "Cell",
+    "Part", "arms_of", "file_of", "read", "read_frechet",
+]  # fmt: skip
+
+#: Where the rows are.
+RESULTS = Path(__file__).parent.parent / "results" / "solver"
+
+#: Seeds of the noises that calibrations, their controls, all distances to the flow, the samples of the Frechet
+#: distances, and the draws that these are compared with are from.
+SEEDS = {"calibration": 41, "controls": 42, "figures": 43, "frechet": 44, "draws": 45}
+
+#: Numbers of evaluations, in the order in which they are measured.
+EVALUATIONS = (8, 5, 10, 4, 6, 7, 12, 15, 20)
+
+#: Those of the controls, and of the Frechet distances.
+CONTROLLED = (8, 5, 10)
+
+#: The schedules of the exact targets by name; see `image_exps.search.few_steps_problems`.
+SCHEDULES = ("linear", "scaled-linear", "cosine", "constant", "flow")
+
+#: The networks, each with its own schedule: four that others trained, and those that ship.
+NETWORKS = {
+    "galaxy-hsc-32": "constant",
+    "galaxy-ztf-32": "constant",
+    "galaxy-hsc-64": "constant",
+    "galaxy-ztf-64": "constant",
+    "fashion-mnist": "linear",
+    "emoji": "linear",
+}
+
+#: The exact targets.
+TARGETS = ("digits", "mnist", "random-16d", "ring-2d")
+
+#: The networks on which Frechet distances are measured.
+FRECHET = ("galaxy-hsc-32", "galaxy-ztf-32")
+
+#: The arms of Frechet distances beside the calibrated solver.
+EXACT, BASELINE = "exact flow", "best baseline"
+
+Part = Literal["published", "solvers"]
+
+#: The files of a cell. The published methods depend on nothing in `lml.solver`.
+PARTS: tuple[Part, ...] = get_args(Part)
+
+#: DDIM with LML at its default strength, by the paper and with the norm extrapolated: they are not in the oracle.
+LML_ARMS: tuple[str, ...] = tuple(
+    arm(f"ddim@{spacing}/lml{options}").name for options in ("", "(norm=extrapolated)") for spacing in BASELINE_SPACINGS
+)
+
+#: The solver that is made without a look at the network.
+FOR_SCHEDULE = "for_schedule"
+
+#: Trajectories of the calibrations by arm, and of the baseline that each found best: the same, spent on choosing alone.
+CALIBRATED = {"calibrate": 16, "calibrate, 48 trajectories": 48}
+CHOSEN = {f"baseline chosen on {count} trajectories": count for count in CALIBRATED.values()}
+
+#: The solvers; the last calibration is the one that the controls stand beside.
+OURS = (FOR_SCHEDULE, *CALIBRATED)
+
+#: Trajectories of the controls.
+TRAJECTORIES = 48
+
+#: Fits that lack something; the last is no fit, but its published rows, changed at random by as much.
+CONTROLS = ("levels alone", "rows alone", "rows from shuffled trajectories", "noise of the size of rows alone")
+
+_SMALL, _LARGE = 128, 64
+_SLOW = ("galaxy-hsc-64", "galaxy-ztf-64", "fashion-mnist", "emoji")
+
+
+class Cell(NamedTuple):
+    """A problem and its schedule by name, a number of evaluations, and how many samples its figures are of."""
+
+    problem: str
+    schedule: str
+    evaluations: int
+    samples: int
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """What tells a cell from another."""
+        return self.problem, self.schedule, self.evaluations
+
+
+def _plan() -> tuple[Cell, ...]:
+    networks = [(name, schedule, _LARGE if name in _SLOW else _SMALL) for name, schedule in NETWORKS.items()]
+    targets = [(name, schedule, _SMALL) for name in TARGETS for schedule in SCHEDULES]
+    fast = [problem for problem in networks if problem[2] == _SMALL]
+    order = [(problem, n) for n in CONTROLLED for problem in (*networks, *targets)]
+    order += [(problem, n) for n in EVALUATIONS for problem in fast]
+    order += [(problem, n) for n in EVALUATIONS for problem in (*targets, *networks)]
+    return tuple(dict.fromkeys(Cell(name, schedule, n, count) for (name, schedule, count), n in order))
+
+
+#: Cells in the order in which they are measured: those that say most first.
+PLAN: tuple[Cell, ...] = _plan()
+
+
+def arms_of(cell: Cell, part: Part) -> tuple[str, ...]:
+    """Return the arms of a part of a cell."""
+    if part == "published":
+        return (*BASELINE_ARMS, *LML_ARMS)
+    return (*OURS, *CHOSEN, *(CONTROLS if cell.evaluations in CONTROLLED else ()))
+
+
+def file_of(folder: Path, cell: Cell, part: Part | Literal["frechet"]) -> Path:
+    """Return the file of a part of a cell, or of its Frechet distances."""
+    return folder / part / f"{cell.problem}-{cell.schedule}-{cell.evaluations}.parquet"
+
+
+def read(folder: Path = RESULTS) -> pd.DataFrame:
+    """Return the rows of all cells that were measured, in the order of the plan; without a row if none was.
+
+    A row is an arm. Columns: problem, schedule, evaluations, kind (``baseline``, ``lml``, ``ours``, ``chosen`` or
+    ``control``), arm, errors (the root mean square distance of each sample to the end of its flow), detail (of a solver
+    its JSON).
+    """
+    return _read(folder, PARTS, [*_KEY, "kind", "arm", "errors", "detail"])
+
+
+def read_frechet(folder: Path = RESULTS) -> pd.DataFrame:
+    """Return the rows of the Frechet distances that were measured; see `image_exps.search.few_steps_frechet`."""
+    return _read(folder, ("frechet",), [*_KEY, "arm", "method", "frechet", "influence"])
+
+
+_KEY = ["problem", "schedule", "evaluations"]
+
+
+def _read(folder: Path, parts: tuple[Part | Literal["frechet"], ...], columns: list[str]) -> pd.DataFrame:
+    files = [file_of(folder, cell, part) for cell in PLAN for part in parts]
+    frames = [pd.read_parquet(file) for file in files if file.exists()]
+    return pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
