@@ -120,17 +120,16 @@ def _published(rows: _Rows, cell: Cell, on: Measured) -> None:
 def _solvers(rows: _Rows, cell: Cell, on: Measured) -> None:
     levels, n = on.levels, cell.evaluations
     rows.solver("ours", FOR_SCHEDULE, for_schedule(levels, n))
-    baseline = ""
+    found = None
     for (name, count), chosen in zip(CALIBRATED.items(), CHOSEN, strict=True):
         found = calibrate(
             on.model, levels, n, count, shape=on.shape, seed=SEEDS["calibration"], dtype=on.dtype, kept=False
         )
         rows.solver("ours", name, found.solver)
-        baseline = found.baseline
-        rows.solver("chosen", chosen, of_method(baseline, levels, n))
-    if n in CONTROLLED:
+        rows.solver("chosen", chosen, of_method(found.baseline, levels, n))
+    if n in CONTROLLED and found is not None:
         noise = starting_noise(SEEDS["controls"], 0, TRAJECTORIES, on.shape).to(on.dtype)
-        for name, solvers in controls(on.model, levels, baseline, n, noise):
+        for name, solvers in controls(on.model, levels, found, noise):
             rows.solver("control", name, *solvers)
 
 

@@ -12,39 +12,51 @@ from torch import Tensor
 
 from image_exps.search.few_steps_plan import CONTROLS, SEEDS
 from lml.samplers import NoiseModel
-from lml.solver import Schedule, Solver, method, of_method, published_rows
-from lml.solver.fitting import Problem, fit_levels, fit_rows
+from lml.solver import Calibration, Schedule, Solver, method, of_method, published_rows
+from lml.solver.fitting import RIDGES, Problem, fit
+from lml.solver.schedule import spaced
 from lml.solver.solver import FITTED
-from lml.solver.trajectories import Trajectories, trajectories
+from lml.solver.trajectories import reference
 
-__all__ = ["controls", "noisy"]
-
-_TRIALS = 20
+__all__ = ["controls", "noisy", "ridge_of"]
 
 #: Draws of the noise; its error is the mean of theirs.
 _DRAWS = 3
 
 
 def controls(
-    model: NoiseModel, schedule: Schedule, baseline: str, evaluations: int, noise: Tensor
+    model: NoiseModel, schedule: Schedule, found: Calibration, noise: Tensor
 ) -> Iterator[tuple[str, list[Solver]]]:
     """Yield the controls by name, each as one solver or several whose errors are averaged.
 
     Args:
         model: the noise prediction.
         schedule: its noise levels.
-        baseline: the published method by name.
-        evaluations: how many.
+        found: the calibration that they stand beside: they begin with its baseline, and have its ridge.
         noise: standard normal, shape (B, ...): the trajectories begin there.
     """
-    flow = trajectories(model, schedule, noise)
-    yield CONTROLS[0], [_fitted(model, flow, schedule, baseline, evaluations, rows=False)]
-    rows = _fitted(model, flow, schedule, baseline, evaluations, levels=False)
+    evaluations, prior = found.solver.evaluations, method(found.baseline)
+    start = spaced(schedule, evaluations, prior.spacing)
+    x, ends = schedule.levels(evaluations, "time")[0].sigma * noise, reference(model, schedule, noise).ends
+    ridges = [ridge for ridge in RIDGES if ridge >= ridge_of(found)]
+
+    def fitted(towards: Tensor, *, levels: bool, rows: bool) -> Solver:
+        problem = Problem(model, x, towards, torch.ones(len(x), dtype=torch.float64))
+        made = fit([problem], prior.base, schedule, start, ridges=ridges, levels=levels, rows=rows)
+        return made[-1].solver(schedule)
+
+    yield CONTROLS[0], [fitted(ends, levels=True, rows=False)]
+    rows = fitted(ends, levels=False, rows=True)
     yield CONTROLS[1], [rows]
-    # The flow of another sample: what is left is what any data would teach.
-    other = flow._replace(states=torch.cat((flow.states[:1], flow.states[1:].roll(1, 1))))
-    yield CONTROLS[2], [_fitted(model, other, schedule, baseline, evaluations, levels=False)]
-    yield CONTROLS[3], noisy(of_method(baseline, schedule, evaluations), rows)
+    # The ends of other samples: what is left is what any data would teach.
+    yield CONTROLS[2], [fitted(ends.roll(1, 0), levels=False, rows=True)]
+    yield CONTROLS[3], noisy(of_method(prior, schedule, evaluations), rows)
+
+
+def ridge_of(found: Calibration) -> float:
+    """Return the ridge at which the fits of a calibration are best where they are held out."""
+    scores = {name: score for name, score in found.candidates.items() if "ridge" in name}
+    return float(min(scores, key=scores.__getitem__).rpartition(" ")[2]) if scores else RIDGES[0]
 
 
 def noisy(published: Solver, fitted: Solver, draws: int = _DRAWS) -> list[Solver]:
@@ -64,27 +76,3 @@ def noisy(published: Solver, fitted: Solver, draws: int = _DRAWS) -> list[Solver
             rows.append(tuple((torch.tensor(own, dtype=torch.float64) + change.norm() / length * drawn).tolist()))
         made.append(Solver(FITTED, published.levels, tuple(rows), published.restored))
     return made
-
-
-def _fitted(
-    model: NoiseModel,
-    flow: Trajectories,
-    schedule: Schedule,
-    baseline: str,
-    n: int,
-    *,
-    levels: bool = True,
-    rows: bool = True,
-) -> Solver:
-    """Return a fit to trajectories that begins with a published method, of its levels, its rows, or both."""
-    prior = method(baseline)
-    grid = [level.half_log_snr for level in flow.levels]
-    start = [
-        min(range(len(grid)), key=lambda p, at=level.half_log_snr: abs(grid[p] - at))  # type: ignore[misc]
-        for level in schedule.levels(n, prior.spacing)
-    ]
-    start = [max(p, i) for i, p in enumerate(start)]
-    weights = torch.ones(flow.states.shape[1], dtype=torch.float64)
-    problem = Problem(model, flow, weights, lambda at: published_rows(prior.base, at))
-    found = fit_levels(problem, [start], _TRIALS, fitted=rows) if levels else fit_rows(problem, start)
-    return Solver(FITTED, tuple(flow.levels[p] for p in found.places), found.weights, (0.0,) * n)
