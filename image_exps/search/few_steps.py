@@ -12,6 +12,7 @@ Several processes divide the cells among them.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -28,14 +29,14 @@ from torch import Tensor
 from image_exps.problems.seeds import starting_noise
 from image_exps.samplers.arms import arm
 from image_exps.samplers.baselines import BASELINE_ARMS
-from image_exps.search.few_steps_controls import controls
+from image_exps.search.few_steps_controls import calibration_of, controls, to_text
 from image_exps.search.few_steps_plan import (
     CALIBRATED,
     CHOSEN,
-    CONTROLLED,
     EVALUATIONS,
     FOR_SCHEDULE,
     LML_ARMS,
+    OURS,
     PARTS,
     PLAN,
     RESULTS,
@@ -43,9 +44,10 @@ from image_exps.search.few_steps_plan import (
     TRAJECTORIES,
     Cell,
     Part,
+    arms_of,
     file_of,
 )
-from image_exps.search.few_steps_problems import SCHEDULES, Measured, problem_of
+from image_exps.search.few_steps_problems import SCHEDULES, problem_of
 from lml.samplers import sample
 from lml.solver import Solver, for_schedule, of_method
 from lml.solver.calibration import calibrate
@@ -78,10 +80,10 @@ class _Rows:
              "arm": name, "errors": rounded(errors), "detail": detail}
         )  # fmt: skip
 
-    def solver(self, kind: str, name: str, *solvers: Solver) -> None:
-        """Add a solver, with its JSON, or the mean of several."""
-        detail = json.dumps(to_dict(solvers[0])) if len(solvers) == 1 else ""
-        self.add(kind, name, [solver.sample(self.on.model, self.x) for solver in solvers], detail)
+    def solver(self, kind: str, name: str, *solvers: Solver, detail: str = "") -> None:
+        """Add a solver, with its JSON if there is no other detail, or the mean of several."""
+        own = json.dumps(to_dict(solvers[0])) if len(solvers) == 1 else ""
+        self.add(kind, name, [solver.sample(self.on.model, self.x) for solver in solvers], detail or own)
 
 
 def rounded(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -100,37 +102,52 @@ def _flow(problem: str, schedule: str, count: int) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def measure(cell: Cell, part: Part) -> pd.DataFrame:
-    """Return the rows of a part of a cell; see `image_exps.search.few_steps_plan.read` for the columns."""
+def measure(cell: Cell, part: Part, calibrated: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Return the rows of a part of a cell; see `image_exps.search.few_steps_plan.read` for the columns.
+
+    Args:
+        cell: of the plan.
+        part: of it.
+        calibrated: for the controls, the rows of the calibrations.
+    """
     rows = _Rows(cell)
-    (_published if part == "published" else _solvers)(rows, cell, rows.on)
+    if part == "published":
+        _published(rows)
+    elif part == "for_schedule":
+        rows.solver("ours", FOR_SCHEDULE, for_schedule(rows.on.levels, cell.evaluations))
+    elif part == "calibrate":
+        _calibrate(rows)
+    else:
+        assert calibrated is not None
+        _controls(rows, calibrated)
     return pd.DataFrame(rows.rows)
 
 
-def _published(rows: _Rows, cell: Cell, on: Measured) -> None:
-    dim = rows.x[0].numel()
+def _published(rows: _Rows) -> None:
+    on, dim, count = rows.on, rows.x[0].numel(), len(rows.x)
     for kind, names in (("baseline", BASELINE_ARMS), ("lml", LML_ARMS)):
         for name in names:
             plan = arm(name).build(
-                cell.evaluations, dim, seed=0, count=len(rows.x), schedule=on.schedule, times=on.times
+                rows.cell.evaluations, dim, seed=0, count=count, schedule=on.schedule, times=on.times
             )
             rows.add(kind, name, [sample(plan.sampler, on.model, rows.x, plan.levels, plan.correction)])
 
 
-def _solvers(rows: _Rows, cell: Cell, on: Measured) -> None:
-    levels, n = on.levels, cell.evaluations
-    rows.solver("ours", FOR_SCHEDULE, for_schedule(levels, n))
-    found = None
+def _calibrate(rows: _Rows) -> None:
+    on, levels, n = rows.on, rows.on.levels, rows.cell.evaluations
     for (name, count), chosen in zip(CALIBRATED.items(), CHOSEN, strict=True):
         found = calibrate(
             on.model, levels, n, count, shape=on.shape, seed=SEEDS["calibration"], dtype=on.dtype, kept=False
         )
-        rows.solver("ours", name, found.solver)
+        rows.solver("ours", name, found.solver, detail=to_text(found))
         rows.solver("chosen", chosen, of_method(found.baseline, levels, n))
-    if n in CONTROLLED and found is not None:
-        noise = starting_noise(SEEDS["controls"], 0, TRAJECTORIES, on.shape).to(on.dtype)
-        for name, solvers in controls(on.model, levels, found, noise):
-            rows.solver("control", name, *solvers)
+
+
+def _controls(rows: _Rows, calibrated: pd.DataFrame) -> None:
+    on = rows.on
+    noise = starting_noise(SEEDS["controls"], 0, TRAJECTORIES, on.shape).to(on.dtype)
+    for name, solvers in controls(on.model, on.levels, calibration_of(calibrated, OURS[-1]), noise):
+        rows.solver("control", name, *solvers)
 
 
 def write(frame: pd.DataFrame, file: Path, column: str) -> None:
@@ -165,13 +182,17 @@ def main(
         ):
             continue
         for part in parts or PARTS:
-            file = file_of(folder, cell, part)
-            with once(file) as missing:
+            fits = file_of(folder, cell, "calibrate")
+            if not arms_of(cell, part) or (part == "controls" and not fits.exists()):
+                continue
+            with once(file_of(folder, cell, part)) as missing:
                 if missing:
-                    frame = measure(cell, part)
-                    write(frame, file, "errors")
+                    began = time.perf_counter()
+                    frame = measure(cell, part, pd.read_parquet(fits) if part == "controls" else None)
+                    write(frame, file_of(folder, cell, part), "errors")
                     means = frame.set_index("arm")["errors"].map(np.mean).nsmallest(6)
-                    click.echo(f"{' '.join(map(str, cell))}, {part}\n{means.map('{:.4g}'.format).to_string()}")
+                    click.echo(f"{' '.join(map(str, cell))}, {part}, {time.perf_counter() - began:.0f} s")
+                    click.echo(means.map("{:.4g}".format).to_string())
 
 
 @contextmanager

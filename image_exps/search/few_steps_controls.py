@@ -5,8 +5,10 @@ All are fitted to other trajectories than the calibration, from the published me
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -16,9 +18,10 @@ from lml.solver import Calibration, Schedule, Solver, method, of_method, publish
 from lml.solver.fitting import RIDGES, Problem, fit
 from lml.solver.schedule import spaced
 from lml.solver.solver import FITTED
+from lml.solver.storage import from_dict, to_dict
 from lml.solver.trajectories import reference
 
-__all__ = ["controls", "noisy", "ridge_of"]
+__all__ = ["calibration_of", "controls", "noisy", "ridge_of", "to_text"]
 
 #: Draws of the noise; its error is the mean of theirs.
 _DRAWS = 3
@@ -51,6 +54,17 @@ def controls(
     # The ends of other samples: what is left is what any data would teach.
     yield CONTROLS[2], [fitted(ends.roll(1, 0), levels=False, rows=True)]
     yield CONTROLS[3], noisy(of_method(prior, schedule, evaluations), rows)
+
+
+def to_text(found: Calibration) -> str:
+    """Return a calibration as JSON."""
+    return json.dumps({**vars(found), "solver": to_dict(found.solver)})
+
+
+def calibration_of(rows: pd.DataFrame, name: str) -> Calibration:
+    """Return the calibration of an arm from the rows of its part."""
+    values = json.loads(rows.set_index("arm").at[name, "detail"])
+    return Calibration(**{**values, "solver": from_dict(values["solver"])})
 
 
 def ridge_of(found: Calibration) -> float:

@@ -6,12 +6,11 @@ can be expected to be below. Distances are within the 16 leading principal compo
 with the distance ``F`` and the influence ``a_i`` of each sample on it: of other weights ``w_i`` of the samples it is
 ``F + sum_i (w_i - 1) a_i`` to first order (`image_exps.distances.frechet`).
 
-``python -m image_exps.search.few_steps_frechet`` needs the rows of both parts of a cell.
+``python -m image_exps.search.few_steps_frechet`` needs the rows of the published methods and of the calibrations.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from image_exps.problems.endpoints import Endpoints
 from image_exps.problems.specification import sampling_problem
 from image_exps.samplers.arms import arm
 from image_exps.search.few_steps import once, rounded, write
+from image_exps.search.few_steps_controls import calibration_of
 from image_exps.search.few_steps_plan import (
     BASELINE,
     CONTROLLED,
@@ -42,7 +42,6 @@ from image_exps.search.few_steps_plan import (
 )
 from image_exps.search.few_steps_problems import problem_of
 from lml.samplers import sample
-from lml.solver.storage import from_dict
 from theory_checks.command_line.plain_errors import plain_errors
 
 __all__ = ["measure", "rows_of"]
@@ -82,8 +81,7 @@ def measure(cell: Cell, folder: Path, cache: Path, samples: int = _SAMPLES, draw
     published = pd.read_parquet(file_of(folder, cell, "published"))
     baselines = published[published["kind"] == "baseline"].set_index("arm")["errors"].map(np.mean)
     best = str(baselines.idxmin())
-    solvers = pd.read_parquet(file_of(folder, cell, "solvers")).set_index("arm")
-    solver = from_dict(json.loads(solvers.at[OURS[-1], "detail"]))
+    solver = calibration_of(pd.read_parquet(file_of(folder, cell, "calibrate")), OURS[-1]).solver
     x = on.start("frechet", samples)
     plan = arm(best).build(cell.evaluations, x[0].numel(), seed=0, count=samples, schedule=on.schedule, times=on.times)
     exact = _flow(cell, "frechet", samples, cache)
@@ -120,7 +118,7 @@ def main(folder: Path, cache: Path) -> None:
     for cell in PLAN:
         if cell.problem not in FRECHET or cell.evaluations not in CONTROLLED:
             continue
-        if not all(file_of(folder, cell, part).exists() for part in ("published", "solvers")):
+        if not all(file_of(folder, cell, part).exists() for part in ("published", "calibrate")):
             click.echo(f"{' '.join(map(str, cell))}: its distances to the flow are not measured yet")
             continue
         file = file_of(folder, cell, "frechet")

@@ -4,7 +4,8 @@ All of it was fixed before the run, and nothing was chosen on these seeds. A cel
 of evaluations, and how many samples its figures are of. The networks have the schedule that they were trained on; the
 exact targets, of which the solvers have seen none, have each of `SCHEDULES`.
 
-The rows of a cell are in two files: those of the published methods, and those of the solvers of `lml.solver`.
+The rows of a cell are in a file a part: the published methods, which depend on nothing in `lml.solver`; `for_schedule`;
+`calibrate`; and the controls of the latter.
 """
 
 from __future__ import annotations
@@ -58,9 +59,9 @@ FRECHET = ("galaxy-hsc-32", "galaxy-ztf-32")
 #: The arms of Frechet distances beside the calibrated solver.
 EXACT, BASELINE = "exact flow", "best baseline"
 
-Part = Literal["published", "solvers"]
+Part = Literal["published", "for_schedule", "calibrate", "controls"]
 
-#: The files of a cell. The published methods depend on nothing in `lml.solver`.
+#: The parts of a cell, in the order in which they are measured: the controls need the calibration.
 PARTS: tuple[Part, ...] = get_args(Part)
 
 #: DDIM with LML at its default strength, by the paper and with the norm extrapolated: they are not in the oracle.
@@ -85,7 +86,7 @@ TRAJECTORIES = 48
 CONTROLS = ("levels alone", "rows alone", "rows from shuffled trajectories", "noise of the size of rows alone")
 
 _SMALL, _LARGE = 128, 64
-_SLOW = ("galaxy-hsc-64", "galaxy-ztf-64", "fashion-mnist", "emoji")
+_SLOW = ("galaxy-hsc-64", "fashion-mnist", "galaxy-ztf-64", "emoji")
 
 
 class Cell(NamedTuple):
@@ -103,12 +104,12 @@ class Cell(NamedTuple):
 
 
 def _plan() -> tuple[Cell, ...]:
-    networks = [(name, schedule, _LARGE if name in _SLOW else _SMALL) for name, schedule in NETWORKS.items()]
+    fast = [(name, schedule, _SMALL) for name, schedule in NETWORKS.items() if name not in _SLOW]
+    slow = [(name, NETWORKS[name], _LARGE) for name in _SLOW]
     targets = [(name, schedule, _SMALL) for name in TARGETS for schedule in SCHEDULES]
-    fast = [problem for problem in networks if problem[2] == _SMALL]
-    order = [(problem, n) for n in CONTROLLED for problem in (*networks, *targets)]
+    order = [(problem, n) for n in CONTROLLED for problem in (*fast, *targets, *slow)]
     order += [(problem, n) for n in EVALUATIONS for problem in fast]
-    order += [(problem, n) for n in EVALUATIONS for problem in (*targets, *networks)]
+    order += [(problem, n) for n in EVALUATIONS for problem in (*targets, *slow)]
     return tuple(dict.fromkeys(Cell(name, schedule, n, count) for (name, schedule, count), n in order))
 
 
@@ -117,10 +118,13 @@ PLAN: tuple[Cell, ...] = _plan()
 
 
 def arms_of(cell: Cell, part: Part) -> tuple[str, ...]:
-    """Return the arms of a part of a cell."""
-    if part == "published":
-        return (*BASELINE_ARMS, *LML_ARMS)
-    return (*OURS, *CHOSEN, *(CONTROLS if cell.evaluations in CONTROLLED else ()))
+    """Return the arms of a part of a cell; of controls there are none in most."""
+    return {
+        "published": (*BASELINE_ARMS, *LML_ARMS),
+        "for_schedule": (FOR_SCHEDULE,),
+        "calibrate": (*CALIBRATED, *CHOSEN),
+        "controls": CONTROLS if cell.evaluations in CONTROLLED else (),
+    }[part]
 
 
 def file_of(folder: Path, cell: Cell, part: Part | Literal["frechet"]) -> Path:
@@ -132,8 +136,8 @@ def read(folder: Path = RESULTS) -> pd.DataFrame:
     """Return the rows of all cells that were measured, in the order of the plan; without a row if none was.
 
     A row is an arm. Columns: problem, schedule, evaluations, kind (``baseline``, ``lml``, ``ours``, ``chosen`` or
-    ``control``), arm, errors (the root mean square distance of each sample to the end of its flow), detail (of a solver
-    its JSON).
+    ``control``), arm, errors (the root mean square distance of each sample to the end of its flow), detail (JSON: of a
+    solver itself, of a calibration all that it found).
     """
     return _read(folder, PARTS, [*_KEY, "kind", "arm", "errors", "detail"])
 

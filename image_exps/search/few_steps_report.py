@@ -80,7 +80,7 @@ def _summaries(found: _Found) -> list[str]:
     """Return the geometric means over networks and over targets by number of evaluations."""
     lines, arms = [], (*OURS, *CHOSEN)
     for what, names in (("networks", tuple(NETWORKS)), ("exact targets", TARGETS)):
-        some = {cell: by_arm for cell, by_arm in found.items() if cell.problem in names and OURS[0] in by_arm}
+        some = {cell: by_arm for cell, by_arm in found.items() if cell.problem in names and set(arms) <= set(by_arm)}
         if not some:
             continue
         table = []
@@ -226,7 +226,8 @@ def _missing(found: _Found, distances: Mapping[Cell, Frechet]) -> list[str]:
     wanted = [cell for cell in PLAN if cell.problem in FRECHET and cell.evaluations in CONTROLLED]
     for what, absent in (
         ("the published methods", [cell for cell in PLAN if cell not in found]),
-        ("the solvers", [cell for cell in PLAN if OURS[0] not in found.get(cell, {})]),
+        ("`for_schedule`", [cell for cell in PLAN if OURS[0] not in found.get(cell, {})]),
+        ("`calibrate`", [cell for cell in PLAN if OURS[-1] not in found.get(cell, {})]),
         ("Frechet distances", [cell for cell in wanted if cell not in distances]),
     ):
         if absent:

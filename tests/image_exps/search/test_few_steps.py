@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,17 +13,15 @@ from image_exps.distances.reference import Reference
 from image_exps.problems.endpoints import Endpoints
 from image_exps.samplers.baselines import BASELINE_ARMS
 from image_exps.search.few_steps import main, measure, once
-from image_exps.search.few_steps_controls import noisy, ridge_of
+from image_exps.search.few_steps_controls import calibration_of, noisy, ridge_of
 from image_exps.search.few_steps_frechet import rows_of
 from image_exps.search.few_steps_plan import (
-    CHOSEN,
     CONTROLLED,
-    CONTROLS,
     EVALUATIONS,
-    FOR_SCHEDULE,
     LML_ARMS,
     NETWORKS,
     OURS,
+    PARTS,
     PLAN,
     SCHEDULES,
     SEEDS,
@@ -39,7 +35,6 @@ from image_exps.search.few_steps_plan import (
 from image_exps.search.few_steps_problems import SCHEDULES as MADE
 from image_exps.search.few_steps_problems import problem_of
 from lml.solver import Calibration, of_method
-from lml.solver.storage import from_dict
 
 
 @pytest.fixture(autouse=True)
@@ -72,10 +67,9 @@ def test_the_rows_are_of_the_plan_and_whole():
     for key, part in rows.groupby(["problem", "schedule", "evaluations"]):
         cell = cells[key]
         assert part["arm"].is_unique
-        assert set(part["arm"]) in (
-            set(arms_of(cell, "published")), set(arms_of(cell, "solvers")),
-            {*arms_of(cell, "published"), *arms_of(cell, "solvers")},
-        )  # fmt: skip
+        for each in PARTS:
+            assert len(set(part["arm"]) & set(arms_of(cell, each))) in (0, len(arms_of(cell, each)))
+        assert set(part["arm"]) <= {arm for each in PARTS for arm in arms_of(cell, each)}
         assert {len(errors) for errors in part["errors"]} == {cell.samples}
         ours = part[part["kind"] == "ours"]["errors"]
         assert all(np.isfinite(errors).all() for errors in ours)
@@ -103,25 +97,24 @@ def test_a_network_has_its_own_schedule_alone():
 
 
 def test_a_cell_is_measured_with_all_arms():
-    cell = Cell("ring-2d", "flow", 4, 6)
-    rows = measure(cell, "published")
-    assert list(rows["arm"]) == [*BASELINE_ARMS, *LML_ARMS]
-    solvers = measure(cell, "solvers")
-    assert set(solvers["arm"]) == {*OURS, *CHOSEN}
-    assert {len(errors) for errors in (*rows["errors"], *solvers["errors"])} == {6}
+    cell = Cell("ring-2d", "flow", 5, 6)
+    frames = {part: measure(cell, part) for part in PARTS if part != "controls"}
+    frames["controls"] = measure(cell, "controls", frames["calibrate"])
+    for part, rows in frames.items():
+        assert tuple(sorted(rows["arm"])) == tuple(sorted(arms_of(cell, part)))
+        assert {len(errors) for errors in rows["errors"]} == {6}
     # The distances are those of the solver that is kept.
-    on, kept = problem_of("ring-2d", "flow"), solvers.set_index("arm").loc[OURS[-1]]
+    on, found = problem_of("ring-2d", "flow"), calibration_of(frames["calibrate"], OURS[-1])
     x = on.start("figures", 6)
-    apart = from_dict(json.loads(kept["detail"])).sample(on.model, x) - on.ends(x)
-    np.testing.assert_allclose(kept["errors"], apart.square().mean(1).sqrt(), rtol=2.0**-14)
+    apart = (found.solver.sample(on.model, x) - on.ends(x)).square().mean(1).sqrt()
+    errors = frames["calibrate"].set_index("arm").at[OURS[-1], "errors"]
+    np.testing.assert_allclose(errors, apart, rtol=2.0**-14)
     # It is the same again: every draw has a seed.
-    pd.testing.assert_frame_equal(measure(cell, "solvers"), solvers)
+    pd.testing.assert_frame_equal(measure(cell, "controls", frames["calibrate"]), frames["controls"])
 
 
-def test_controls_stand_beside_the_calibration_in_some_cells():
-    solvers = measure(Cell("ring-2d", "linear", 5, 4), "solvers")
-    assert set(solvers["arm"]) == {*OURS, *CHOSEN, *CONTROLS}
-    assert solvers.set_index("arm").at[FOR_SCHEDULE, "kind"] == "ours"
+def test_other_cells_have_no_controls():
+    assert {cell.evaluations for cell in PLAN if arms_of(cell, "controls")} == set(CONTROLLED)
 
 
 def test_noise_changes_rows_by_as_much_as_a_fit():
@@ -144,7 +137,7 @@ def test_a_run_writes_the_parts_that_are_missing(tmp_path, monkeypatch):
     chosen = ["--folder", str(tmp_path), "--problem", "ring-2d", "--part", "published"]
     first = CliRunner().invoke(main, chosen)
     assert first.exit_code == 0, first.output
-    assert "ring-2d linear 4 4, published" in first.output
+    assert "ring-2d linear 4 4, published, " in first.output
     assert CliRunner().invoke(main, chosen).output == ""
     rows = read(tmp_path)
     assert list(rows["arm"]) == [*BASELINE_ARMS, *LML_ARMS]
@@ -155,7 +148,7 @@ def test_a_run_writes_the_parts_that_are_missing(tmp_path, monkeypatch):
 
 
 def test_two_processes_do_not_measure_the_same(tmp_path):
-    file = file_of(tmp_path, PLAN[0], "solvers")
+    file = file_of(tmp_path, PLAN[0], "calibrate")
     with once(file) as missing:
         assert missing
         with once(file) as again:
