@@ -31,12 +31,11 @@ from image_exps.samplers.arms import arm
 from image_exps.samplers.baselines import BASELINE_ARMS
 from image_exps.search.few_steps_controls import calibration_of, controls, to_text
 from image_exps.search.few_steps_plan import (
+    BESIDE,
     CALIBRATED,
-    CHOSEN,
     EVALUATIONS,
     FOR_SCHEDULE,
     LML_ARMS,
-    OURS,
     PARTS,
     PLAN,
     RESULTS,
@@ -115,11 +114,11 @@ def measure(cell: Cell, part: Part, calibrated: pd.DataFrame | None = None) -> p
         _published(rows)
     elif part == "for_schedule":
         rows.solver("ours", FOR_SCHEDULE, for_schedule(rows.on.levels, cell.evaluations))
-    elif part == "calibrate":
-        _calibrate(rows)
-    else:
+    elif part == "controls":
         assert calibrated is not None
         _controls(rows, calibrated)
+    else:
+        _calibrate(rows, *arms_of(cell, part))
     return pd.DataFrame(rows.rows)
 
 
@@ -133,20 +132,19 @@ def _published(rows: _Rows) -> None:
             rows.add(kind, name, [sample(plan.sampler, on.model, rows.x, plan.levels, plan.correction)])
 
 
-def _calibrate(rows: _Rows) -> None:
+def _calibrate(rows: _Rows, name: str, chosen: str) -> None:
     on, levels, n = rows.on, rows.on.levels, rows.cell.evaluations
-    for (name, count), chosen in zip(CALIBRATED.items(), CHOSEN, strict=True):
-        found = calibrate(
-            on.model, levels, n, count, shape=on.shape, seed=SEEDS["calibration"], dtype=on.dtype, kept=False
-        )
-        rows.solver("ours", name, found.solver, detail=to_text(found))
-        rows.solver("chosen", chosen, of_method(found.baseline, levels, n))
+    found = calibrate(
+        on.model, levels, n, CALIBRATED[name], shape=on.shape, seed=SEEDS["calibration"], dtype=on.dtype, kept=False
+    )
+    rows.solver("ours", name, found.solver, detail=to_text(found))
+    rows.solver("chosen", chosen, of_method(found.baseline, levels, n))
 
 
 def _controls(rows: _Rows, calibrated: pd.DataFrame) -> None:
     on = rows.on
     noise = starting_noise(SEEDS["controls"], 0, TRAJECTORIES, on.shape).to(on.dtype)
-    for name, solvers in controls(on.model, on.levels, calibration_of(calibrated, OURS[-1]), noise):
+    for name, solvers in controls(on.model, on.levels, calibration_of(calibrated, BESIDE), noise):
         rows.solver("control", name, *solvers)
 
 

@@ -5,7 +5,7 @@ of evaluations, and how many samples its figures are of. The networks have the s
 exact targets, of which the solvers have seen none, have each of `SCHEDULES`.
 
 The rows of a cell are in a file a part: the published methods, which depend on nothing in `lml.solver`; `for_schedule`;
-`calibrate`; and the controls of the latter.
+`calibrate` on few and on more trajectories; and the controls of the former.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from image_exps.samplers.arms import arm
 from image_exps.samplers.baselines import BASELINE_ARMS, BASELINE_SPACINGS
 
 __all__ = [
-    "BASELINE", "CALIBRATED", "CHOSEN", "CONTROLLED", "CONTROLS", "EVALUATIONS", "EXACT", "FOR_SCHEDULE", "FRECHET",
+    "BASELINE", "BESIDE", "CALIBRATED", "CHOSEN", "CONTROLLED", "CONTROLS", "EVALUATIONS", "EXACT", "FOR_SCHEDULE", "FRECHET",
     "LML_ARMS", "NETWORKS", "OURS", "PARTS", "PLAN", "RESULTS", "SCHEDULES", "SEEDS", "TARGETS", "TRAJECTORIES", "Cell",
     "Part", "arms_of", "file_of", "read", "read_frechet",
 ]  # fmt: skip
@@ -59,7 +59,7 @@ FRECHET = ("galaxy-hsc-32", "galaxy-ztf-32")
 #: The arms of Frechet distances beside the calibrated solver.
 EXACT, BASELINE = "exact flow", "best baseline"
 
-Part = Literal["published", "for_schedule", "calibrate", "controls"]
+Part = Literal["published", "for_schedule", "calibrate", "calibrate_more", "controls"]
 
 #: The parts of a cell, in the order in which they are measured: the controls need the calibration.
 PARTS: tuple[Part, ...] = get_args(Part)
@@ -76,15 +76,18 @@ FOR_SCHEDULE = "for_schedule"
 CALIBRATED = {"calibrate": 16, "calibrate, 48 trajectories": 48}
 CHOSEN = {f"baseline chosen on {count} trajectories": count for count in CALIBRATED.values()}
 
-#: The solvers; the last calibration is the one that the controls stand beside.
+#: The solvers.
 OURS = (FOR_SCHEDULE, *CALIBRATED)
 
-#: Trajectories of the controls.
-TRAJECTORIES = 48
+#: The calibration that the controls stand beside, and their trajectories.
+BESIDE = "calibrate"
+TRAJECTORIES = CALIBRATED[BESIDE]
 
 #: Fits that lack something; the last is no fit, but its published rows, changed at random by as much.
 CONTROLS = ("levels alone", "rows alone", "rows from shuffled trajectories", "noise of the size of rows alone")
 
+# A calibration is a part of its own: that on more trajectories costs three times as much.
+_CALIBRATIONS: tuple[Part, ...] = ("calibrate", "calibrate_more")
 _SMALL, _LARGE = 128, 64
 _SLOW = ("galaxy-hsc-64", "fashion-mnist", "galaxy-ztf-64", "emoji")
 
@@ -122,7 +125,7 @@ def arms_of(cell: Cell, part: Part) -> tuple[str, ...]:
     return {
         "published": (*BASELINE_ARMS, *LML_ARMS),
         "for_schedule": (FOR_SCHEDULE,),
-        "calibrate": (*CALIBRATED, *CHOSEN),
+        **{part: (name, chosen) for part, name, chosen in zip(_CALIBRATIONS, CALIBRATED, CHOSEN, strict=True)},
         "controls": CONTROLS if cell.evaluations in CONTROLLED else (),
     }[part]
 
