@@ -20,8 +20,8 @@ from image_exps.samplers.baselines import BASELINE_ARMS, BASELINE_SPACINGS
 
 __all__ = [
     "BASELINE", "BESIDE", "CALIBRATED", "CHOSEN", "CONTROLLED", "CONTROLS", "EVALUATIONS", "EXACT", "FOR_SCHEDULE",
-    "FRECHET", "LML_ARMS", "NETWORKS", "OURS", "PARTS", "PLAN", "RESULTS", "SCHEDULES", "SEEDS", "TARGETS", "TRAJECTORIES", "Cell",
-    "Part", "arms_of", "file_of", "read", "read_frechet",
+    "FRECHET", "LML_ARMS", "NETWORKS", "OURS", "PARTS", "PLAN", "RESULTS", "SCHEDULES", "SEEDS", "TARGETS",
+    "TRAJECTORIES", "Cell", "Part", "arms_of", "file_of", "read", "read_frechet",
 ]  # fmt: skip
 
 #: Where the rows are.
