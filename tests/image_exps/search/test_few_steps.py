@@ -90,6 +90,18 @@ def test_an_exact_target_is_sampled_with_any_schedule(schedule):
     assert float(ends.norm(dim=1).mean()) == pytest.approx(float(exact.norm(dim=1).mean()), rel=0.1)
 
 
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_the_reference_is_far_nearer_than_any_baseline(schedule):
+    on = problem_of("random-16d", schedule)
+    x = on.start("figures", 16)
+    exact = on._replace(steps=2 * on.steps).ends(x)
+    off = (on.ends(x) - exact).square().mean(1).sqrt().mean()
+    names = ("ipndm-3@log-snr", "ipndm-4@log-snr", "dpm-solver-3m@log-snr", "unipc-2@log-snr")
+    solvers = [of_method(name, on.levels, 20) for name in names]
+    least = min((solver.sample(on.model, x) - exact).square().mean(1).sqrt().mean() for solver in solvers)
+    assert off < 0.02 * least
+
+
 def test_a_network_has_its_own_schedule_alone():
     assert set(MADE) == set(SCHEDULES)
     with pytest.raises(ValueError, match="schedule must be constant for galaxy-hsc-32, got 'flow'"):
