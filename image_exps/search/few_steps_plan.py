@@ -74,7 +74,7 @@ FOR_SCHEDULE = "for_schedule"
 
 #: Trajectories of the calibrations by arm, and of the baseline that each found best: the same, spent on choosing alone.
 CALIBRATED = {"calibrate": 16, "calibrate, 48 trajectories": 48}
-CHOSEN = {f"baseline chosen on {count} trajectories": count for count in CALIBRATED.values()}
+CHOSEN = {name: f"baseline chosen on {count} trajectories" for name, count in CALIBRATED.items()}
 
 #: The solvers.
 OURS = (FOR_SCHEDULE, *CALIBRATED)
@@ -125,7 +125,7 @@ def arms_of(cell: Cell, part: Part) -> tuple[str, ...]:
     return {
         "published": (*BASELINE_ARMS, *LML_ARMS),
         "for_schedule": (FOR_SCHEDULE,),
-        **{part: (name, chosen) for part, name, chosen in zip(_CALIBRATIONS, CALIBRATED, CHOSEN, strict=True)},
+        **{part: (name, CHOSEN[name]) for part, name in zip(_CALIBRATIONS, CALIBRATED, strict=True)},
         "controls": CONTROLS if cell.evaluations in CONTROLLED else (),
     }[part]
 

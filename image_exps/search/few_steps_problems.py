@@ -29,8 +29,8 @@ __all__ = ["SCHEDULES", "Measured", "problem_of"]
 _FLOW_ENDS, _SHIFT = (0.999, 0.001), 3.0
 
 # Steps of the reference, equal in log-SNR. Its ends are this far from those of twice as many steps: on ring-2d,
-# random-16d and digits at most 0.01 of the error of good baselines in 20 evaluations; on the galaxies of 32 pixels 7e-5,
-# where the oracle has 2e-2 and more in 8 evaluations.
+# random-16d and digits at most 0.01 of the error of good baselines in 20 evaluations; on the galaxies of 32 pixels
+# 7e-5, where the oracle has 2e-2 and more in 8 evaluations.
 _STEPS_OF_NETWORKS, _STEPS_OF_TARGETS = 120, 480
 
 

@@ -12,7 +12,6 @@ import pandas as pd
 from image_exps.search.few_steps_figures import (
     Frechet,
     Ratio,
-    Summary,
     cells,
     doubled,
     frechets,
@@ -23,9 +22,12 @@ from image_exps.search.few_steps_figures import (
     summary,
 )
 from image_exps.search.few_steps_plan import (
+    BESIDE,
+    CALIBRATED,
     CHOSEN,
     CONTROLLED,
     CONTROLS,
+    FOR_SCHEDULE,
     FRECHET,
     LML_ARMS,
     NETWORKS,
@@ -50,8 +52,10 @@ BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 # What a column of a table is called where its arm has a longer name.
 _SHORT = {
     **{arm: arm.replace(" trajectories", "") for arm in OURS},
-    **{arm: arm.replace(" trajectories", "").replace("baseline chosen on", "chosen,") for arm in CHOSEN},
+    **{arm: arm.replace(" trajectories", "").replace("baseline chosen on", "chosen,") for arm in CHOSEN.values()},
 }
+
+_GROUPS = {"networks": tuple(NETWORKS), "exact targets": TARGETS}
 
 _Found = Mapping[Cell, dict[str, Ratio]]
 
@@ -78,23 +82,20 @@ def block(rows: pd.DataFrame, frechet: pd.DataFrame) -> str:
 
 def _summaries(found: _Found) -> list[str]:
     """Return the geometric means over networks and over targets by number of evaluations."""
-    lines, arms = [], (*OURS, *CHOSEN)
-    for what, names in (("networks", tuple(NETWORKS)), ("exact targets", TARGETS)):
-        some = {cell: by_arm for cell, by_arm in found.items() if cell.problem in names and set(arms) <= set(by_arm)}
+    lines, arms = [], (*OURS, *CHOSEN.values())
+    for what, names in _GROUPS.items():
+        some = {cell: by_arm for cell, by_arm in found.items() if cell.problem in names and set(OURS) & set(by_arm)}
         if not some:
             continue
         table = []
         for n in (*sorted({cell.evaluations for cell in some}), None):
             chosen = [by_arm for cell, by_arm in some.items() if n in (None, cell.evaluations)]
-            table.append(
-                ["all" if n is None else str(n), str(len(chosen))]
-                + [_summed(summary(by_arm[arm] for by_arm in chosen)) for arm in arms]
-            )
+            table.append(["all" if n is None else str(n), *(_summed(chosen, arm) for arm in arms)])
         lines += _section(
             f"Over {what}",
-            "Geometric mean over cells of the mean distance by the oracle's; that of the root mean square distance; "
-            "in brackets the largest ratio of the mean.",
-            ["evaluations", "cells", *(_SHORT[arm] for arm in arms)],
+            "Geometric mean over cells of the mean distance by the oracle's; that of the root mean square distance; in "
+            "brackets the largest ratio of the mean, of how many cells.",
+            ["evaluations", *(_SHORT[arm] for arm in arms)],
             table,
         )
         lines += [_above(some), ""]
@@ -103,40 +104,40 @@ def _summaries(found: _Found) -> list[str]:
 
 def _above(some: _Found) -> str:
     """Say in how many cells our solvers are further than the oracle."""
-    counts = [(arm, sum(by_arm[arm].mean > 1 for by_arm in some.values()),
-               sum(by_arm[arm].low > 1 for by_arm in some.values())) for arm in OURS]  # fmt: skip
-    said = "; ".join(f"{arm}: {above}, with the whole interval {sure}" for arm, above, sure in counts)
-    return f"Cells of {len(some)} whose ratio is above one: {said}."
+    said = []
+    for arm in OURS:
+        found = [by_arm[arm] for by_arm in some.values() if arm in by_arm]
+        if found:
+            above, sure = sum(each.mean > 1 for each in found), sum(each.low > 1 for each in found)
+            said.append(f"{arm}: {above} of {len(found)}, with the whole interval {sure}")
+    return f"Cells whose ratio is above one: {'; '.join(said)}."
 
 
 def _doubled(found: _Found) -> list[str]:
     """Return what is reached of the best baseline in twice the evaluations."""
-    if not found:
-        return []
-    table = [
-        [f"`{cell.problem}`", cell.schedule, f"{cell.evaluations} / {2 * cell.evaluations}"]
-        + [_shown(by_arm[arm]) for arm in OURS]
-        for cell, by_arm in _sorted(found)
-        if cell.problem in NETWORKS
-    ]
     lines = []
+    table = [
+        [f"`{cell.problem}`", f"{cell.evaluations} / {2 * cell.evaluations}"] + [_cell(by_arm, arm) for arm in OURS]
+        for cell, by_arm in _sorted(found) if cell.problem in NETWORKS
+    ]  # fmt: skip
     if table:
         lines += _section(
-            "Against twice the evaluations, on networks",
+            "Against twice the evaluations",
             "The ratio of n evaluations to the oracle of 2 n, with its 90 % interval; the root mean square. At one or "
             "less the best baseline needs twice the evaluations.",
-            ["network", "schedule", "n / 2 n", *(_SHORT[arm] for arm in OURS)],
+            ["network", "n / 2 n", *(_SHORT[arm] for arm in OURS)],
             table,
         )
-    for what, names in (("networks", tuple(NETWORKS)), ("exact targets", TARGETS)):
+    for what, names in _GROUPS.items():
         some = [by_arm for cell, by_arm in found.items() if cell.problem in names]
-        if some:
-            said = "; ".join(
-                f"{arm} {_summed(summary(by_arm[arm] for by_arm in some))}, at most one in "
-                f"{sum(by_arm[arm].mean <= 1 for by_arm in some)}"
-                for arm in OURS
-            )
-            lines += [f"Against the oracle of twice the evaluations, over {len(some)} cells of {what}: {said}.", ""]
+        said = []
+        for arm in OURS:
+            chosen = [by_arm[arm] for by_arm in some if arm in by_arm]
+            if chosen:
+                reached = sum(each.mean <= 1 for each in chosen)
+                said.append(f"{arm} {_summed(some, arm)}, at one or less in {reached}")
+        if said:
+            lines += [f"Against the oracle of twice the evaluations on {what}: {'; '.join(said)}.", ""]
     return lines
 
 
@@ -159,21 +160,20 @@ def _frechet(found: Mapping[Cell, Frechet]) -> list[str]:
 
 
 def _controls(found: _Found) -> list[str]:
-    arms = (OURS[-1], next(reversed(CHOSEN)), *CONTROLS)
-    some = {cell: by_arm for cell, by_arm in found.items() if set(arms) <= set(by_arm)}
+    arms = (BESIDE, CHOSEN[BESIDE], *CONTROLS)
     groups = {
-        what: [by_arm for cell, by_arm in some.items() if cell.problem in names]
-        for what, names in (("networks", tuple(NETWORKS)), ("exact targets", TARGETS))
+        what: [by_arm for cell, by_arm in found.items() if cell.problem in names and set(arms) <= set(by_arm)]
+        for what, names in _GROUPS.items()
     }
     groups = {what: chosen for what, chosen in groups.items() if chosen}
     if not groups:
         return []
     return _section(
         "Controls",
-        f"In {', '.join(map(str, sorted(CONTROLLED)))} evaluations, fitted to other trajectories than the calibration. "
-        "Geometric means over cells of the mean and of the root mean square, and the largest.",
-        ["solver", *(f"{len(chosen)} cells of {what}" for what, chosen in groups.items())],
-        [[arm, *(_summed(summary(each[arm] for each in chosen)) for chosen in groups.values())] for arm in arms],
+        f"In {', '.join(map(str, sorted(CONTROLLED)))} evaluations, fitted to other trajectories than the calibration: "
+        "geometric means over the same cells, as above.",
+        ["solver", *groups],
+        [[arm, *(_summed(chosen, arm) for chosen in groups.values())] for arm in arms],
     )
 
 
@@ -199,7 +199,8 @@ def _fixed(rows: pd.DataFrame) -> list[str]:
 def _cells(rows: pd.DataFrame, found: _Found) -> list[str]:
     """Return the tables of all cells, one a problem."""
     best = {cell: oracle(part) for cell, part in cells(rows)}
-    arms, lines = (*OURS, next(reversed(CHOSEN))), []
+    arms: tuple[str, ...] = (*OURS, CHOSEN[BESIDE])
+    lines: list[str] = []
     for problem in (*NETWORKS, *TARGETS):
         some = {cell: by_arm for cell, by_arm in found.items() if cell.problem == problem}
         if not some:
@@ -210,7 +211,7 @@ def _cells(rows: pd.DataFrame, found: _Found) -> list[str]:
             lml = min((by_arm[arm].mean for arm in LML_ARMS if arm in by_arm), default=None)
             table.append(
                 [cell.schedule, str(cell.evaluations), f"`{name}` {distance:.3g}"]
-                + [_shown(by_arm[arm]) if arm in by_arm else "-" for arm in arms]
+                + [_cell(by_arm, arm) for arm in arms]
                 + ["-" if lml is None else f"{lml:.2f}"]
             )
         lines += _section(
@@ -226,8 +227,11 @@ def _missing(found: _Found, distances: Mapping[Cell, Frechet]) -> list[str]:
     wanted = [cell for cell in PLAN if cell.problem in FRECHET and cell.evaluations in CONTROLLED]
     for what, absent in (
         ("the published methods", [cell for cell in PLAN if cell not in found]),
-        ("`for_schedule`", [cell for cell in PLAN if OURS[0] not in found.get(cell, {})]),
-        ("`calibrate`", [cell for cell in PLAN if OURS[-1] not in found.get(cell, {})]),
+        ("`for_schedule`", [cell for cell in PLAN if FOR_SCHEDULE not in found.get(cell, {})]),
+        *(
+            (f"`calibrate` on {count} trajectories", [cell for cell in PLAN if name not in found.get(cell, {})])
+            for name, count in CALIBRATED.items()
+        ),
         ("Frechet distances", [cell for cell in wanted if cell not in distances]),
     ):
         if absent:
@@ -262,12 +266,21 @@ def _section(title: str, text: str, head: Sequence[str], table: Iterable[Sequenc
             *(f"| {' | '.join(row)} |" for row in table), ""]  # fmt: skip
 
 
-def _shown(ratio: Ratio) -> str:
+def _cell(by_arm: dict[str, Ratio], arm: str) -> str:
+    """Return a ratio with its interval, and that of the root mean square; a dash where it was not measured."""
+    if arm not in by_arm:
+        return "-"
+    ratio = by_arm[arm]
     return f"{ratio.mean:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]; {ratio.square:.2f}"
 
 
-def _summed(found: Summary) -> str:
-    return f"{found.mean:.2f}; {found.square:.2f} ({found.largest:.2f})"
+def _summed(some: Iterable[dict[str, Ratio]], arm: str) -> str:
+    """Return the summary of an arm over the cells in which it was measured."""
+    chosen = [by_arm[arm] for by_arm in some if arm in by_arm]
+    if not chosen:
+        return "-"
+    found = summary(chosen)
+    return f"{found.mean:.2f}; {found.square:.2f} ({found.largest:.2f} of {found.cells})"
 
 
 def with_block(page: str, text: str) -> str:

@@ -16,11 +16,11 @@ from image_exps.search.few_steps import main, measure, once
 from image_exps.search.few_steps_controls import calibration_of, noisy, ridge_of
 from image_exps.search.few_steps_frechet import rows_of
 from image_exps.search.few_steps_plan import (
+    BESIDE,
     CONTROLLED,
     EVALUATIONS,
     LML_ARMS,
     NETWORKS,
-    OURS,
     PARTS,
     PLAN,
     SCHEDULES,
@@ -116,10 +116,10 @@ def test_a_cell_is_measured_with_all_arms():
         assert tuple(sorted(rows["arm"])) == tuple(sorted(arms_of(cell, part)))
         assert {len(errors) for errors in rows["errors"]} == {6}
     # The distances are those of the solver that is kept.
-    on, found = problem_of("ring-2d", "flow"), calibration_of(frames["calibrate"], OURS[-1])
+    on, found = problem_of("ring-2d", "flow"), calibration_of(frames["calibrate"], BESIDE)
     x = on.start("figures", 6)
     apart = (found.solver.sample(on.model, x) - on.ends(x)).square().mean(1).sqrt()
-    errors = frames["calibrate"].set_index("arm").at[OURS[-1], "errors"]
+    errors = frames["calibrate"].set_index("arm").at[BESIDE, "errors"]
     np.testing.assert_allclose(errors, apart, rtol=2.0**-14)
     # It is the same again: every draw has a seed.
     pd.testing.assert_frame_equal(measure(cell, "controls", frames["calibrate"]), frames["controls"])

@@ -22,7 +22,7 @@ from image_exps.search.few_steps_report import BEGIN, END, PAGE, block, with_blo
 
 
 def made(ours, bases, key=("galaxy-hsc-32", "constant", 5), *, kinds=("lml", "ours", "chosen", "control")):
-    arms = {"lml": LML_ARMS, "ours": OURS, "chosen": CHOSEN, "control": CONTROLS}
+    arms = {"lml": LML_ARMS, "ours": OURS, "chosen": tuple(CHOSEN.values()), "control": CONTROLS}
     rows = [("baseline", arm, errors) for arm, errors in bases.items()]
     rows += [(kind, arm, ours) for kind in kinds for arm in arms[kind]]
     frame = pd.DataFrame(
@@ -111,9 +111,9 @@ def test_what_was_not_measured_is_listed():
     rows = made([1.0, 3.0], {name: [1.0, 5.0] for name in ("a", "ddim@time")}, PLAN[0].key)
     text = block(rows, read_frechet().iloc[:0])
     missing = [line for line in text.splitlines() if line.startswith("Of the plan")]
-    assert len(missing) == 4
+    assert len(missing) == 5
     assert "`galaxy-hsc-32` in 4, 5, 6, 7, 10, 12, 15, 20" in missing[0]
-    assert "`galaxy-hsc-32` in 5, 8, 10; `galaxy-ztf-32` in 5, 8, 10." in missing[3]
+    assert "`galaxy-hsc-32` in 5, 8, 10; `galaxy-ztf-32` in 5, 8, 10." in missing[4]
     assert "| calibrate | calibrate, 48 |" in text
 
 
