@@ -3,15 +3,17 @@ r"""A solver for one network, chosen and fitted on a few accurate trajectories o
 1. Accurate trajectories from ``samples`` noises (`lml.solver.trajectories`).
 2. All methods of `lml.solver.choice` on a quarter of them, the better ones and `for_schedule`'s choice on all.
 3. Levels and rows fitted to the ends of the trajectories (`lml.solver.fitting`), from the best published method, at a
-   path of ridges, in two folds: each trajectory is judged by the fit that has not seen it.
+   path of ridges, in two halves: each trajectory is judged by the fit to the other half, on levels as they will be
+   used (the nearest entries for a network of integer timesteps).
 4. The simplest candidate within the noise of the best (`lml.solver.selection`); a fit that is chosen is made once more
-   on all trajectories. For a network of integer timesteps its levels are moved to the nearest, and the rows fitted
-   again there.
+   on all trajectories. A solver that diverges on a trajectory is no candidate.
 
-What to expect is measured by choosing again without each fold and judging there: the ratio of the mean distance to
-that of the published method that is best on all of the trajectories, which favours that method.
+What to expect is measured by choosing again without each half and judging there: the ratio of the mean distance to
+that of the published method that is best on all of the trajectories, which favours that method; where it is chosen
+itself the ratio is one. The solver itself is fitted to twice as many trajectories as those that are judged.
 
-Every stage is kept as it is made: a calibration that is interrupted goes on where it was.
+Solvers compute in float64; the network is asked in the type that it is used in. Every stage is kept as it is made: a
+calibration that is interrupted goes on where it was, and ends with the same answer.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ import torch
 from torch import Tensor
 
 from lml.arguments import check_integer
-from lml.samplers import NoiseModel
+from lml.samplers import Level, NoiseModel
 from lml.solver.choice import BASELINES, TRIED, chosen, for_schedule, key_of
 from lml.solver.fitting import RIDGES, Fit, Problem, fit, fit_cost
 from lml.solver.methods import method
@@ -45,7 +47,7 @@ __all__ = ["LEAST_SAMPLES", "VERSION", "Calibration", "calibrate", "cost", "fing
 LEAST_SAMPLES = 8
 
 #: Of the procedure: what was kept by another one is made again.
-VERSION = 2
+VERSION = 3
 
 _LOG = logging.getLogger(__name__)
 
@@ -54,6 +56,13 @@ _ASKED = 2
 
 _FOLDS = 2
 _KEPT_ARMS = 12
+_FIT_NAME = "levels and rows, ridge"
+
+# The accurate trajectories' own error, as a share of the solver's, from which on it is said.
+_DOUBTFUL = 0.3
+
+# Beside the tensors of a stage.
+_COUNT = "evaluations"
 
 
 @dataclass(frozen=True)
@@ -64,7 +73,7 @@ class Calibration:
         solver: chosen; its ``validation`` says what to expect.
         baseline: the published method that is best on the trajectories, by name.
         candidates: what was chosen from, by name, with the score of each relative to the best.
-        spent: evaluations of one sample.
+        spent: evaluations of one sample, in all runs if it was interrupted, but for the stages that were cut short.
         advice: a sentence about what could be doubtful; empty if nothing is.
     """
 
@@ -91,9 +100,20 @@ class Calibration:
 
 
 def cost(evaluations: int, samples: int = 16) -> int:
-    """Return about how many evaluations of one sample `calibrate` takes, the fit on all trajectories included."""
-    arms = evaluations * (len(TRIED) * _screened(samples) + (_KEPT_ARMS + 1) * samples)
-    return (_ASKED + _FOLDS * fit_cost(evaluations) + fit_cost(evaluations)) * samples + reference_cost(samples) + arms
+    """Return how many evaluations of one sample `calibrate` takes if a fit is chosen; without one, a third less.
+
+    More where a step of a fit needs a second try, which is seldom.
+    """
+    if samples < LEAST_SAMPLES:
+        return _ASKED * samples
+    return _ASKED * samples + sum(_stage_costs(evaluations, samples).values())
+
+
+def _stage_costs(n: int, samples: int) -> dict[str, int]:
+    """Return what the stages cost, in their order."""
+    folds = {f"fold-{k}": samples * (fit_cost(n) + len(RIDGES) * n) for k in range(_FOLDS)}
+    methods = n * (len(TRIED) * _screened(samples) + (_KEPT_ARMS + 1) * samples)
+    return {"ends": reference_cost(samples), "methods": methods, **folds, "fit": samples * fit_cost(n)}
 
 
 def calibrate(
@@ -113,22 +133,22 @@ def calibrate(
 
     Args:
         noise_model: the noise prediction ``eps(x, level)``, as of `lml.samplers`; with whatever guidance it is used.
-        schedule: its noise levels.
+        schedule: its noise levels. A network of integer timesteps is asked between them too, by the fits.
         evaluations: from 3 to 50.
         samples: accurate trajectories; with fewer than 8 nothing can be judged, and `for_schedule`'s choice is
             returned, which is said.
         shape: of one sample.
         seed: of the noises.
         batch: samples that are evaluated at once. A network that knows its samples by their place, as of prompts, needs
-            ``batch`` to be no smaller than ``samples``.
-        dtype: of the samples.
+            ``batch`` to be no smaller than ``samples``. It changes the answer by the rounding of the network alone.
+        dtype: of the samples that the network is asked for, which are on the CPU.
         progress: is called with lines of text, the cost first, then the time that it will take.
         kept: whether the answer, and the stages before it, are read and kept in the folder of `lml.solver.storage`, by
             the network's answers to two questions.
 
     Raises:
         ValueError: for an argument that does not fit; for a network that returns another shape or numbers that are not
-            finite.
+            finite; where all published methods diverge.
     """
     check_integer(evaluations, "evaluations", least=LEAST_EVALUATIONS, below=MOST_EVALUATIONS + 1)
     check_integer(samples, "samples")
@@ -137,10 +157,10 @@ def calibrate(
     if not shape or not all(isinstance(n, int) and n > 0 for n in shape):
         raise ValueError(f"shape must be positive integers, got {tuple(shape)}")
     schedule.levels(evaluations, "time")
-    tell = progress or (lambda line: None)
-    model = Checked(noise_model, batch)
+    notify = progress or (lambda line: None)
+    model = Checked(noise_model, batch, dtype)
     generator = torch.Generator().manual_seed(seed)
-    noise = torch.randn((samples, *shape), dtype=torch.float64, generator=generator).to(dtype)
+    noise = torch.randn((samples, *shape), dtype=torch.float64, generator=generator)
     digest = fingerprint(model, schedule, noise)
     if samples < LEAST_SAMPLES:
         advice = (
@@ -150,7 +170,7 @@ def calibrate(
         _LOG.warning("%s", advice)
         found = for_schedule(schedule, evaluations, progress=progress)
         return Calibration(found, found.method, {found.method: 1.0}, model.count, advice)
-    text = f"{VERSION} {digest} {key_of(schedule)} {evaluations} {samples} {seed} {dtype}"
+    text = f"{VERSION} {digest} {key_of(schedule)} {schedule.integer} {evaluations} {samples} {seed} {dtype}"
     place = cache_file(f"calibration-{hashlib.sha256(text.encode()).hexdigest()[:16]}.json") if kept else None
     if place is not None and place.exists():
         try:
@@ -159,13 +179,18 @@ def calibrate(
         except (KeyError, TypeError, ValueError):
             pass  # damaged: it is made again
     total, each = cost(evaluations, samples), model.seconds / samples
-    tell(f"cost: about {total} evaluations of one sample")
-    tell(f"time: about {total * each / 60:.2g} min, at {each:.2g} s for each")
+    notify(f"cost: about {total} evaluations of one sample, a third less if no fit is chosen")
+    notify(f"time: about {_duration(total * each)}, at {each:.2g} s for each")
     stages = Stages(None if place is None else place.with_suffix(""))
-    made = _Procedure(model, schedule, evaluations, noise, stages, _Progress(model, total, tell)).run(digest)
+    progress_of = _Progress(model, _stage_costs(evaluations, samples), each, notify)
+    made = _Procedure(model, schedule, evaluations, noise, stages, progress_of).run(digest)
     if place is not None:
-        write_atomically(place, json.dumps({**vars(made), "solver": to_dict(made.solver)}) + "\n")
-        stages.clear()
+        try:
+            write_atomically(place, json.dumps({**vars(made), "solver": to_dict(made.solver)}) + "\n")
+        except OSError as error:
+            _LOG.warning("%s cannot be written: %s", place, error)
+        else:
+            stages.clear()
     return made
 
 
@@ -188,66 +213,98 @@ def _screened(samples: int) -> int:
     return max(4, samples // 4)
 
 
+def _duration(seconds: float) -> str:
+    for size, unit in ((3600, "h"), (60, "min")):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{max(seconds, 1):.0f} s"
+
+
 class _Progress:
     """Lines of progress, with the share of the cost and the time that is left."""
 
-    def __init__(self, model: Checked, total: int, tell: Callable[[str], None]) -> None:
-        self.model, self.total, self.tell = model, total, tell
-        self.began, self.before = time.monotonic(), model.count
+    def __init__(self, model: Checked, costs: dict[str, int], each: float, notify: Callable[[str], None]) -> None:
+        self.model, self.costs, self.each, self.notify = model, costs, each, notify
+        self.began, self.asked = time.monotonic(), model.count
+        self.done, self.stage, self.before = 0, "", model.count
+
+    def enter(self, stage: str) -> None:
+        """Begin a stage; those before it are done, whether they were made or read."""
+        names = list(self.costs)
+        self.done = sum(self.costs[name] for name in names[: names.index(stage)])
+        self.stage, self.before = stage, self.model.count
 
     def __call__(self, line: str) -> None:
-        done = self.model.count - self.before
-        share = min(done / self.total, 1.0)
-        left = (time.monotonic() - self.began) * (1 / share - 1) if done else None
-        self.tell(f"{share:4.0%}  {line}" + ("" if left is None else f", at most {left / 60:.1f} min left"))
+        total = sum(self.costs.values())
+        done = self.done + min(self.model.count - self.before, self.costs[self.stage])
+        asked = self.model.count - self.asked
+        # A few evaluations say less than the one that was timed.
+        each = (time.monotonic() - self.began) / asked if asked > total / 50 else self.each
+        self.notify(f"{done / total:4.0%}  {line}, about {_duration((total - done) * each)} left")
 
 
 class _Procedure:
-    """The steps of a calibration, with what they share."""
+    """The stages of a calibration, with what they share."""
 
     def __init__(
-        self, model: Checked, schedule: Schedule, n: int, noise: Tensor, stages: Stages, tell: Callable[[str], None]
+        self, model: Checked, schedule: Schedule, n: int, noise: Tensor, stages: Stages, progress: _Progress
     ) -> None:
-        self.model, self.schedule, self.n, self.noise, self.stages, self.tell = model, schedule, n, noise, stages, tell
+        self.model, self.schedule, self.n, self.noise, self.stages = model, schedule, n, noise, stages
+        self.progress, self.spent = progress, model.count
         self.flow: Reference
 
     def run(self, digest: str) -> Calibration:
         x = self.schedule.levels(self.n, "time")[0].sigma * self.noise
-        made = self.stages.get("ends", self._ends)
+        made = self._stage("ends", self._ends)
         self.flow = Reference(x, made["ends"], made["refinement"])
-        arms = [Candidate(name, int(method(name).strength > 0), errors)
-                for name, errors in self.stages.get("methods", self._methods).items()]  # fmt: skip
-        folds = [torch.arange(len(self.noise)) % _FOLDS == k for k in range(_FOLDS)]
-        fitted = self._fitted(arms, folds)
-        candidates = [*arms, *fitted]
+        errors = self._stage("methods", self._methods)
+        arms = [Candidate(name, int(method(name).strength > 0), each) for name, each in errors.items()
+                if bool(torch.isfinite(each).all())]  # fmt: skip
+        if not any(each.rank == 0 for each in arms):
+            raise ValueError("noise_model must be one on which a published method ends in finite numbers, got none")
+        # Halves, not turns: neither then has all samples of one of two prompts.
+        half = torch.arange(len(self.noise)) < len(self.noise) // _FOLDS
+        folds = [half, ~half]
+        candidates = [*arms, *self._fitted(arms, folds)]
         best, baseline = pick(candidates), pick([each for each in arms if not each.rank])
-        self.tell(f"chosen: {best.name}; the best published method: {baseline.name}")
-        ratio, agreed = self._expected(candidates, folds, baseline)
+        expected, agreed = self._expected(candidates, folds, baseline)
+        if best is baseline:
+            expected = Interval(1.0, 1.0, 1.0)
         judged = Validation(
-            f"{len(self.noise)} trajectories, each held out", len(self.noise), ratio.ratio, ratio.low, ratio.high,
-            baseline.name,
+            f"{len(self.noise)} trajectories, each held out", len(self.noise), *expected, baseline.name
         )  # fmt: skip
-        advice = "" if agreed else (
-            f"the folds disagree about what is best: take {2 * len(self.noise)} samples to be surer"
-        )  # fmt: skip
-        floor = float(self.flow.refinement.mean() / best.errors.mean())
-        if floor > 0.3:
-            advice = f"{advice}; " * bool(advice) + f"the reference is itself off by {floor:.0%} of the error"
-        solver = self._solver(best, arms)
+        advice = [] if agreed else [
+            f"the halves disagree about what is best: take {2 * len(self.noise)} samples to be surer"
+        ]  # fmt: skip
+        off, error = float(self.flow.refinement.mean()), float(best.errors.mean())
+        if off > _DOUBTFUL * error:
+            advice.append(f"the accurate trajectories are themselves off by {off:.2g}, where the error is {error:.2g}")
+        solver = replace(self._solver(best, arms), validation=judged, model=digest)
         found = scores(candidates, difficulties(candidates))
-        table = {each.name: float(value / found.min()) for each, value in zip(candidates, found, strict=True)}
-        return Calibration(
-            replace(solver, validation=judged, model=digest), baseline.name, table, self.model.count, advice
-        )
+        least = max(float(found.min()), torch.finfo(torch.float64).tiny)
+        table = {each.name: float(value) / least for each, value in zip(candidates, found, strict=True)}
+        self.progress.notify(f"100%  chosen: {solver.method}")
+        return Calibration(solver, baseline.name, table, self.spent, "; ".join(advice))
+
+    def _stage(self, name: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Return what a stage made, which is kept with the evaluations that it took."""
+        self.progress.enter(name)
+        before = self.model.count
+
+        def counted() -> dict[str, Tensor]:
+            return {**make(), _COUNT: torch.tensor([self.model.count - before])}
+
+        found = self.stages.get(name, counted)
+        self.spent += int(found.pop(_COUNT))
+        return found
 
     def _ends(self) -> dict[str, Tensor]:
-        made = reference(self.model, self.schedule, self.noise, self.tell)
+        made = reference(self.model, self.schedule, self.noise, self.progress)
         return {"ends": made.ends, "refinement": made.refinement}
 
-    def _errors(self, name: str, count: int | None = None) -> Tensor:
-        """Return the distances of the first samples from the flow's end by a published method, (B,)."""
-        made = end(of_method(name, self.schedule, self.n), self.model, self.flow.x[:count])
-        return distances(made, self.flow.ends[:count])
+    def _errors(self, solver: Solver, count: int | None = None) -> Tensor:
+        """Return the distances of the first samples from the flow's end, (B,), not finite where a solver diverges."""
+        return distances(end(solver, self.model.unchecked, self.flow.x[:count]), self.flow.ends[:count])
 
     def _methods(self) -> dict[str, Tensor]:
         """Return the errors of the published methods and LML that are worth a look, on all trajectories."""
@@ -255,61 +312,69 @@ class _Procedure:
         first = []
         for i, each in enumerate(TRIED):
             if i % 8 == 0:
-                self.tell(f"published methods: {i} of {len(TRIED)}, on {few} trajectories")
-            first.append(Candidate(each.name, int(each.strength > 0), self._errors(each.name, few)))
-        found = scores(first, difficulties(first))
-        order = sorted(range(len(first)), key=lambda i: float(found[i]))
-        names = [first[i].name for i in order[:_KEPT_ARMS]]
-        plain = {each.name for each in BASELINES}
-        names += [next(first[i].name for i in order if first[i].name in plain), chosen(self.schedule, self.n).method]
-        self.tell(f"the better {_KEPT_ARMS} on {len(self.noise)} trajectories")
-        return {name: self._errors(name) for name in dict.fromkeys(names)}
+                self.progress(f"published methods: {i} of {len(TRIED)}, on {few} trajectories")
+            errors = self._errors(of_method(each, self.schedule, self.n), few)
+            if bool(torch.isfinite(errors).all()):
+                first.append(Candidate(each.name, int(each.strength > 0), errors))
+        names = [chosen(self.schedule, self.n, progress=self.progress).method]
+        if first:
+            found = scores(first, difficulties(first))
+            order = sorted(range(len(first)), key=lambda i: float(found[i]))
+            plain = {each.name for each in BASELINES}
+            names += [first[i].name for i in order[:_KEPT_ARMS]]
+            names += [first[i].name for i in order if first[i].name in plain][:1]
+        self.progress(f"the better {len(set(names))} on {len(self.noise)} trajectories")
+        return {name: self._errors(of_method(name, self.schedule, self.n)) for name in dict.fromkeys(names)}
 
-    def _fits(self, arms: Sequence[Candidate], seen: Tensor, ridges: Sequence[float]) -> list[Fit]:
+    def _fits(self, what: str, arms: Sequence[Candidate], seen: Tensor, ridges: Sequence[float]) -> list[Fit]:
         """Return the fits to some trajectories, from the published method that is best on them."""
         plain = [Candidate(each.name, 0, each.errors[seen]) for each in arms if not each.rank]
         start = method(plain[int(scores(plain, difficulties(plain)).argmin())].name)
         problem = Problem(self.model.unchecked, self.flow.x, self.flow.ends, seen.double())
-        return fit([problem], start.base, self.schedule, spaced(self.schedule, self.n, start.spacing), ridges=ridges)
+        levels = spaced(self.schedule, self.n, start.spacing)
+        return fit(
+            [problem], start.base, self.schedule, levels, ridges=ridges,
+            progress=lambda line: self.progress(f"{what}: {line}"),
+        )  # fmt: skip
 
     def _fitted(self, arms: Sequence[Candidate], folds: Sequence[Tensor]) -> list[Candidate]:
-        """Return the fitted candidates, each trajectory judged by the fit of the other folds."""
+        """Return the fitted candidates, each trajectory judged by the fit to the others."""
         errors = torch.zeros(len(RIDGES), len(self.noise), dtype=torch.float64)
-
-        def made(seen: Tensor) -> dict[str, Tensor]:
-            return {"errors": torch.stack([each.errors[0] for each in self._fits(arms, seen, RIDGES)])}
-
         for k, held in enumerate(folds):
-            self.tell(f"fits: fold {k + 1} of {len(folds)}")
-            found = self.stages.get(f"fold-{k}", lambda seen=~held: made(seen))["errors"]  # type: ignore[misc]
-            # A solver that diverges on a trajectory is no candidate, not an error.
-            errors[:, held] = found[:, held].nan_to_num(nan=torch.inf)
-        return [Candidate(f"levels and rows, ridge {ridge:g}", 2, e) for ridge, e in zip(RIDGES, errors, strict=True)
-                if bool(torch.isfinite(e).all())]  # fmt: skip
+
+            def made(k: int = k, held: Tensor = held) -> dict[str, Tensor]:
+                found = self._fits(f"fit to half {k + 1} of {_FOLDS}", arms, ~held, RIDGES)
+                return {"errors": torch.stack([self._errors(each.solver(self.schedule)) for each in found])}
+
+            errors[:, held] = self._stage(f"fold-{k}", made)["errors"][:, held]
+        return [Candidate(f"{_FIT_NAME} {ridge:g}", 2, each) for ridge, each in zip(RIDGES, errors, strict=True)
+                if bool(torch.isfinite(each).all())]  # fmt: skip
 
     def _solver(self, best: Candidate, arms: Sequence[Candidate]) -> Solver:
         """Return the solver of a candidate; a fitted one is fitted on all trajectories."""
         if best.rank < 2:
             return of_method(best.name, self.schedule, self.n)
-        self.tell("the fit that was chosen, on all trajectories")
         ridges = [ridge for ridge in RIDGES if ridge >= float(best.name.rpartition(" ")[2])]
         seen = torch.ones(len(self.noise), dtype=torch.bool)
-        found = self._fits(arms, seen, ridges)[-1]
-        if not self.schedule.integer:
-            return found.solver(self.schedule)
-        at = [level.half_log_snr for level in self.schedule.at_half_log_snr(found.half_log_snr)]
-        problem = Problem(self.model.unchecked, self.flow.x, self.flow.ends, seen.double())
-        again = fit([problem], found.base, self.schedule, at, ridges=[found.ridge], offsets=found.offsets, levels=False)
-        return again[-1].solver(self.schedule)
+
+        def made() -> dict[str, Tensor]:
+            solver = self._fits("fit to all", arms, seen, ridges)[-1].solver(self.schedule)
+            rows = torch.tensor([(*row, *(0.0,) * (self.n - len(row))) for row in solver.weights], dtype=torch.float64)
+            return {"levels": torch.tensor(solver.levels, dtype=torch.float64), "rows": rows}
+
+        found = self._stage("fit", made)
+        levels = tuple(Level(*level) for level in found["levels"].tolist())
+        rows = tuple(tuple(row[:i]) for i, row in enumerate(found["rows"].tolist()))
+        return Solver(FITTED, levels, rows, (0.0,) * self.n)
 
     def _expected(
         self, candidates: Sequence[Candidate], folds: Sequence[Tensor], baseline: Candidate
     ) -> tuple[Interval, bool]:
-        """Return the ratio that choosing without a fold has there, with its interval, and whether the folds agree."""
+        """Return the ratio that choosing without a half has there, with its interval, and whether the halves agree."""
         ours = torch.zeros(len(self.noise), dtype=torch.float64)
         by_name, fitted = {each.name: each.errors for each in candidates}, set()
         for held in folds:
             best = pick([each._replace(errors=each.errors[~held]) for each in candidates])
             ours[held] = by_name[best.name][held]
-            fitted.add(best.rank >= 2)
+            fitted.add(best.rank == 2)
         return bootstrap(ours, baseline.errors), len(fitted) == 1

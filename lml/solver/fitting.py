@@ -1,20 +1,21 @@
 r"""Levels and rows fitted to where trajectories end, by the Gauss-Newton method.
 
 The parameters ``theta`` are the levels inside, ``lambda_1 .. lambda_{n-1}``, and offsets ``xi_ij``, j < 3, from the
-rows of a published method *on these levels*: at ``xi = 0`` a solver is that method, on whatever levels. With ``r_b`` how
-far sample b ends from the end of the flow, and samples of K networks,
+rows of a published method *on these levels*: at ``xi = 0`` a solver is that method, on whatever levels. With ``|r_b|``
+the root mean square distance of sample b from the end of the flow, and samples of K networks,
 
     minimise    (mean_k E_k^p)^(1/p),    E_k = sum_b w_b |r_b| / (scale_k sum_b w_b)
 
-(p = 1: the mean; larger, the worst).
-
-The distances are reweighted, ``|r| ~ |r|^2/|r_before|``, and a step solves
+(p = 1: the mean; larger, the worst). With ``W_b = E_k^(p-1) w_b / (scale_k sum w |r_b|)`` the gradient of
+``sum_k E_k^p / p`` is ``J^T W r``, J = dr/dtheta; in W a distance below a tenth of the median counts as that. A step
+solves
 
     (J^T W J + R + mu D) d = -(J^T W r + R (theta - theta_0)),    D = diag J^T W J,    R = ridge L D_0/L_0
 
-with ``D_0`` and ``L_0 = sum W |r|^2`` where the fit began and L as it is now: a ridge is relative, and draws towards the
-method that was begun with. ``mu`` rises until the loss falls. Ridges are taken in turn, each from where the one before
-ended. J is by differences: no gradient of the network is needed, and a parameter of step i costs the steps after i.
+with ``L = sum W |r|^2`` as it is now, ``D_0`` and ``L_0`` where the fit began: a ridge is relative, and draws towards
+the method that was begun with. ``mu`` rises until the loss falls. Ridges are taken in turn, each from where the one
+before ended. J is by differences: no gradient of the network is needed, and a parameter of step i costs the steps after
+i. It takes 4 bytes for every parameter and number of the samples that are fitted to.
 
 Sources: Levenberg 1944, Marquardt 1963; Daubechies et al. 2010 for the reweighting.
 """
@@ -22,16 +23,17 @@ Sources: Levenberg 1944, Marquardt 1963; Daubechies et al. 2010 for the reweight
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from lml.arguments import check_integer, check_number
 from lml.samplers import Level, NoiseModel
 from lml.solver.methods import published_rows
-from lml.solver.path import advance, combined, ratio
+from lml.solver.path import advance, combined
 from lml.solver.schedule import Schedule
 from lml.solver.solver import FITTED, Solver
 
@@ -44,13 +46,18 @@ LAG = 3
 RIDGES = (0.1, 0.01, 0.001)
 ITERATIONS = 2
 
-# Differences: of a weight, and of a level in the smaller of its two gaps.
-_WEIGHT, _SHARE = 0.02, 0.02
+# Differences: of a weight, and of a level in the smaller of its two gaps. The root of the rounding of bfloat16, 2^-8,
+# in which a network may answer: a smaller one sees little but rounding there, and is no better in float32.
+_WEIGHT, _SHARE = 2.0**-4, 2.0**-4
 # No step moves a weight by more, nor a level by more of its gap.
 _MOST_WEIGHT, _MOST_SHARE = 1.5, 0.45
 # Distances below this share of the median count as that.
 _LEAST = 0.1
 _TRIES = 4
+# A loss that falls by less falls by rounding.
+_FALLS = 1 - 1e-6
+# Of the largest in D: what moves less moves nothing.
+_NOTHING = 1e-12
 
 
 class Problem(NamedTuple):
@@ -60,7 +67,7 @@ class Problem(NamedTuple):
         model: the noise prediction.
         x: samples at the first level, (B, ...).
         ends: where the flow takes them at the last level, (B, ...).
-        weights: ``w``, of the samples in the loss, (B,), zero for those that are held out.
+        weights: ``w``, of the samples in the loss, (B,), on the CPU; zero for those that are held out.
         scale: of the distances.
     """
 
@@ -120,7 +127,7 @@ class _Parameters(NamedTuple):
 
 
 class _Walk(NamedTuple):
-    """A path: states ``x/alpha`` at the levels, noises, and the residuals at the end, (B, d) and (B,)."""
+    """A path: states ``x/alpha`` and noises at the levels; ``r/sqrt(d)``, (B, d), and ``|r|``, (B,), on the CPU."""
 
     states: list[Tensor]
     noises: list[Tensor]
@@ -140,6 +147,7 @@ def fit(
     levels: bool = True,
     rows: bool = True,
     power: float = 1.0,
+    progress: Callable[[str], None] | None = None,
 ) -> list[Fit]:
     """Return a fit for every ridge.
 
@@ -153,17 +161,26 @@ def fit(
         iterations: steps at each ridge.
         levels: whether levels are moved.
         rows: whether weights are.
-        power: ``p``.
+        power: ``p``, at least 1.
+        progress: is called with a line of text before each step.
+
+    Raises:
+        ValueError: for a problem without a sample to fit to, and for numbers that are out of range.
     """
+    check_integer(iterations, "iterations", least=0)
+    check_number(power, "power", least=1)
+    for problem in problems:
+        if not (bool((problem.weights >= 0).all()) and 0 < float(problem.weights.sum()) < math.inf):
+            raise ValueError(f"weights must be at least 0 and one of them above, got {problem.weights.tolist()}")
     made = _Fitting(problems, base, _continuous(schedule), len(half_log_snr) - 1, levels, rows, power)
     xi = _none(len(half_log_snr) - 1) if offsets is None else tuple(map(tuple, offsets))
-    return made.path(_Parameters(tuple(half_log_snr), xi), ridges, iterations)
+    return made.path(_Parameters(tuple(half_log_snr), xi), ridges, iterations, progress or (lambda line: None))
 
 
-def fit_cost(evaluations: int, ridges: int = len(RIDGES), iterations: int = ITERATIONS) -> int:
-    """Return about how many evaluations of one sample a fit of levels and rows takes; steps seldom need a second try."""
+def fit_cost(evaluations: int, ridges: int = len(RIDGES), iterations: int = ITERATIONS, *, levels: bool = True) -> int:
+    """Return about how many evaluations of one sample a fit takes, held out or not: steps seldom need a second try."""
     n = evaluations
-    of_levels = sum(n - k for k in range(1, n))
+    of_levels = sum(n - k for k in range(1, n)) if levels else 0
     of_rows = sum(min(i, LAG) * (n - 1 - i) for i in range(1, n))
     return n + ridges * iterations * (of_levels + of_rows + n)
 
@@ -195,20 +212,27 @@ class _Fitting:
         if rows:
             self.names += [(i, j) for i in range(1, n) for j in range(min(i, LAG))]
 
-    def path(self, at: _Parameters, ridges: Sequence[float], iterations: int) -> list[Fit]:
-        begun, D0 = at, torch.empty(0)
-        walks = self._walks(at)
+    def path(
+        self, at: _Parameters, ridges: Sequence[float], iterations: int, progress: Callable[[str], None]
+    ) -> list[Fit]:
+        begun, walks = at, self._walks(at)
+        D0: Tensor | None = None
+        normal: tuple[Tensor, Tensor, float] | None = None
         found = []
-        for ridge in ridges:
-            for _ in range(iterations if self.names else 0):
-                A, g, L = self._normal(at, walks)
-                D = A.diagonal().clamp_min(torch.finfo(torch.float64).tiny)
-                if not len(D0):
-                    D0 = D / L
+        for k, ridge in enumerate(ridges):
+            for i in range(iterations if self.names else 0):
+                if not 0 < self._loss(walks) < math.inf:
+                    break
+                progress(f"step {k * iterations + i + 1} of {len(ridges) * iterations}")
+                normal = normal or self._normal(at, walks)
+                A, g, L = normal
+                # A parameter that moves nothing is held by a ridge as well.
+                D = A.diagonal().clamp_min(_NOTHING * float(A.diagonal().max()))
+                D0 = D / L if D0 is None else D0
                 taken = self._step(at, begun, walks, A, g, ridge * L * D0, D)
                 if taken is None:
                     break
-                at, walks = taken
+                (at, walks), normal = taken, None
             errors = tuple(walk.errors for walk in walks)
             found.append(Fit(self.base, ridge, at.half_log_snr, at.offsets, errors, self._loss(walks)))
         return found
@@ -217,18 +241,19 @@ class _Fitting:
         self, at: _Parameters, begun: _Parameters, walks: list[_Walk], A: Tensor, g: Tensor, R: Tensor, D: Tensor
     ) -> tuple[_Parameters, list[_Walk]] | None:
         """Return where a step leads if the loss falls there; damping is added until it does."""
-        apart = torch.tensor(at.values(self.names), dtype=torch.float64) - torch.tensor(begun.values(self.names))
+        moved = [a - b for a, b in zip(at.values(self.names), begun.values(self.names), strict=True)]
+        apart = torch.tensor(moved, dtype=torch.float64)
+        most = [_MOST_SHARE * at.gap(name[0]) if len(name) == 1 else _MOST_WEIGHT for name in self.names]
         mu = 0.0
         for _ in range(_TRIES):
-            d = torch.linalg.solve(A + torch.diag(R + mu * D), -(g + R * apart)).tolist()
-            if not all(map(math.isfinite, d)):
-                return None
-            most = [_MOST_SHARE * at.gap(name[0]) if len(name) == 1 else _MOST_WEIGHT for name in self.names]
-            share = min(1.0, *(m / abs(v) for m, v in zip(most, d, strict=True) if v))
-            there = at.moved(self.names, [share * v for v in d])
-            made = self._walks(there)
-            if self._loss(made) < self._loss(walks):
-                return there, made
+            solved, singular = torch.linalg.solve_ex(A + torch.diag(R + mu * D), -(g + R * apart))
+            d = solved.tolist()
+            if not int(singular) and all(map(math.isfinite, d)):
+                share = min([1.0, *(m / abs(v) for m, v in zip(most, d, strict=True) if v)])
+                there = at.moved(self.names, [share * v for v in d])
+                made = self._walks(there)
+                if self._loss(made) < _FALLS * self._loss(walks):
+                    return there, made
             mu = max(4 * mu, 0.1)
         return None
 
@@ -238,33 +263,30 @@ class _Fitting:
         A, g, L = torch.zeros(count, count, dtype=torch.float64), torch.zeros(count, dtype=torch.float64), 0.0
         for problem, walk in zip(self.problems, walks, strict=True):
             seen = problem.weights > 0
-            least = _LEAST * walk.errors[seen].median() if bool(seen.any()) else torch.tensor(1.0)
+            w, errors = problem.weights[seen].double(), walk.errors[seen]
             share = self._mean(problem, walk) ** (self.power - 1) / problem.scale
-            W = (
-                share
-                * problem.weights
-                / problem.weights.sum()
-                / walk.errors.clamp_min(least.clamp_min(torch.finfo(torch.float64).tiny))
-            )
-            columns = self._jacobian(problem, at, walk)
-            for b, w in enumerate(W.tolist()):
-                if not w:
-                    continue
+            least = max(_LEAST * float(errors.median()), torch.finfo(torch.float64).tiny)
+            W = share * w / w.sum() / errors.clamp_min(least)
+            columns, r = self._jacobian(problem, at, walk, seen), walk.r[seen].double()
+            for b, weight in enumerate(W.tolist()):
                 J = torch.stack([column[b] for column in columns], 1).double()
-                A += w * (J.mT @ J)
-                g += w * (J.mT @ walk.r[b].double())
-            L += float((W * walk.errors.square()).sum())
+                A += weight * (J.mT @ J)
+                g += weight * (J.mT @ r[b])
+            L += float((W * errors.square()).sum())
         return A, g, L
 
-    def _jacobian(self, problem: Problem, at: _Parameters, walk: _Walk) -> list[Tensor]:
-        """Return the columns of ``J = dr/dtheta``, (B, d) each."""
+    def _jacobian(self, problem: Problem, at: _Parameters, walk: _Walk, seen: Tensor) -> list[Tensor]:
+        """Return the columns of ``J = dr/dtheta`` for the samples that are seen, (B', d) each.
+
+        The network is asked for all: it may know them by their place.
+        """
         columns = []
         for name in self.names:
             h = _SHARE * at.gap(name[0]) if len(name) == 1 else _WEIGHT
             # A level is the end of the step before it; noises at the levels before it stand.
             begin = name[0] - 1 if len(name) == 1 else name[0]
             there = self._walk(problem, at.moved([name], [h]), begin, walk)
-            columns.append((there.r - walk.r) / h)
+            columns.append(((there.r - walk.r) / h)[seen].float())
         return columns
 
     def _walks(self, at: _Parameters) -> list[_Walk]:
@@ -281,12 +303,14 @@ class _Fitting:
             if i == len(noises):
                 noises.append(problem.model(now.alpha * states[i], now))
             states.append(advance(states[i], combined(rows[i], noises[i], noises[:i][::-1]), now, after))
-        r = (levels[-1].alpha * states[-1] - problem.ends).flatten(1)
+        r = (levels[-1].alpha * states[-1] - problem.ends).flatten(1).cpu()
         r = r.to(torch.promote_types(r.dtype, torch.float32)) / math.sqrt(r.shape[1])
         return _Walk(states, noises, r, torch.linalg.vector_norm(r, dim=1, dtype=torch.float64))
 
     def _mean(self, problem: Problem, walk: _Walk) -> float:
-        return float((problem.weights * walk.errors).sum() / problem.weights.sum() / problem.scale)
+        seen = problem.weights > 0  # a path that is held out may diverge
+        w = problem.weights[seen].double()
+        return float((w * walk.errors[seen]).sum() / w.sum() / problem.scale)
 
     def _loss(self, walks: list[_Walk]) -> float:
         means = [self._mean(problem, walk) for problem, walk in zip(self.problems, walks, strict=True)]

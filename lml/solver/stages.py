@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import tempfile
 from collections.abc import Callable, Mapping
@@ -15,9 +16,13 @@ from torch import Tensor
 
 __all__ = ["Stages"]
 
+_LOG = logging.getLogger(__name__)
+
 
 class Stages:
     """The stages of one computation, each made once.
+
+    A file that is damaged is made again. One that cannot be written is a warning: the computation goes on.
 
     Args:
         place: beginning of the files' paths; ``None`` keeps nothing.
@@ -27,42 +32,36 @@ class Stages:
         self.place = place
 
     def get(self, name: str, make: Callable[[], Mapping[str, Tensor]]) -> dict[str, Tensor]:
-        """Return what a stage made, from its file if that is whole, else by making it."""
-        if self.place is None:
-            return dict(make())
-        file = self._file(name)
-        found = _read(file)
+        """Return what a stage made, on the CPU, from its file if that is whole, else by making it."""
+        file = None if self.place is None else self.place.with_name(f"{self.place.name}.{name}.safetensors")
+        found = None if file is None else _read(file)
         if found is None:
-            found = {key: value.contiguous() for key, value in make().items()}
-            _write(file, found)
+            found = {key: value.cpu().contiguous() for key, value in make().items()}
+            if file is not None:
+                _write(file, found)
         return found
 
     def clear(self) -> None:
-        """Delete the files."""
+        """Delete the files, and what is left of writing them."""
         if self.place is not None:
-            for file in self.place.parent.glob(f"{self.place.name}.*.safetensors"):
-                file.unlink(missing_ok=True)
-
-    def _file(self, name: str) -> Path:
-        assert self.place is not None
-        return self.place.with_name(f"{self.place.name}.{name}.safetensors")
+            for pattern in (f"{self.place.name}.*.safetensors", f".{self.place.name}.*"):
+                for file in self.place.parent.glob(pattern):
+                    file.unlink(missing_ok=True)
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:
     made = hashlib.sha256()
     for key in sorted(tensors):
         made.update(f"{key} {tensors[key].dtype} {tuple(tensors[key].shape)}".encode())
-        made.update(tensors[key].cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        made.update(tensors[key].contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return made.hexdigest()
 
 
 def _read(file: Path) -> dict[str, Tensor] | None:
     """Return the tensors of a file; ``None`` if there is none, or it is damaged."""
-    if not file.exists():
-        return None
     try:
         with safe_open(file, "pt") as f:
-            found = {key: f.get_tensor(key) for key in f.keys()}  # noqa: SIM118: no mapping
+            found = {key: f.get_tensor(key) for key in list(f.keys())}
             whole = (f.metadata() or {}).get("digest") == _digest(found)
     except (OSError, SafetensorError):
         return None
@@ -70,11 +69,14 @@ def _read(file: Path) -> dict[str, Tensor] | None:
 
 
 def _write(file: Path, tensors: dict[str, Tensor]) -> None:
-    handle, part = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    os.close(handle)
+    part = None
     try:
+        handle, part = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+        os.close(handle)
         save_file(tensors, part, {"digest": _digest(tensors)})
         os.replace(part, file)
-    except BaseException:
-        os.unlink(part)
-        raise
+    except (OSError, SafetensorError) as error:
+        _LOG.warning("%s cannot be written, and will be made again after an interruption: %s", file, error)
+    finally:
+        if part is not None and os.path.exists(part):
+            os.unlink(part)

@@ -32,6 +32,7 @@ class Checked:
     Args:
         model: the noise prediction.
         batch: samples that are evaluated at once.
+        dtype: of the samples that it is asked for; that of the solver's if left out. Answers have the solver's.
         count: evaluations of one sample so far.
         seconds: that the last call took.
 
@@ -41,6 +42,7 @@ class Checked:
 
     model: NoiseModel
     batch: int = 64
+    dtype: torch.dtype | None = None
     count: int = 0
     seconds: float = 0.0
 
@@ -59,7 +61,7 @@ class Checked:
         """Return the same where numbers may overflow: for solvers that are only tried."""
         began, parts = time.perf_counter(), []
         for part in torch.split(x, self.batch):
-            made = self.model(part, level)
+            made = self.model(part if self.dtype is None else part.to(self.dtype), level)
             if not isinstance(made, Tensor) or made.shape != part.shape:
                 found = tuple(made.shape) if isinstance(made, Tensor) else type(made).__name__
                 raise ValueError(f"noise_model must return a tensor of shape {tuple(part.shape)}, got {found}")

@@ -42,11 +42,10 @@ def _own_cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def small(monkeypatch):
-    """A coarse grid, few methods and fits: what is tested is the way from a folder to a picture."""
-    monkeypatch.setattr(trajectories, "GRID", 16)
+    """Short trajectories, few methods, one ridge: what is tested is the way from a folder to a picture."""
+    monkeypatch.setattr(trajectories, "STEPS", 16)
     monkeypatch.setattr(calibration, "TRIED", calibration.BASELINES[:4])
-    monkeypatch.setattr(calibration, "_TRIALS", 1)
-    monkeypatch.setattr(calibration, "_FINAL_TRIALS", 1)
+    monkeypatch.setattr(calibration, "RIDGES", (0.1,))
 
 
 def _given(kind, root):
