@@ -100,9 +100,9 @@ class Calibration:
 
 
 def cost(evaluations: int, samples: int = 16) -> int:
-    """Return how many evaluations of one sample `calibrate` takes if a fit is chosen; without one, a third less.
+    """Return about how many evaluations of one sample `calibrate` takes if a fit is chosen; it grows as their square.
 
-    More where a step of a fit needs a second try, which is seldom.
+    Up to a third less if none is chosen; more where a step of a fit needs a second try, which is seldom.
     """
     if samples < LEAST_SAMPLES:
         return _ASKED * samples
@@ -178,12 +178,12 @@ def calibrate(
             return Calibration(**{**values, "solver": from_dict(values["solver"])})
         except (KeyError, TypeError, ValueError):
             pass  # damaged: it is made again
-    total, each = cost(evaluations, samples), model.seconds / samples
-    notify(f"cost: about {total} evaluations of one sample, a third less if no fit is chosen")
+    costs, total, each = _stage_costs(evaluations, samples), cost(evaluations, samples), model.seconds
+    notify(f"cost: about {total} evaluations of one sample, {total - costs['fit']} if no fit is chosen")
     notify(f"time: about {_duration(total * each)}, at {each:.2g} s for each")
     stages = Stages(None if place is None else place.with_suffix(""))
-    progress_of = _Progress(model, _stage_costs(evaluations, samples), each, notify)
-    made = _Procedure(model, schedule, evaluations, noise, stages, progress_of).run(digest)
+    progress_lines = _Progress(model, costs, each, notify)
+    made = _Procedure(model, schedule, evaluations, noise, stages, progress_lines).run(digest)
     if place is not None:
         try:
             write_atomically(place, json.dumps({**vars(made), "solver": to_dict(made.solver)}) + "\n")
@@ -323,7 +323,7 @@ class _Procedure:
             plain = {each.name for each in BASELINES}
             names += [first[i].name for i in order[:_KEPT_ARMS]]
             names += [first[i].name for i in order if first[i].name in plain][:1]
-        self.progress(f"the better {len(set(names))} on {len(self.noise)} trajectories")
+        self.progress(f"the better {len(set(names))} methods, on {len(self.noise)} trajectories")
         return {name: self._errors(of_method(name, self.schedule, self.n)) for name in dict.fromkeys(names)}
 
     def _fits(self, what: str, arms: Sequence[Candidate], seen: Tensor, ridges: Sequence[float]) -> list[Fit]:
