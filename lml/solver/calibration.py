@@ -9,8 +9,9 @@ r"""A solver for one network, chosen and fitted on a few accurate trajectories o
    on all trajectories. A solver that diverges on a trajectory is no candidate.
 
 What to expect is measured by choosing again without each half and judging there: the ratio of the mean distance to
-that of the published method that is best on all of the trajectories, which favours that method; where it is chosen
-itself the ratio is one. The solver itself is fitted to twice as many trajectories as those that are judged.
+that of the published method that is best on all of the trajectories, which favours that method. Where the interval of
+the ratio is above one that method is taken; the ratio is then one, as where it was chosen. The solver itself is fitted
+to twice as many trajectories as those that are judged.
 
 Solvers compute in float64; the network is asked in the type that it is used in. Every stage is kept as it is made: a
 calibration that is interrupted goes on where it was, and ends with the same answer.
@@ -268,6 +269,8 @@ class _Procedure:
         candidates = [*arms, *self._fitted(arms, folds)]
         best, baseline = pick(candidates), pick([each for each in arms if not each.rank])
         expected, agreed = self._expected(candidates, folds, baseline)
+        if expected.low > 1:  # chosen so, a solver is further from the flow than the best published method
+            best = baseline
         if best is baseline:
             expected = Interval(1.0, 1.0, 1.0)
         judged = Validation(

@@ -3,7 +3,8 @@ r"""Choosing among solvers by errors on the same few trajectories, a few of whic
 A candidate's score is ``sum_i err_i/sqrt(d_i)``, with ``d_i`` the median over candidates of the error of trajectory i:
 half-way between the mean, which a few hard trajectories decide, and the mean of ratios, in which all count the same.
 Candidates have ranks, simple ones low. Chosen is the simplest that is within the noise of the best: the 90 % interval
-of the ratio of their scores, by a paired bootstrap over trajectories, reaches one.
+of the ratio of their scores, by a paired bootstrap over trajectories, reaches one. It must be better than all that are
+simpler: one whose errors vary more is within the noise sooner.
 """
 
 from __future__ import annotations
@@ -66,10 +67,13 @@ def pick(candidates: Sequence[Candidate]) -> Candidate:
     difficulty = difficulties(candidates)
     weights = difficulty.clamp_min(torch.finfo(torch.float64).tiny) ** -0.5
     found = scores(candidates, difficulty)
-    best = candidates[int(found.argmin())]
+    best, simpler = candidates[int(found.argmin())], float("inf")
     for rank in sorted({each.rank for each in candidates}):
         of_rank = [i for i, each in enumerate(candidates) if each.rank == rank]
-        first = candidates[min(of_rank, key=lambda i: float(found[i]))]
-        if first is best or bootstrap(first.errors * weights, best.errors * weights).low <= 1:
+        i = min(of_rank, key=lambda i: float(found[i]))
+        first, score = candidates[i], float(found[i])
+        noise = first is best or bootstrap(first.errors * weights, best.errors * weights).low <= 1
+        if noise and score < simpler:
             return first
+        simpler = min(simpler, score)
     return best

@@ -24,6 +24,18 @@ def test_the_simpler_one_is_chosen_within_the_noise():
     assert pick([fitted, lml, plain]).name == "plain"
 
 
+def test_one_that_is_within_the_noise_since_it_varies_is_not_chosen_over_a_simpler_better_one():
+    """The plain one is surely 5 % behind the best; LML is far behind, but on one trajectory, which is noise."""
+    best = errors()
+    plain, loose = 1.05 * best, 0.99 * best
+    loose[0] += 8 * best.sum() / len(best)
+    candidates = [Candidate("plain", 0, plain), Candidate("lml", 1, loose), Candidate("fitted", 2, best)]
+    found = scores(candidates, difficulties(candidates))
+    assert found[2] < found[0] < found[1]
+    assert bootstrap(loose, best).low < 1 < bootstrap(plain, best).low
+    assert pick(candidates).name == "fitted"
+
+
 def test_of_equal_rank_the_better_score_is_chosen():
     assert pick([Candidate("a", 0, errors(1.1)), Candidate("b", 0, errors(1.0))]).name == "b"
 
