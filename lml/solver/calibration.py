@@ -8,10 +8,10 @@ r"""A solver for one network, chosen and fitted on a few accurate trajectories o
 4. The simplest candidate within the noise of the best (`lml.solver.selection`); a fit that is chosen is made once more
    on all trajectories. A solver that diverges on a trajectory is no candidate.
 
-What to expect is measured by choosing again without each half and judging there: the ratio of the mean distance to
-that of the published method that is best on all of the trajectories, which favours that method. Where the interval of
-the ratio is above one that method is taken; the ratio is then one, as where it was chosen. The solver itself is fitted
-to twice as many trajectories as those that are judged.
+What to expect is the ratio of the mean distance to that of the published method that is best on all of the
+trajectories, which favours that method. Among candidates of the kind that was chosen it is chosen again without each
+half, and judged there. Where the interval of the ratio is above one the published method is taken; the ratio is then
+one, as where it was chosen. The solver itself is fitted to twice as many trajectories as those that are judged.
 
 Solvers compute in float64; the network is asked in the type that it is used in. Every stage is kept as it is made: a
 calibration that is interrupted goes on where it was, and ends with the same answer.
@@ -268,15 +268,16 @@ class _Procedure:
         folds = [half, ~half]
         candidates = [*arms, *self._fitted(arms, folds)]
         best, baseline = pick(candidates), pick([each for each in arms if not each.rank])
-        expected, agreed = self._expected(candidates, folds, baseline)
-        if expected.low > 1:  # chosen so, a solver is further from the flow than the best published method
+        expected = self._expected([each for each in candidates if each.rank == best.rank], folds, baseline)
+        if expected.low > 1:
             best = baseline
         if best is baseline:
             expected = Interval(1.0, 1.0, 1.0)
         judged = Validation(
             f"{len(self.noise)} trajectories, each held out", len(self.noise), *expected, baseline.name
         )  # fmt: skip
-        advice = [] if agreed else [
+        fitted = {_without(held, candidates).rank == 2 for held in folds}
+        advice = [] if len(fitted) == 1 else [
             f"the halves disagree about what is best: take {2 * len(self.noise)} samples to be surer"
         ]  # fmt: skip
         off, error = float(self.flow.refinement.mean()), float(best.errors.mean())
@@ -370,14 +371,15 @@ class _Procedure:
         rows = tuple(tuple(row[:i]) for i, row in enumerate(found["rows"].tolist()))
         return Solver(FITTED, levels, rows, (0.0,) * self.n)
 
-    def _expected(
-        self, candidates: Sequence[Candidate], folds: Sequence[Tensor], baseline: Candidate
-    ) -> tuple[Interval, bool]:
-        """Return the ratio that choosing without a half has there, with its interval, and whether the halves agree."""
+    def _expected(self, candidates: Sequence[Candidate], folds: Sequence[Tensor], baseline: Candidate) -> Interval:
+        """Return the ratio that choosing without a half has there, with its interval."""
         ours = torch.zeros(len(self.noise), dtype=torch.float64)
-        by_name, fitted = {each.name: each.errors for each in candidates}, set()
+        by_name = {each.name: each.errors for each in candidates}
         for held in folds:
-            best = pick([each._replace(errors=each.errors[~held]) for each in candidates])
-            ours[held] = by_name[best.name][held]
-            fitted.add(best.rank == 2)
-        return bootstrap(ours, baseline.errors), len(fitted) == 1
+            ours[held] = by_name[_without(held, candidates).name][held]
+        return bootstrap(ours, baseline.errors)
+
+
+def _without(held: Tensor, candidates: Sequence[Candidate]) -> Candidate:
+    """Return what is chosen without some trajectories."""
+    return pick([each._replace(errors=each.errors[~held]) for each in candidates])
