@@ -1,4 +1,4 @@
-"""Calibrate a few-step solver on a network: fit it to a few accurate trajectories, judged by others."""
+"""Calibrate a few-step solver on a network: fitted to a few accurate trajectories, judged by others."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Examples:
 @click.option("--evaluations", "-n", type=click.IntRange(3, 50), default=8, show_default=True,
               help="Evaluations of the network for a picture.")  # fmt: skip
 @click.option("--samples", type=shared.at_least(1, "samples"), default=16, show_default=True,
-              help="Accurate trajectories; from 8 on something can be held out.")  # fmt: skip
+              help="Accurate trajectories, at least 8 to judge by; more where a note asks for them.")  # fmt: skip
 @click.option("--out", "-o", type=click.Path(dir_okay=False, path_type=Path), default=Path("solver.json"),
               show_default=True, help="File for the solver.")  # fmt: skip
 @shared.plain_errors
@@ -34,8 +34,9 @@ def command(asked: options.NetworkOptions, evaluations: int, samples: int, out: 
     """Find the few-step solver for a network, and say what to expect of it.
 
     The model is a name or the folder of a saved diffusers pipeline. Prompts and guidance go through the pipeline
-    itself: the solver is for them and the size of picture. The cost is told first, in evaluations and in minutes.
-    Answers are kept: the same question is answered at once.
+    itself: the solver is for them and the size of picture. The cost is printed first, in evaluations and in time; it
+    grows with the square of the evaluations of a picture. Interrupted, the same command goes on where it was; the same
+    question is answered at once.
     """
     from image_exps.compare.measure import first_evaluation
     from image_exps.compare.paste import solver_lines
