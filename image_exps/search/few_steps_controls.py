@@ -15,13 +15,13 @@ from torch import Tensor
 from image_exps.search.few_steps_plan import CONTROLS, SEEDS
 from lml.samplers import NoiseModel
 from lml.solver import Calibration, Schedule, Solver, method, of_method, published_rows
-from lml.solver.fitting import RIDGES, Problem, fit
+from lml.solver.fitting import Problem, fit
 from lml.solver.schedule import spaced
 from lml.solver.solver import FITTED
 from lml.solver.storage import from_dict, to_dict
 from lml.solver.trajectories import reference
 
-__all__ = ["calibration_of", "controls", "noisy", "ridge_of", "to_text"]
+__all__ = ["calibration_of", "controls", "noisy", "to_text"]
 
 #: Draws of the noise; its error is the mean of theirs.
 _DRAWS = 3
@@ -35,17 +35,16 @@ def controls(
     Args:
         model: the noise prediction.
         schedule: its noise levels.
-        found: the calibration that they stand beside: they begin with its baseline, and have its ridge.
+        found: the calibration that they stand beside: they begin with its baseline.
         noise: standard normal, shape (B, ...): the trajectories begin there.
     """
     evaluations, prior = found.solver.evaluations, method(found.baseline)
     start = spaced(schedule, evaluations, prior.spacing)
     x, ends = schedule.levels(evaluations, "time")[0].sigma * noise, reference(model, schedule, noise).ends
-    ridges = [ridge for ridge in RIDGES if ridge >= ridge_of(found)]
 
     def fitted(towards: Tensor, *, levels: bool, rows: bool) -> Solver:
         problem = Problem(model, x, towards, torch.ones(len(x), dtype=torch.float64))
-        made = fit([problem], prior.base, schedule, start, ridges=ridges, levels=levels, rows=rows)
+        made = fit([problem], prior.base, schedule, start, levels=levels, rows=rows)
         return made[-1].solver(schedule)
 
     yield CONTROLS[0], [fitted(ends, levels=True, rows=False)]
@@ -65,12 +64,6 @@ def calibration_of(rows: pd.DataFrame, name: str) -> Calibration:
     """Return the calibration of an arm from the rows of its part."""
     values = json.loads(rows.set_index("arm").at[name, "detail"])
     return Calibration(**{**values, "solver": from_dict(values["solver"])})
-
-
-def ridge_of(found: Calibration) -> float:
-    """Return the ridge at which the fits of a calibration are best where they are held out."""
-    scores = {name: score for name, score in found.candidates.items() if "ridge" in name}
-    return float(min(scores, key=scores.__getitem__).rpartition(" ")[2]) if scores else RIDGES[0]
 
 
 def noisy(published: Solver, fitted: Solver, draws: int = _DRAWS) -> list[Solver]:

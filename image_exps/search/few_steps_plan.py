@@ -28,8 +28,9 @@ __all__ = [
 RESULTS = Path(__file__).parent.parent / "results" / "solver"
 
 #: Seeds of the noises that calibrations, their controls, all distances to the flow, the samples of the Frechet
-#: distances, and the draws that these are compared with are from.
-SEEDS = {"calibration": 41, "controls": 42, "figures": 43, "frechet": 44, "draws": 45}
+#: distances, and the draws that these are compared with are from. Calibrations on
+#: seed 41 were looked at before the rule of choice was changed, and were made again.
+SEEDS = {"calibration": 46, "controls": 42, "figures": 43, "frechet": 44, "draws": 45}
 
 #: Numbers of evaluations, in the order in which they are measured.
 EVALUATIONS = (8, 5, 10, 4, 6, 7, 12, 15, 20)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["Candidate", "Interval", "bootstrap", "difficulties", "pick", "scores"]
+__all__ = ["Candidate", "Interval", "bootstrap", "difficulties", "pick", "prefer", "scores"]
 
 _RESAMPLES = 2000
 
@@ -77,3 +77,15 @@ def pick(candidates: Sequence[Candidate]) -> Candidate:
             return first
         simpler = min(simpler, score)
     return best
+
+
+def prefer(fitted: Candidate, other: Candidate, among: Sequence[Candidate]) -> Candidate:
+    """Return a fit unless another candidate is surely better: the interval of the ratio of scores is above one.
+
+    Args:
+        fitted: with errors where it was held out.
+        other: the candidate beside it.
+        among: all of them, by which difficulties are told.
+    """
+    weights = difficulties(among).clamp_min(torch.finfo(torch.float64).tiny) ** -0.5
+    return other if bootstrap(fitted.errors * weights, other.errors * weights).low > 1 else fitted
