@@ -20,6 +20,7 @@ from image_exps.pipelines.solver_schedule import solver_schedule
 from lml.samplers import SAMPLERS, sample
 from lml.schedulers import LMLSolverScheduler
 from lml.solver import calibration, cost, load, of_method, save, trajectories
+from lml.solver.choice import Choice
 
 pytestmark = pytest.mark.filterwarnings(*NUMPY_2)
 
@@ -46,6 +47,8 @@ def small(monkeypatch):
     monkeypatch.setattr(trajectories, "STEPS", 16)
     monkeypatch.setattr(calibration, "TRIED", calibration.BASELINES[:4])
     monkeypatch.setattr(calibration, "RIDGES", (0.1,))
+    choice = Choice("ddim@time", "ddim@time", 1.0, 1.0)
+    monkeypatch.setattr(calibration, "chosen", lambda *args, **options: choice)
 
 
 def _given(kind, root):

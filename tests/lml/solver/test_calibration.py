@@ -19,8 +19,9 @@ from safetensors.torch import load_file
 
 import toy
 from lml.samplers import SAMPLERS, sample
-from lml.solver import Method, Schedule, calibrate, calibration, cost, for_schedule, load, of_method, save
+from lml.solver import Method, Schedule, calibrate, calibration, cost, load, of_method, save
 from lml.solver.calibration import LEAST_SAMPLES, fingerprint
+from lml.solver.choice import Choice
 from lml.solver.fitting import Problem, fit
 from lml.solver.methods import method
 from lml.solver.schedule import spaced
@@ -36,6 +37,8 @@ GIVEN = {"schedule": SCHEDULE, "evaluations": 5, "shape": (16,), "dtype": torch.
 def _cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LML_CACHE", str(tmp_path_factory.mktemp("cache")))
+        # The choice for a schedule is tested where it is made, and takes long where it does not ship.
+        patch.setattr(calibration, "chosen", lambda *args, **options: CHOICE)
         yield
 
 
@@ -52,6 +55,9 @@ def made(_cache):
     lines = []
     found = calibrate(TARGET, **GIVEN, progress=lines.append)
     return found, lines
+
+
+CHOICE = Choice("unipc-2@log-snr", "unipc-2@log-snr", 1.0, 1.0)
 
 
 def counted(model=TARGET, stop_at=None):
@@ -141,7 +147,9 @@ def test_killed_it_goes_on_where_it_was(cache):
     script = textwrap.dedent("""
         import time, torch, toy
         from lml.solver import Schedule, calibrate, calibration
+        from lml.solver.choice import Choice
         calibration.TRIED = calibration.BASELINES[:9]
+        calibration.chosen = lambda *args, **options: Choice("unipc-2@log-snr", "unipc-2@log-snr", 1.0, 1.0)
         target = toy.noise_model(toy.target("random-16d"))
 
         def slow(x, level):
@@ -226,7 +234,7 @@ def test_a_method_that_diverges_is_no_candidate(cache, monkeypatch):
     assert not [name for name in found.candidates if "@time" in name]
     assert [name for name in found.candidates if "@log-snr" in name]
     monkeypatch.setattr(calibration, "TRIED", [Method("ddim", "time")])
-    monkeypatch.setattr(calibration, "chosen", lambda *a, **k: type("Choice", (), {"method": "ddim@time"}))
+    monkeypatch.setattr(calibration, "chosen", lambda *args, **options: CHOICE._replace(method="ddim@time"))
     with pytest.raises(ValueError, match="one on which a published method ends in finite numbers, got none"):
         calibrate(model, **GIVEN, samples=8, kept=False)
 
@@ -326,11 +334,13 @@ def test_it_says_what_to_paste_and_what_to_expect(made):
     assert "solver=load('my.json')" in found.paste("my.json")
 
 
-def test_too_few_trajectories_give_the_choice_for_the_schedule_and_say_so(caplog):
+def test_too_few_trajectories_give_the_choice_for_the_schedule_and_say_so(caplog, monkeypatch):
     model, asked = counted()
+    choice = of_method("unipc-2@log-snr", SCHEDULE, 5)
+    monkeypatch.setattr(calibration, "for_schedule", lambda *args, **options: choice)
     with caplog.at_level(logging.WARNING):
         found = calibrate(model, **GIVEN, samples=LEAST_SAMPLES - 1)
-    assert found.solver == for_schedule(SCHEDULE, 5)
+    assert found.solver == choice
     assert "7 trajectories are too few to judge by, at least 8 are needed" in found.advice
     assert found.advice in caplog.text
     assert found.spent == sum(asked) == cost(5, LEAST_SAMPLES - 1)
