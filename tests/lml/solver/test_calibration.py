@@ -25,7 +25,7 @@ from lml.solver.choice import Choice
 from lml.solver.fitting import Problem, fit
 from lml.solver.methods import method
 from lml.solver.schedule import spaced
-from lml.solver.selection import Candidate, difficulties, scores
+from lml.solver.selection import Candidate, Interval, difficulties, scores
 from lml.solver.trajectories import Checked, distances, reference
 
 SCHEDULE = Schedule.of_betas(torch.linspace(1e-4, 0.02, 1000).tolist())
@@ -308,6 +308,14 @@ def test_where_the_best_published_method_is_chosen_nothing_is_gained(cache, monk
     found = calibrate(TARGET, **GIVEN, samples=8, kept=False)
     judged = found.solver.validation
     assert (judged.ratio, judged.low, judged.high, judged.against) == (1, 1, 1, found.solver.method)
+
+
+def test_what_is_expected_to_be_worse_than_the_best_published_method_gives_way_to_it(cache, monkeypatch):
+    monkeypatch.setattr(calibration, "bootstrap", lambda ours, theirs: Interval(1.2, 1.1, 1.3))
+    found = calibrate(TARGET, **GIVEN, samples=8, kept=False)
+    assert found.candidates[found.baseline] > 1  # another had the better score
+    assert found.solver.method == found.baseline
+    assert found.solver.validation.ratio == 1
 
 
 def test_more_evaluations_than_timesteps_are_refused_before_any_work():
