@@ -82,7 +82,7 @@ _HERE = Path(__file__).parent
 _POWER, _MOST = 4, 3.0
 _SAMPLES = 24
 # Of a network, which costs more: fewer where a trajectory is long.
-_NETWORK_SAMPLES, _NETWORK_EVALUATIONS, _LEAST_SAMPLES = 12, 96, 4
+_NETWORK_SAMPLES, _NETWORK_EVALUATIONS, _LEAST_SAMPLES = 8, 80, 4
 _REFERENCE, _REFERENCE_STEPS = "dpm-solver++-3m", 100
 
 #: Mean and root mean square distance of every candidate on a target.
