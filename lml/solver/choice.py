@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
@@ -40,6 +41,7 @@ __all__ = [
     "ALLOWED",
     "BASELINES",
     "CANDIDATES",
+    "EVALUATIONS",
     "MARGIN",
     "TARGETS",
     "TRIED",
@@ -75,6 +77,9 @@ MARGIN = 1.05
 
 #: Of the choice: raised where anything changes that it depends on.
 VERSION = 4
+#: Numbers of evaluations for which a choice is made.
+EVALUATIONS: tuple[int, ...] = (4, 5, 6, 8, 10, 20)
+
 #: The exact targets, then the networks.
 TARGETS: tuple[str, ...] = (*ENSEMBLE, *SMALL_NETWORKS)
 
@@ -111,7 +116,7 @@ def for_schedule(
     """Return a solver for the noise levels of a network, which is not needed.
 
     It is a published method at a published spacing, with LML where that passes its validation; see above. What ships
-    is looked up; anything else takes some seconds the first time, and is kept.
+    is looked up; for other noise levels it takes some ten seconds of a core the first time, and is kept.
 
     Args:
         schedule: the noise levels.
@@ -130,7 +135,11 @@ def for_schedule(
 def chosen(
     schedule: Schedule, evaluations: int, *, progress: Callable[[str], None] | None = None, kept: bool = True
 ) -> Choice:
-    """Return the choice behind `for_schedule`."""
+    """Return the choice behind `for_schedule`: that of the nearest of `EVALUATIONS`, by ratio.
+
+    It is a method by name, which takes any number of evaluations.
+    """
+    evaluations = min(EVALUATIONS, key=lambda n: abs(math.log(evaluations / n)))
     key = key_of(schedule)
     shipped = _shipped().get(key, {}).get("choices", {}).get(str(evaluations))
     if shipped is not None and kept:

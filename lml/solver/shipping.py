@@ -10,14 +10,11 @@ from typing import Any
 
 import torch
 
-from lml.solver.choice import VERSION, chosen, key_of
+from lml.solver.choice import EVALUATIONS, VERSION, chosen, key_of
 from lml.solver.schedule import Schedule
 from lml.solver.storage import write_atomically
 
-__all__ = ["EVALUATIONS", "SHIPPED", "main"]
-
-#: Numbers of evaluations.
-EVALUATIONS: tuple[int, ...] = (4, 5, 6, 8, 10)
+__all__ = ["SHIPPED", "main"]
 
 
 def _linear(start: float, stop: float, power: int) -> Schedule:

@@ -9,7 +9,7 @@ import torch
 
 from lml.samplers import Level, sample, sampler
 from lml.solver import Method, Schedule, Solver, for_schedule, of_method
-from lml.solver.choice import ALLOWED, CANDIDATES, MARGIN, TRIED, Choice, choose
+from lml.solver.choice import ALLOWED, CANDIDATES, MARGIN, TARGETS, TRIED, Choice, choose
 from lml.solver.ensemble import ENSEMBLE, ensemble_model
 from lml.solver.path import end
 
@@ -87,8 +87,8 @@ def test_anything_else_is_computed_once_with_progress_and_kept(tmp_path, monkeyp
     monkeypatch.setenv("LML_CACHE", str(tmp_path))
     lines = []
     made = for_schedule(SMALL, 3, progress=lines.append)
-    assert len(lines) == len(ENSEMBLE)
-    assert lines[0].startswith("3 evaluations: target 1 of")
+    assert len(lines) == len(TARGETS)
+    assert lines[0].startswith("4 evaluations: target 1 of")
     kept = list((tmp_path / "solvers").iterdir())
     assert len(kept) == 1
     assert for_schedule(SMALL, 3, progress=pytest.fail) == made

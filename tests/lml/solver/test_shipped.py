@@ -6,13 +6,13 @@ from pathlib import Path
 
 import lml.solver
 from lml.solver import for_schedule, method, of_method
-from lml.solver.choice import MARGIN, Choice, choose, chosen, key_of, schedule_errors
-from lml.solver.shipping import EVALUATIONS, SHIPPED
+from lml.solver.choice import EVALUATIONS, MARGIN, Choice, choose, chosen, key_of, schedule_errors
+from lml.solver.shipping import SHIPPED
 from lml.solver.storage import read_json
 
 
 def test_what_ships_is_what_is_computed():
-    name, n = "EDM", 3
+    name, n = "EDM", 4
     schedule = SHIPPED[name]()
     assert chosen(schedule, n) == choose(schedule_errors(schedule, n))
     assert for_schedule(schedule, n) == of_method(chosen(schedule, n).method, schedule, n)
