@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from lml.solver.selection import Candidate, bootstrap, difficulties, pick, scores
+from lml.solver.selection import Candidate, bootstrap, difficulties, pick, prefer, scores
 
 
 def errors(scale=1.0, seed=0, spread=0.0):
@@ -57,3 +57,12 @@ def test_the_interval_holds_the_ratio_and_is_paired():
     assert found.high - found.low < 1e-12  # the same factor on every trajectory: pairing leaves no noise
     loose = bootstrap(errors(0.5, 1, 1.0), a)
     assert loose.low < loose.ratio < loose.high
+
+
+def test_a_fit_gives_way_only_to_one_that_is_surely_better():
+    plain, alike, worse = Candidate("plain", 0, errors()), errors(1.02, 2, 0.5), errors(1.3)
+    for fitted, expected in ((alike, "fitted"), (worse, "plain"), (errors(0.7), "fitted")):
+        fit = Candidate("fitted", 2, fitted)
+        assert prefer(fit, plain, [plain, fit]).name == expected
+    # Within the noise the two rules differ: of the others the simplest is chosen.
+    assert bootstrap(alike, plain.errors).low < 1
