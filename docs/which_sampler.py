@@ -1,4 +1,4 @@
-"""Which sampler for how many steps: a line from the rows on networks, five from those of the league, in two pages.
+"""Which sampler for how many steps: two lines from the rows on networks, five from those of the league, in two pages.
 
 python docs/which_sampler.py
 """
@@ -10,8 +10,8 @@ import textwrap
 from pathlib import Path
 
 from image_exps.league import five_lines
-from image_exps.search.few_steps_figures import on_networks
-from image_exps.search.few_steps_plan import CONTROLLED, read
+from image_exps.search.few_steps_figures import measured, on_networks, summary
+from image_exps.search.few_steps_plan import CALIBRATED, CHOSEN, CONTROLLED, NETWORKS, read
 
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", ROOT / "docs/how-to/choose-a-sampler.md")
@@ -21,6 +21,23 @@ _LINES = re.compile(r"(?<=<!-- which-sampler: begin -->\n).*?(?=<!-- which-sampl
 # Networks that others trained, and numbers as words.
 _OTHERS = "galaxy-"
 _WORDS = ("no", "one", "two", "three", "four", "five", "six")
+
+
+def calibrated_line() -> str:
+    """Return what a calibration on the network itself is worth, over all networks on which it was measured."""
+    name, chosen = next(zip(CALIBRATED, CHOSEN, strict=True))
+    found = {cell: arms for cell, arms in measured(read()).items() if cell.problem in NETWORKS and name in arms}
+    ours, theirs = (summary(arms[arm] for arms in found.values()) for arm in (name, chosen))
+    networks = {cell.problem for cell in found}
+    others = sum(problem.startswith(_OTHERS) for problem in networks)
+    counts = sorted({cell.evaluations for cell in found})
+    return (
+        f"**Your own network, once**: `lml calibrate --model FOLDER -n {counts[0]}` fits a solver to "
+        f"{CALIBRATED[name]} of its trajectories. On {_WORDS[len(networks)]} networks, {_WORDS[others]} of them trained "
+        f"by others, in {', '.join(map(str, counts))} evaluations ({len(found)} cells) it ended at {ours.mean:.2f} times "
+        f"the best method of each, nowhere above {ours.largest:.2f}; the method that is best on these trajectories "
+        f"ended at {theirs.mean:.2f}."
+    )
 
 
 def on_networks_line() -> str:
@@ -48,7 +65,7 @@ def with_lines(page: str) -> str:
     """Return a page with the lines as the rows are now."""
     lines = "".join(
         textwrap.fill(line, 120, initial_indent="- ", subsequent_indent="  ", break_on_hyphens=False) + "\n"
-        for line in (on_networks_line(), *five_lines())
+        for line in (calibrated_line(), on_networks_line(), *five_lines())
     )
     return _LINES.sub(lambda _: lines, page)
 

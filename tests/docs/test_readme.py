@@ -39,4 +39,4 @@ def test_which_sampler_is_what_the_league_answers(page):
     text = page.read_text(encoding="utf-8")
     assert which_sampler.with_lines(text) == text, "run: python docs/which_sampler.py"
     (lines,) = re.findall(r"<!-- which-sampler: begin -->\n(.*?)<!-- which-sampler: end -->", text, re.S)
-    assert len(re.findall(r"^- ", lines, re.M)) == 6
+    assert len(re.findall(r"^- ", lines, re.M)) == 7
