@@ -25,6 +25,7 @@ NAMES = (
     "quality_supplement",
     "quality_networks",
     "wins",
+    "few_steps",
     "score_error",
     "ablations",
     "best_damping",

@@ -35,7 +35,7 @@ THEMES = (
     ("T", "Cost", "What LML adds to the time of a generation."),
 )
 #: Figures whose subject is not that of the first claim that they name.
-SUBJECTS = {"ablations": "Q", "guidance": "Q", "league": "D", "solver": "L"}
+SUBJECTS = {"ablations": "Q", "few_steps": "L", "guidance": "Q", "league": "D", "solver": "L"}
 
 logger = logging.getLogger(__name__)
 

@@ -18,12 +18,15 @@ import pandas as pd
 from image_exps.search.few_steps_plan import BASELINE, EXACT, NETWORKS, OURS, PLAN, Cell
 
 __all__ = [
-    "Frechet", "Ratio", "Summary", "cells", "doubled", "frechets", "measured", "on_networks", "oracle", "ratios",
-    "relative_on_networks", "summary",
+    "LEVEL", "Frechet", "Ratio", "Summary", "cells", "doubled", "frechets", "measured", "on_networks", "oracle",
+    "ratios", "relative_on_networks", "summary",
 ]  # fmt: skip
 
+#: Of the intervals.
+LEVEL = 0.9
+
 _RESAMPLES = 2000
-_LEVEL = (0.05, 0.95)
+_ENDS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
 
 _Array = np.ndarray[Any, Any]
 
@@ -142,7 +145,7 @@ def frechets(rows: pd.DataFrame) -> dict[Cell, Frechet]:
         exact, base, ours = (by_arm.loc[name] for name in (EXACT, BASELINE, OURS[-1]))
         apart = ours["influence"].astype(float) - base["influence"].astype(float)
         spread = (_weights(len(apart)) - 1) @ apart
-        low, high = (float(ours["frechet"] - base["frechet"] + q) for q in np.quantile(spread, _LEVEL))
+        low, high = (float(ours["frechet"] - base["frechet"] + q) for q in np.quantile(spread, _ENDS))
         answer[cell] = Frechet(
             float(exact["frechet"]), float(base["frechet"]), str(base["method"]), float(ours["frechet"]), low, high
         )
@@ -165,7 +168,7 @@ def _ratios(ours: pd.DataFrame, baselines: pd.DataFrame) -> dict[str, Ratio]:
         if not np.isfinite(own).all():
             found[name] = Ratio(math.inf, math.inf, math.inf, math.inf)
             continue
-        low, high = np.quantile(weights @ own / least, _LEVEL)
+        low, high = np.quantile(weights @ own / least, _ENDS)
         found[name] = Ratio(
             float(own.mean() / mean), float(low), float(high), math.sqrt(float((own**2).mean() / square))
         )
