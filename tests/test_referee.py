@@ -37,5 +37,7 @@ def test_a_page_uses_numpy_alone_and_can_fail(page):
 
 
 def test_every_claim_that_fails_or_is_corrected_has_a_page():
-    wanted = {claim.id for claim in CLAIMS.values() if claim.expected in (Verdict.FAILS, Verdict.CORRECTED)}
+    # L is about what this package's own solvers promise: there is nothing of the paper's to show without them.
+    of_the_paper = [claim for claim in CLAIMS.values() if not claim.id.startswith("L")]
+    wanted = {claim.id for claim in of_the_paper if claim.expected in (Verdict.FAILS, Verdict.CORRECTED)}
     assert wanted <= {page.stem for page in PAGES}

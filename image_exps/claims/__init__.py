@@ -1,4 +1,4 @@
-"""The claims on the orders of solvers (D), on quality (Q) and on cost (T)."""
+"""The claims on the orders of solvers (D), on few-step solvers (L), on quality (Q) and on cost (T)."""
 
 from __future__ import annotations
 
@@ -51,6 +51,29 @@ _CLAIMS = (
         formula=r"\int_r^{r'} \epsilon\,dr \approx (r' - r) \sum_j b_j\,\epsilon_j",
         seconds=5,
         in_words="The observed orders are the stated ones, within {value:.0%} of their error.",
+    ),
+    Claim(
+        "L3",
+        "for_schedule, which does not see the network, is never more than 5 % further from the flow than the best "
+        "fixed baseline",
+        source="ours: what lml.solver.for_schedule was to keep",
+        expected=Verdict.FAILS,
+        check="image_exps.claims.solver_choice:check_choice",
+        formula=r"E\,|x_{chosen} - x_{flow}| \le 1.05\, E\,|x_{fixed} - x_{flow}|",
+        draw="image_exps.claims.solver_choice:draw_choice",
+        seconds=20,
+        in_words="In one case it ends {value:.2g} times as far from the flow as the best fixed baseline.",
+    ),
+    Claim(
+        "L4",
+        "published multistep methods, UniPC's corrector included, are rows of weights; a fit that moves nothing is the "
+        "method it began with; where all noises are parallel one weight makes a solver exact",
+        source="ours: lml.profile and lml.solver",
+        expected=Verdict.HOLDS,
+        check="image_exps.claims.solver_rows:check_rows",
+        formula=r"u_i = \epsilon_i + \sum_{j<i} \eta_{ij}\,(\epsilon_i - \epsilon_j)",
+        seconds=3,
+        in_words="The largest error is {value:.2g} of what rounding allows.",
     ),
     Claim(
         "Q1",
@@ -141,5 +164,10 @@ FAMILY = Family(
     "pictures",
     title="Solvers and pictures: orders, quality and cost",
     claims=_CLAIMS,
-    faults=("image_exps.claims.faults", "image_exps.claims.faults_orders", "image_exps.claims.faults_outside"),
+    faults=(
+        "image_exps.claims.faults",
+        "image_exps.claims.faults_orders",
+        "image_exps.claims.faults_outside",
+        "image_exps.claims.faults_solvers",
+    ),
 )

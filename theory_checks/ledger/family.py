@@ -145,5 +145,5 @@ def _reason(error: BaseException) -> str:
 
 def _order(claim_id: str) -> tuple[int, str, int, str]:
     family, number, suffix = re.fullmatch(r"([A-Za-z]+)([0-9]+)([a-z]?)", claim_id).groups()  # type: ignore[union-attr]
-    sections = list("KHSCADQT")
+    sections = list("KHSCADLQT")
     return (sections.index(family) if family in sections else len(sections), family, int(number), suffix)

@@ -39,7 +39,7 @@ def test_every_family_has_its_faults_and_its_letter(family):
         "stationary": "S",
         "convergence": "C",
         "annealing": "A",
-        "pictures": "DQT",
+        "pictures": "DLQT",
     }
     assert {c.id[0] for c in family.claims} == set(letters[family.name])
 
