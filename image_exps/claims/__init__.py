@@ -53,6 +53,18 @@ _CLAIMS = (
         in_words="The observed orders are the stated ones, within {value:.0%} of their error.",
     ),
     Claim(
+        "L2",
+        "what a calibration says to expect is what its solver then does: the announced ratio in the mean, within a "
+        "fifth, and its interval of 90 % nine times in ten",
+        source="ours: what lml.solver.calibrate announces",
+        expected=Verdict.CORRECTED,
+        check="image_exps.claims.solver_promise:check_promise",
+        formula=r"|E \log(r_{measured}/r_{announced})| \le \log 1.2, \qquad P(l \le r_{measured} \le h) = 0.9",
+        draw="image_exps.claims.solver_promise:draw_promise",
+        seconds=30,
+        in_words="The mean of log(measured/announced) is within {value:.2g} of zero, where {limit:.2g} is allowed.",
+    ),
+    Claim(
         "L3",
         "for_schedule, which does not see the network, is never more than 5 % further from the flow than the best "
         "fixed baseline",
@@ -168,6 +180,7 @@ FAMILY = Family(
         "image_exps.claims.faults",
         "image_exps.claims.faults_orders",
         "image_exps.claims.faults_outside",
+        "image_exps.claims.faults_promise",
         "image_exps.claims.faults_solvers",
     ),
 )
