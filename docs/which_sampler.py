@@ -35,7 +35,8 @@ def calibrated_line() -> str:
         f"**Your own network, once**: `lml calibrate --model FOLDER -n {counts[0]}` fits a solver to "
         f"{CALIBRATED[name]} of its trajectories. On {_WORDS[len(networks)]} networks, {_WORDS[others]} of them "
         f"trained by others, in {', '.join(map(str, counts))} evaluations ({len(found)} cells) it ended at "
-        f"{ours.mean:.2f} times the best method of each, nowhere above {ours.largest:.2f}; the method that is best on these trajectories "
+        f"{ours.mean:.2f} times the best method of each, nowhere above {ours.largest:.2f}; the method that is best on "
+        "these trajectories "
         f"ended at {theirs.mean:.2f}."
     )
 
