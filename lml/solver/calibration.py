@@ -272,7 +272,10 @@ class _Procedure:
         folds = [half, ~half]
         fitted = self._fitted(arms, folds)
         candidates, baseline = [*arms, *fitted], pick([each for each in arms if not each.rank])
-        best = prefer(fitted[0], pick(arms), candidates) if fitted else pick(arms)
+        best = pick(arms)
+        # Where that is as near as the accurate trajectories are accurate, no fit could be told to be nearer.
+        if fitted and float(best.errors.mean()) > float(self.flow.refinement.mean()):
+            best = prefer(fitted[0], best, candidates)
         if best.rank == 2:
             expected = bootstrap(best.errors, baseline.errors)
         else:
