@@ -1,4 +1,4 @@
-"""Faults of claims L3 and L4: a choice beside the wrong baseline, an inexact flow, and wrong rows."""
+"""Faults of claims L3 and L4: a margin that lets all pass, an inexact flow, and wrong rows."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ REDUCED = {
 # --- L3: a choice without the network
 
 
-@fault("image_exps.claims.solver_choice:_fixed", "L3")
-def compared_with_ddim(original: Any) -> Any:
-    """The baseline is DDIM, the one that is furthest."""
-    return lambda cells: "ddim@time"
+@fault("image_exps.claims.solver_choice:MARGIN", "L3")
+def margin_of_a_factor(original: Any) -> float:
+    """Twenty times as far is let pass for 5 % further."""
+    return 20.0
 
 
 @fault("image_exps.claims.solver_choice:_REFERENCE_STEPS", "L3")

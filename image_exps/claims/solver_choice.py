@@ -140,8 +140,9 @@ def check_choice(
         f"evaluations; {count} noises; fixed: {fixed}, of {len(BASELINES)} methods with their spacings",
         methods=("Student's t on paired errors", "the ratio with its standard error"),
         remark="for_schedule does not see the network. It is chosen on other targets and small networks, and what is "
-        "best there need not be best here. It is a method that works, far nearer than DDIM; whoever can spend some "
-        "hundred evaluations of 16 samples should calibrate. The fixed baseline is known afterwards only.",
+        "best there need not be best here. In the mean over cells it is nearer than DDIM, not in every cell; whoever "
+        "can spend some hundred evaluations of 16 samples should calibrate. The fixed baseline is known afterwards "
+        "only.",
         counterexample={"target": at.target, "betas": at.schedule, "evaluations": at.evaluations, "chosen": at.method,
                         "fixed": fixed, "ratio": value},
         data=_data(cells, fixed),
