@@ -23,15 +23,15 @@ from lml.samplers import SAMPLERS, NoiseModel, sample
 from lml.solver import Schedule
 from toy.schedule import NoiseSchedule
 
-__all__ = ["SCHEDULES", "Measured", "problem_of"]
+__all__ = ["SCHEDULES", "STEPS_OF_NETWORKS", "STEPS_OF_TARGETS", "Measured", "problem_of"]
 
 # Sigmas at the ends of a flow, as of the networks that predict one, and its shift, that of Stable Diffusion 3.
 _FLOW_ENDS, _SHIFT = (0.999, 0.001), 3.0
 
-# Steps of the reference, equal in log-SNR. Its ends are this far from those of twice as many steps: on ring-2d,
-# random-16d and digits at most 0.01 of the error of good baselines in 20 evaluations; on the galaxies of 32 pixels
-# 7e-5, where the oracle has 2e-2 and more in 8 evaluations.
-_STEPS_OF_NETWORKS, _STEPS_OF_TARGETS = 120, 480
+#: Steps of the reference, equal in log-SNR. Its ends are this far from those of twice as many steps: on ring-2d,
+#: random-16d and digits at most 0.01 of the error of good baselines in 20 evaluations; on the galaxies of 32 pixels
+#: 7e-5, where the oracle has 2e-2 and more in 8 evaluations.
+STEPS_OF_NETWORKS, STEPS_OF_TARGETS = 120, 480
 
 
 def _flow() -> tuple[NoiseSchedule, tuple[float, float]]:
@@ -104,6 +104,6 @@ def problem_of(name: str, schedule: str) -> Measured:
         if schedule != NETWORKS[name]:
             raise ValueError(f"schedule must be {NETWORKS[name]} for {name}, got {schedule!r}")
         found = network(name)
-        return Measured(found.noise_model, found.shape, found.schedule, found.times, torch.float32, _STEPS_OF_NETWORKS)
+        return Measured(found.noise_model, found.shape, found.schedule, found.times, torch.float32, STEPS_OF_NETWORKS)
     at = target(name)
-    return Measured(at.model(), (at.dim,), *SCHEDULES[schedule], at.dtype, _STEPS_OF_TARGETS)
+    return Measured(at.model(), (at.dim,), *SCHEDULES[schedule], at.dtype, STEPS_OF_TARGETS)

@@ -283,17 +283,17 @@ def _summed(some: Iterable[dict[str, Ratio]], arm: str) -> str:
     return f"{found.mean:.2f}; {found.square:.2f} ({found.largest:.2f} of {found.cells})"
 
 
-def with_block(page: str, text: str) -> str:
+def with_block(page: str, text: str, begin: str = BEGIN, end: str = END) -> str:
     """Return a page with these figures between its marks.
 
     Raises:
         ValueError: for a page without the marks.
     """
-    head, begin, rest = page.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"the page must have the marks {BEGIN} and {END}")
-    return f"{head}{BEGIN}\n\n{text}\n\n{END}{tail}"
+    head, first, rest = page.partition(begin)
+    _, last, tail = rest.partition(end)
+    if not first or not last:
+        raise ValueError(f"the page must have the marks {begin} and {end}")
+    return f"{head}{begin}\n\n{text}\n\n{end}{tail}"
 
 
 @click.command()

@@ -1,0 +1,209 @@
+r"""On what the choices behind `lml.solver` were tuned: candidates of `calibrate`, and a joint fit, beside fresh noises.
+
+For every problem of `image_exps.search.few_steps_tuning_problems`, number of evaluations and seed the candidates of
+`lml.solver.calibration` are made from 16 trajectories: the published methods and LML that it keeps, and the fit at each
+ridge. Their errors on these trajectories, of a fit where they were held out, are what a rule of choice sees; their
+errors on 96 fresh noises say what its choice is worth. The joint fit is `image_exps.search.few_steps_joint`.
+
+``python -m image_exps.search.few_steps_tuning`` adds the rows of what is missing, and takes up where it stopped;
+``python -m image_exps.search.few_steps_tuning_report`` compares the rules.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+import pandas as pd
+import torch
+from torch import Tensor
+
+from image_exps.search.few_steps import rounded, write
+from image_exps.search.few_steps_joint import EVALUATIONS, FOLDS, POWERS, joint
+from image_exps.search.few_steps_tuning_problems import (
+    GROUPS,
+    RESULTS,
+    SEEDS,
+    TRAJECTORIES,
+    fresh,
+    fresh_baselines,
+    mean_and_square,
+    problem_of,
+    trajectories,
+)
+from lml.samplers import NoiseModel
+from lml.solver import Schedule, method, of_method
+from lml.solver.choice import BASELINES, TRIED, chosen
+from lml.solver.fitting import RIDGES, Fit, Problem, fit
+from lml.solver.path import end
+from lml.solver.schedule import spaced
+from lml.solver.selection import Candidate, difficulties, scores
+from lml.solver.trajectories import Checked, Reference, distances
+from theory_checks.command_line.outputs import check_output_folder
+from theory_checks.command_line.plain_errors import plain_errors
+from toy.atomic import atomic
+
+__all__ = ["PLAN", "Cell", "fit_name", "main", "measure", "read", "read_joint"]
+
+# As in `lml.solver.calibration`: the methods that are tried on all trajectories.
+_KEPT = 12
+
+
+class Cell(NamedTuple):
+    """A problem, a number of evaluations, and the seed of its trajectories."""
+
+    problem: str
+    evaluations: int
+    seed: int
+
+
+#: Cells in the order in which they are measured. A second seed of the networks in 8 evaluations takes too long.
+PLAN: tuple[Cell, ...] = tuple(
+    Cell(name, n, seed)
+    for n in (5, 8) for seed in SEEDS for names in reversed(GROUPS.values()) for name in names
+    if (n, seed) != (8, 2) or name in GROUPS["exact targets"]
+)  # fmt: skip
+
+
+def fit_name(ridge: float) -> str:
+    """Return the name of the fit at a ridge."""
+    return f"fit, ridge {ridge:g}"
+
+
+@torch.no_grad()
+def measure(cell: Cell, count: int = TRAJECTORIES) -> pd.DataFrame:
+    """Return the rows of a cell, one a candidate; see `read` for the columns.
+
+    Args:
+        cell: of the plan.
+        count: of trajectories.
+    """
+    on, n = problem_of(cell.problem), cell.evaluations
+    flow, model = trajectories(cell.problem, cell.seed, count), Checked(on.model, dtype=on.dtype).unchecked
+    arms = _methods(model, on.levels, n, flow)
+    half = torch.arange(count) < count // 2
+    fits = [_fits(model, on.levels, n, flow, arms, seen) for seen in (~half, half, half | ~half)]
+    x, ends = fresh(cell.problem)
+    solvers = {each.name: of_method(each.name, on.levels, n) for each in arms}
+    candidates = list(arms)
+    for first, second, full in zip(*fits, strict=True):
+        name = fit_name(full.ridge)
+        candidates.append(Candidate(name, 2, torch.where(half, first.errors[0], second.errors[0])))
+        solvers[name] = full.solver(on.levels)
+    baselines = fresh_baselines(cell.problem, n)
+    oracle = [min(each) for each in zip(*(mean_and_square(_kept(e)) for e in baselines.values()), strict=True)]
+    rows = []
+    for each in candidates:
+        errors = baselines.get(each.name)
+        if errors is None:
+            errors = distances(end(solvers[each.name], on.model, x), ends)
+        rows.append(
+            {**cell._asdict(), "candidate": each.name, "rank": each.rank, "seen": _kept(each.errors),
+             "fresh": _kept(errors), "oracle_mean": oracle[0], "oracle_square": oracle[1]}
+        )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _methods(model: NoiseModel, schedule: Schedule, n: int, flow: Reference) -> list[Candidate]:
+    """Return the methods that `calibrate` keeps, with their errors on the trajectories.
+
+    These are those of the best scores on a quarter of them, the best published one, and `for_schedule`'s choice.
+    """
+    found = {
+        each.name: Candidate(
+            each.name,
+            int(each.strength > 0),
+            distances(end(of_method(each, schedule, n), model, flow.x), flow.ends),
+        )
+        for each in TRIED
+    }
+    few = max(4, len(flow.x) // 4)
+    first = [each._replace(errors=each.errors[:few]) for each in found.values()]
+    first = [each for each in first if bool(torch.isfinite(each.errors).all())]
+    score = dict(zip([each.name for each in first], scores(first, difficulties(first)).tolist(), strict=True))
+    order = sorted(score, key=lambda name: score[name])
+    plain = {each.name for each in BASELINES}
+    names = [chosen(schedule, n).method, *order[:_KEPT], *[name for name in order if name in plain][:1]]
+    kept = [found[name] for name in dict.fromkeys(names)]
+    return [each for each in kept if bool(torch.isfinite(each.errors).all())]
+
+
+def _fits(
+    model: NoiseModel, schedule: Schedule, n: int, flow: Reference, arms: Sequence[Candidate], seen: Tensor
+) -> list[Fit]:
+    """Return the fits to some trajectories at every ridge, from the published method that is best on them."""
+    plain = [each._replace(errors=each.errors[seen]) for each in arms if not each.rank]
+    start = method(plain[int(scores(plain, difficulties(plain)).argmin())].name)
+    problem = Problem(model, flow.x, flow.ends, seen.double())
+    return fit([problem], start.base, schedule, spaced(schedule, n, start.spacing), ridges=RIDGES)
+
+
+def _kept(errors: Tensor) -> Any:
+    return rounded(errors.nan_to_num(torch.inf).numpy())
+
+
+def read(folder: Path = RESULTS) -> pd.DataFrame:
+    """Return the rows of all cells that were measured; without a row if none was.
+
+    A row is a candidate. Columns: problem, evaluations, seed, candidate, rank (as of `lml.solver.selection`), seen (the
+    errors on the trajectories, of a fit where they were held out), fresh (on fresh noises), oracle_mean and
+    oracle_square (the smallest mean and root mean square on the fresh noises of all published methods, each chosen
+    after the fact).
+    """
+    file = _file(folder, "rules")
+    columns = [*Cell._fields, "candidate", "rank", "seen", "fresh", "oracle_mean", "oracle_square"]
+    return pd.read_parquet(file) if file.exists() else pd.DataFrame(columns=columns)
+
+
+def read_joint(folder: Path = RESULTS) -> pd.DataFrame:
+    """Return the rows of the joint fit; see `image_exps.search.few_steps_joint.joint` for the columns."""
+    file = _file(folder, "joint")
+    return pd.read_parquet(file) if file.exists() else pd.DataFrame(columns=["fold", "power", "problem", "ridge"])
+
+
+def _file(folder: Path, name: str) -> Path:
+    return folder / f"{name}.parquet"
+
+
+def _add(file: Path, frame: pd.DataFrame) -> None:
+    """Add rows to a file, which is written anew, whole or not at all."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    before = [pd.read_parquet(file)] if file.exists() else []
+    made = pd.concat([*before, frame], ignore_index=True)
+    if "fresh" in made:
+        write(made, file, "fresh")
+    else:
+        with atomic(file) as part:
+            made.to_parquet(part, index=False, compression="zstd")
+
+
+@click.command()
+@click.option("--evaluations", "numbers", multiple=True, type=click.Choice(["5", "8"]), help="These numbers alone.")
+@click.option("--folder", default=RESULTS, type=click.Path(path_type=Path), show_default=True)
+@plain_errors
+def main(numbers: Sequence[str], folder: Path) -> None:
+    """Measure what is not there yet: the candidates of all cells, then the joint fit in 5 evaluations."""
+    check_output_folder(folder, "folder")
+    torch.set_num_threads(1)
+    found = read(folder)
+    there = set(zip(*(found[name] for name in Cell._fields), strict=True))
+    for cell in PLAN:
+        if cell not in there and (not numbers or str(cell.evaluations) in numbers):
+            began = time.perf_counter()
+            _add(_file(folder, "rules"), measure(cell))
+            click.echo(f"{' '.join(map(str, cell))}, {time.perf_counter() - began:.0f} s")
+    done = read_joint(folder)
+    fits = set(zip(done["fold"], done["power"], strict=True))
+    for fold in FOLDS:
+        for power in POWERS:
+            if (fold, power) not in fits and (not numbers or str(EVALUATIONS) in numbers):
+                began = time.perf_counter()
+                _add(_file(folder, "joint"), joint(fold, power))
+                click.echo(f"joint fit without {fold}, power {power:g}, {time.perf_counter() - began:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

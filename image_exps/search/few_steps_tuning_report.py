@@ -1,0 +1,194 @@
+"""What was tried on the tuning problems, on the page on solvers: the rules of choice, and the joint fit.
+
+``python -m image_exps.search.few_steps_tuning_report`` writes the tables from the rows of
+`image_exps.search.few_steps_tuning` between the marks of docs/explanation/solver.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+import numpy as np
+import pandas as pd
+import torch
+
+from image_exps.search.few_steps_report import PAGE, with_block
+from image_exps.search.few_steps_rules import RULES, SHIPS
+from image_exps.search.few_steps_tuning import PLAN, Cell, read, read_joint
+from image_exps.search.few_steps_tuning_problems import GROUPS, RESULTS, mean_and_square
+from image_exps.utils.markup import markdown_table
+from lml.solver.choice import MARGIN
+from lml.solver.selection import Candidate
+from theory_checks.command_line.plain_errors import plain_errors
+from toy.atomic import atomic
+
+__all__ = ["BEGIN", "END", "Worth", "block", "main", "summary", "worths"]
+
+#: The marks between which the tables stand.
+BEGIN, END = "<!-- tuning: begin -->", "<!-- tuning: end -->"
+
+_RESAMPLES = 2000
+
+
+class Worth(NamedTuple):
+    """What a rule chose in a cell is worth on fresh noises: its mean, and root mean square, by those of the oracle."""
+
+    mean: float
+    square: float
+
+
+def worths(rows: pd.DataFrame) -> dict[str, dict[Cell, Worth]]:
+    """Return what every rule is worth in every cell that was measured, by rule."""
+    found: dict[str, dict[Cell, Worth]] = {name: {} for name in RULES}
+    for key, part in rows.groupby(list(Cell._fields), sort=False):
+        candidates = [
+            Candidate(name, int(rank), torch.tensor(seen, dtype=torch.float64))
+            for name, rank, seen in zip(part["candidate"], part["rank"], part["seen"], strict=True)
+        ]
+        of_name, first = part.set_index("candidate")["fresh"], part.iloc[0]
+        for name, rule in RULES.items():
+            mean, square = mean_and_square(of_name[rule(candidates).name])
+            found[name][Cell(*key)] = Worth(mean / first["oracle_mean"], square / first["oracle_square"])
+    return found
+
+
+def summary(values: Sequence[float]) -> str:
+    """Return the geometric mean of ratios, and the largest in brackets."""
+    return f"{_geometric(values):.2f} ({max(values):.2f})"
+
+
+def block(rows: pd.DataFrame, joint: pd.DataFrame) -> str:
+    """Return the tables as Markdown.
+
+    Args:
+        rows: of `image_exps.search.few_steps_tuning.read`.
+        joint: of `image_exps.search.few_steps_tuning.read_joint`.
+    """
+    found = worths(rows)
+    lines: list[str] = []
+    for group, names in GROUPS.items():
+        chosen = {rule: {c: w for c, w in by.items() if c.problem in names} for rule, by in found.items()}
+        cells = list(chosen[SHIPS])
+        if cells:
+            lines += [
+                f"### Rules of choice on {group}",
+                "",
+                _measured(cells),
+                "",
+                _rules(chosen),
+                "",
+                _best(chosen),
+                "",
+            ]
+    lines += _joint(joint) if len(joint) else []
+    absent = [cell for cell in PLAN if cell not in found[SHIPS]]
+    if absent:
+        by_run: dict[str, list[str]] = {}
+        for cell in absent:
+            by_run.setdefault(f"in {cell.evaluations} evaluations with seed {cell.seed}", []).append(
+                f"`{cell.problem}`"
+            )
+        said = "; ".join(f"{run} {', '.join(names)}" for run, names in by_run.items())
+        lines += [f"Of the plan these cells were not measured: {said}.", ""]
+    return "\n".join(lines).strip()
+
+
+def _measured(cells: Sequence[Cell]) -> str:
+    counts = {(c.evaluations, c.seed): 0 for c in sorted(cells, key=lambda c: (c.evaluations, c.seed))}
+    for c in cells:
+        counts[c.evaluations, c.seed] += 1
+    said = ", ".join(f"{count} in {n} evaluations with seed {seed}" for (n, seed), count in counts.items())
+    return f"{len(cells)} cells: {said}."
+
+
+def _rules(chosen: dict[str, dict[Cell, Worth]]) -> str:
+    head = ["rule", "mean", "above 1", "root mean square", "above 1", "mean by that of what ships"]
+    table = []
+    for rule, by_cell in chosen.items():
+        means, squares = ([getattr(w, k) for w in by_cell.values()] for k in Worth._fields)
+        low, high = _interval(by_cell, chosen[SHIPS])
+        ratio = _geometric(means) / _geometric([w.mean for w in chosen[SHIPS].values()])
+        apart = "1" if rule == SHIPS else f"{ratio:.2f} [{low:.2f}, {high:.2f}]"
+        table.append([rule, summary(means), _above(means), summary(squares), _above(squares), apart])
+    return markdown_table(head, table)
+
+
+def _best(chosen: dict[str, dict[Cell, Worth]]) -> str:
+    """Say which rules are the best by each figure, and which are better than what ships with the whole interval."""
+    said = []
+    for what, of, k in (
+        ("mean", _geometric, "mean"),
+        ("largest mean", max, "mean"),
+        ("root mean square", _geometric, "square"),
+        ("largest root mean square", max, "square"),
+    ):
+        by_rule = {rule: of([getattr(w, k) for w in by.values()]) for rule, by in chosen.items()}
+        best = [rule for rule, value in by_rule.items() if value == min(by_rule.values())]
+        said.append(f"{what}: {'what ships' if SHIPS in best else ' or '.join(best)}")
+    surely = [rule for rule, by in chosen.items() if _interval(by, chosen[SHIPS])[1] < 1]
+    return (
+        f"The smallest {'; '.join(said)}. Nearer than what ships in the mean, with the whole interval: "
+        f"{'; '.join(surely) if surely else 'none'}."
+    )
+
+
+def _joint(joint: pd.DataFrame) -> list[str]:
+    """Return the table of the fit to all problems but those of a kind."""
+    begun = ", ".join(f"`{name}`" for name in joint["begun"].drop_duplicates())
+    table = []
+    for (power, ridge), part in joint.groupby(["power", "ridge"], sort=False):
+        line = [f"p = {power:g}", f"{ridge:g}"]
+        for names in GROUPS.values():
+            some = part[part["problem"].isin(names)]
+            for k in Worth._fields:
+                ratios = list(some[k] / some[f"begun_{k}"])
+                line.append(f"{summary(ratios)}, {sum(r > MARGIN for r in ratios)} of {len(ratios)}")
+        table.append(line)
+    count = joint["fold"].nunique()
+    what = [f"{group}, {k}" for group in GROUPS for k in ("mean", "root mean square")]
+    return [
+        "### One fit to all problems but those of a kind",
+        "",
+        f"In 5 evaluations, {count} kinds left out in turn: the ratio, on what was left out, to the published method "
+        f"that the fit began with, {begun}: geometric mean (largest), and how many are above {MARGIN:g}.",
+        "",
+        markdown_table(["loss", "ridge", *what], table, names=2),
+        "",
+    ]
+
+
+def _interval(ours: dict[Cell, Worth], theirs: dict[Cell, Worth]) -> tuple[float, float]:
+    """Return the 90 % interval of the geometric mean of ``ours/theirs``, resampling problems."""
+    names = sorted({cell.problem for cell in ours})
+    apart = [[math.log(ours[c].mean / theirs[c].mean) for c in ours if c.problem == name] for name in names]
+    sums, counts = np.array([sum(each) for each in apart]), np.array([len(each) for each in apart])
+    drawn = np.random.default_rng(0).integers(len(names), size=(_RESAMPLES, len(names)))
+    low, high = np.exp(np.quantile(sums[drawn].sum(1) / counts[drawn].sum(1), (0.05, 0.95)))
+    return float(low), float(high)
+
+
+def _geometric(values: Iterable[float]) -> float:
+    return math.exp(float(np.mean(np.log(list(values)))))
+
+
+def _above(values: Sequence[float]) -> str:
+    return f"{sum(value > 1 for value in values)} of {len(values)}"
+
+
+@click.command()
+@click.option("--folder", default=RESULTS, type=click.Path(path_type=Path), show_default=True)
+@plain_errors
+def main(folder: Path) -> None:
+    """Write the tables into the page."""
+    text = block(read(folder), read_joint(folder))
+    page = with_block(PAGE.read_text(encoding="utf-8"), text, BEGIN, END)
+    with atomic(PAGE) as part:
+        part.write_text(page, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
