@@ -16,15 +16,16 @@ from lml.solver.selection import Candidate, bootstrap, difficulties, pick, prefe
 __all__ = ["RULES", "SHIPS", "best_published", "ships"]
 
 
-def ships(candidates: Sequence[Candidate]) -> Candidate:
+def ships(candidates: Sequence[Candidate], refinement: float) -> Candidate:
     """Return the last fit unless the simplest of the others is surely better: the rule of `lml.solver.calibration`.
 
-    What is further than the best published method, with the whole interval, where it was held out, gives way to it. LML
-    is held out by choosing without each half.
+    There is no fit where the others are as near as ``refinement``, the error of the trajectories. What is further than
+    the best published method, with the whole interval, where it was held out, gives way to it. LML is held out by
+    choosing without each half.
     """
     arms, among = _arms(candidates), _with_last_fit(candidates)
     baseline, best = best_published(candidates), pick(arms)
-    if among[-1].rank == 2:
+    if among[-1].rank == 2 and float(best.errors.mean()) > refinement:
         best = prefer(among[-1], best, among)
     errors = best.errors
     if best.rank < 2:
@@ -75,12 +76,11 @@ def _fit_of_best_score(candidates: Sequence[Candidate]) -> Candidate:
 #: The rule that ships.
 SHIPS = "the fit unless another is surely better (ships)"
 
-#: The rules by name. Those of a fit take the simplest other candidate within the noise where there is none.
+#: The other rules by name. Those of a fit take the simplest other candidate within the noise where there is none.
 RULES: dict[str, Callable[[Sequence[Candidate]], Candidate]] = {
     "the published method of the best score": best_published,
     "the simplest within the noise of the best": lambda candidates: pick(_with_last_fit(candidates)),
     "the best score": lambda candidates: _best_score(_with_last_fit(candidates)),
     **{f"the fit always, ridge {ridge:g}": _fit_of(ridge) for ridge in RIDGES},
     "the fit always, at the ridge of the best score": _fit_of_best_score,
-    SHIPS: ships,
 }

@@ -63,7 +63,7 @@ class Cell(NamedTuple):
 #: Cells in the order in which they are measured. A second seed of the networks in 8 evaluations takes too long.
 PLAN: tuple[Cell, ...] = tuple(
     Cell(name, n, seed)
-    for n in (5, 8) for seed in SEEDS for names in reversed(GROUPS.values()) for name in names
+    for n in (5, 8) for names in reversed(GROUPS.values()) for seed in SEEDS for name in names
     if (n, seed) != (8, 2) or name in GROUPS["exact targets"]
 )  # fmt: skip
 
@@ -102,7 +102,8 @@ def measure(cell: Cell, count: int = TRAJECTORIES) -> pd.DataFrame:
             errors = distances(end(solvers[each.name], on.model, x), ends)
         rows.append(
             {**cell._asdict(), "candidate": each.name, "rank": each.rank, "seen": _kept(each.errors),
-             "fresh": _kept(errors), "oracle_mean": oracle[0], "oracle_square": oracle[1]}
+             "fresh": _kept(errors), "oracle_mean": oracle[0], "oracle_square": oracle[1],
+             "refinement": float(flow.refinement.mean())}
         )  # fmt: skip
     return pd.DataFrame(rows)
 
@@ -151,10 +152,10 @@ def read(folder: Path = RESULTS) -> pd.DataFrame:
     A row is a candidate. Columns: problem, evaluations, seed, candidate, rank (as of `lml.solver.selection`), seen (the
     errors on the trajectories, of a fit where they were held out), fresh (on fresh noises), oracle_mean and
     oracle_square (the smallest mean and root mean square on the fresh noises of all published methods, each chosen
-    after the fact).
+    after the fact), refinement (the mean by which the ends of the trajectories move with half as many steps).
     """
     file = _file(folder, "rules")
-    columns = [*Cell._fields, "candidate", "rank", "seen", "fresh", "oracle_mean", "oracle_square"]
+    columns = [*Cell._fields, "candidate", "rank", "seen", "fresh", "oracle_mean", "oracle_square", "refinement"]
     return pd.read_parquet(file) if file.exists() else pd.DataFrame(columns=columns)
 
 

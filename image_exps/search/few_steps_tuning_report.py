@@ -16,8 +16,9 @@ import numpy as np
 import pandas as pd
 import torch
 
+from image_exps.search.few_steps_joint import FOLDS, POWERS
 from image_exps.search.few_steps_report import PAGE, with_block
-from image_exps.search.few_steps_rules import RULES, SHIPS
+from image_exps.search.few_steps_rules import RULES, SHIPS, ships
 from image_exps.search.few_steps_tuning import PLAN, Cell, read, read_joint
 from image_exps.search.few_steps_tuning_problems import GROUPS, RESULTS, mean_and_square
 from image_exps.utils.markup import markdown_table
@@ -43,15 +44,17 @@ class Worth(NamedTuple):
 
 def worths(rows: pd.DataFrame) -> dict[str, dict[Cell, Worth]]:
     """Return what every rule is worth in every cell that was measured, by rule."""
-    found: dict[str, dict[Cell, Worth]] = {name: {} for name in RULES}
+    found: dict[str, dict[Cell, Worth]] = {name: {} for name in (*RULES, SHIPS)}
     for key, part in rows.groupby(list(Cell._fields), sort=False):
         candidates = [
             Candidate(name, int(rank), torch.tensor(seen, dtype=torch.float64))
             for name, rank, seen in zip(part["candidate"], part["rank"], part["seen"], strict=True)
         ]
         of_name, first = part.set_index("candidate")["fresh"], part.iloc[0]
-        for name, rule in RULES.items():
-            mean, square = mean_and_square(of_name[rule(candidates).name])
+        chosen = {name: rule(candidates) for name, rule in RULES.items()}
+        chosen[SHIPS] = ships(candidates, first["refinement"])
+        for name, candidate in chosen.items():
+            mean, square = mean_and_square(of_name[candidate.name])
             found[name][Cell(*key)] = Worth(mean / first["oracle_mean"], square / first["oracle_square"])
     return found
 
@@ -94,6 +97,10 @@ def block(rows: pd.DataFrame, joint: pd.DataFrame) -> str:
             )
         said = "; ".join(f"{run} {', '.join(names)}" for run, names in by_run.items())
         lines += [f"Of the plan these cells were not measured: {said}.", ""]
+    done = set(zip(joint["fold"], joint["power"], strict=True))
+    left = [f"{fold} at p = {power:g}" for fold in FOLDS for power in POWERS if (fold, power) not in done]
+    if left:
+        lines += [f"Of the joint fits these were not made: without {', '.join(left)}.", ""]
     return "\n".join(lines).strip()
 
 

@@ -83,7 +83,7 @@ def test_the_candidates_and_the_rule_that_ships_are_those_of_calibrate(problem, 
     least = min(by_name.values())
     # Errors are rounded to 2^-14 of themselves; a score has one and the root of another, a ratio two scores.
     assert found.candidates == pytest.approx({name: value / least for name, value in by_name.items()}, rel=3 * 2.0**-14)
-    name = ships(ours).name
+    name = ships(ours, rows["refinement"].iloc[0]).name
     assert found.solver.method == ("fitted" if name == fit_name(RIDGES[-1]) else name)
     assert found.baseline == best_published(ours).name
     # What is fresh is of the solver that calibrate returns.
@@ -94,11 +94,13 @@ def test_the_candidates_and_the_rule_that_ships_are_those_of_calibrate(problem, 
 def test_the_rule_that_ships_gives_way_where_another_is_surely_better():
     near, far = [1.0, 1.1] * 4, [3.0, 3.1] * 4
     base, lml = candidate(0, near, "base"), candidate(1, [0.5] * 8, "lml")
-    assert ships([base, candidate(2, far, "fit")]).name == "base"
-    assert ships([base, lml, candidate(2, far, "fit")]).name == "lml"
-    assert ships([base, lml, candidate(2, [math.inf, *near[1:]], "fit")]).name == "lml"
+    assert ships([base, candidate(2, far, "fit")], 0.0).name == "base"
+    assert ships([base, lml, candidate(2, far, "fit")], 0.0).name == "lml"
+    assert ships([base, lml, candidate(2, [math.inf, *near[1:]], "fit")], 0.0).name == "lml"
+    assert ships([base, candidate(2, [0.5] * 8, "fit")], 1.04).name == "fit"
+    assert ships([base, candidate(2, [0.5] * 8, "fit")], 1.06).name == "base"
     # Within the noise of the other it is the fit: each is better on half of the trajectories.
-    assert ships([base, candidate(2, [1.2, 1.0] * 4, "fit")]).name == "fit"
+    assert ships([base, candidate(2, [1.2, 1.0] * 4, "fit")], 0.0).name == "fit"
 
 
 def test_rules_see_no_fresh_noise_and_fall_back_without_a_fit():
@@ -118,7 +120,7 @@ def test_a_worth_is_by_the_oracle_of_its_own_measure():
     errors = {"a": (0, [1.0] * 8, [1.0, 3.0]), "fit, ridge 0.001": (2, [0.5] * 8, [3.0, 3.0])}
     rows = pd.DataFrame(
         {"problem": "blobs", "evaluations": 5, "seed": 1, "candidate": name, "rank": rank, "seen": seen, "fresh": fresh,
-         "oracle_mean": 2.0, "oracle_square": 2.5} for name, (rank, seen, fresh) in errors.items()
+         "oracle_mean": 2.0, "oracle_square": 2.5, "refinement": 0.0} for name, (rank, seen, fresh) in errors.items()
     )  # fmt: skip
     found = worths(rows)
     (worth,) = found[SHIPS].values()
