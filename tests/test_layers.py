@@ -75,7 +75,8 @@ def test_the_method_needs_torch_alone_and_diffusers_for_its_schedulers(file):
         allowed |= {"diffusers"}
     if file.name == "_rotation_triton.py":  # imported on a GPU alone, and only where Triton is
         allowed |= {"triton"}
-    if file.relative_to(ROOT).parts[1:] == ("solver", "networks.py"):  # the weights of its small networks
+    # The weights of its small networks, and what a calibration has made so far.
+    if file.relative_to(ROOT).parts[1:] in {("solver", "networks.py"), ("solver", "stages.py")}:
         allowed |= {"safetensors"}
     import sys
 

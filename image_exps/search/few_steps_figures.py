@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from image_exps.search.few_steps_plan import BASELINE, EXACT, NETWORKS, OURS, PLAN, Cell
+from image_exps.search.few_steps_plan import BASELINE, BESIDE, EXACT, NETWORKS, PLAN, Cell
 
 __all__ = [
     "LEVEL", "Frechet", "Ratio", "Summary", "cells", "doubled", "frechets", "measured", "on_networks", "oracle",
@@ -142,7 +142,7 @@ def frechets(rows: pd.DataFrame) -> dict[Cell, Frechet]:
         if cell.key not in found:
             continue
         by_arm = found[cell.key].set_index("arm")
-        exact, base, ours = (by_arm.loc[name] for name in (EXACT, BASELINE, OURS[-1]))
+        exact, base, ours = (by_arm.loc[name] for name in (EXACT, BASELINE, BESIDE))
         apart = ours["influence"].astype(float) - base["influence"].astype(float)
         spread = (_weights(len(apart)) - 1) @ apart
         low, high = (float(ours["frechet"] - base["frechet"] + q) for q in np.quantile(spread, _ENDS))

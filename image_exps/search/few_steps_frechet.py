@@ -30,10 +30,10 @@ from image_exps.search.few_steps import once, rounded, write
 from image_exps.search.few_steps_controls import calibration_of
 from image_exps.search.few_steps_plan import (
     BASELINE,
+    BESIDE,
     CONTROLLED,
     EXACT,
     FRECHET,
-    OURS,
     PLAN,
     RESULTS,
     SEEDS,
@@ -81,14 +81,14 @@ def measure(cell: Cell, folder: Path, cache: Path, samples: int = _SAMPLES, draw
     published = pd.read_parquet(file_of(folder, cell, "published"))
     baselines = published[published["kind"] == "baseline"].set_index("arm")["errors"].map(np.mean)
     best = str(baselines.idxmin())
-    solver = calibration_of(pd.read_parquet(file_of(folder, cell, "calibrate_more")), OURS[-1]).solver
+    solver = calibration_of(pd.read_parquet(file_of(folder, cell, "calibrate")), BESIDE).solver
     x = on.start("frechet", samples)
     plan = arm(best).build(cell.evaluations, x[0].numel(), seed=0, count=samples, schedule=on.schedule, times=on.times)
     exact = _flow(cell, "frechet", samples, cache)
     ends = {
         EXACT: exact.exact,
         BASELINE: sample(plan.sampler, on.model, x, plan.levels, plan.correction),
-        OURS[-1]: solver.sample(on.model, x),
+        BESIDE: solver.sample(on.model, x),
     }
     rows = rows_of(ends, exact, _flow(cell, "draws", draws, cache).exact)
     rows.insert(1, "method", [EXACT, best, solver.method])
@@ -118,7 +118,7 @@ def main(folder: Path, cache: Path) -> None:
     for cell in PLAN:
         if cell.problem not in FRECHET or cell.evaluations not in CONTROLLED:
             continue
-        if not all(file_of(folder, cell, part).exists() for part in ("published", "calibrate_more")):
+        if not all(file_of(folder, cell, part).exists() for part in ("published", "calibrate")):
             click.echo(f"{' '.join(map(str, cell))}: its distances to the flow are not measured yet")
             continue
         file = file_of(folder, cell, "frechet")

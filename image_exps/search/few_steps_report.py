@@ -154,7 +154,7 @@ def _frechet(found: Mapping[Cell, Frechet]) -> list[str]:
         "Within the 16 leading principal components of 2048 independent draws of the exact flow, of 1024 samples. The "
         "last column is that of the exact flow's ends from the same noises: nothing can be expected below it. The "
         "interval, 90 %, is that of the difference.",
-        ["network", "evaluations", "best baseline", f"{_SHORT[OURS[-1]]}", "difference", "exact flow"],
+        ["network", "evaluations", "best baseline", f"{_SHORT[BESIDE]}", "difference", "exact flow"],
         table,
     )
 

@@ -9,6 +9,7 @@ import pytest
 from image_exps.search.few_steps_figures import doubled, frechets, on_networks, oracle, ratios, summary
 from image_exps.search.few_steps_plan import (
     BASELINE,
+    BESIDE,
     CHOSEN,
     CONTROLS,
     EXACT,
@@ -99,7 +100,7 @@ def test_frechet_distances_are_compared_sample_by_sample():
     rows = pd.DataFrame([
         {**key, "arm": EXACT, "method": EXACT, "frechet": 0.1, "influence": noise},
         {**key, "arm": BASELINE, "method": "ddim@time", "frechet": 2.0, "influence": noise},
-        {**key, "arm": OURS[-1], "method": "fitted", "frechet": 1.5, "influence": noise},
+        {**key, "arm": BESIDE, "method": "fitted", "frechet": 1.5, "influence": noise},
     ])  # fmt: skip
     ((cell, found),) = frechets(rows).items()
     assert (cell.problem, found.name, found.exact) == ("galaxy-hsc-32", "ddim@time", 0.1)
