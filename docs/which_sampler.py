@@ -25,9 +25,9 @@ _WORDS = ("no", "one", "two", "three", "four", "five", "six")
 
 def calibrated_line() -> str:
     """Return what a calibration on the network itself is worth, over all networks on which it was measured."""
-    name, chosen = next(zip(CALIBRATED, CHOSEN, strict=True))
+    name = next(iter(CALIBRATED))
     found = {cell: arms for cell, arms in measured(read()).items() if cell.problem in NETWORKS and name in arms}
-    ours, theirs = (summary(arms[arm] for arms in found.values()) for arm in (name, chosen))
+    ours, theirs = (summary(arms[arm] for arms in found.values()) for arm in (name, CHOSEN[name]))
     networks = {cell.problem for cell in found}
     others = sum(problem.startswith(_OTHERS) for problem in networks)
     counts = sorted({cell.evaluations for cell in found})
