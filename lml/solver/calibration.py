@@ -289,7 +289,7 @@ class _Procedure:
         )  # fmt: skip
         advice = []
         if expected.low < 1 < expected.high:
-            advice.append(f"which is better is not sure: take {2 * len(self.noise)} samples")
+            advice.append(f"it is not sure that this is nearer: take {2 * len(self.noise)} samples")
         off, error = float(self.flow.refinement.mean()), float(best.errors.mean())
         if off > _DOUBTFUL * error:
             advice.append(f"the accurate trajectories are themselves off by {off:.2g}, where the error is {error:.2g}")
