@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from functools import partial
 
 import diffusers
 import pytest
@@ -46,7 +47,7 @@ def small(monkeypatch):
     """Short trajectories, few methods, one ridge: what is tested is the way from a folder to a picture."""
     monkeypatch.setattr(trajectories, "STEPS", 16)
     monkeypatch.setattr(calibration, "TRIED", calibration.BASELINES[:4])
-    monkeypatch.setattr(calibration, "RIDGES", (0.1,))
+    monkeypatch.setattr(calibration, "fit", partial(calibration.fit, ridges=(0.1,)))
     choice = Choice("ddim@time", "ddim@time", 1.0, 1.0)
     monkeypatch.setattr(calibration, "chosen", lambda *args, **options: choice)
 
