@@ -194,7 +194,7 @@ def _files(folder: Path) -> list[Path]:
     Results of the package that were first recorded with present names are left out.
     """
     found = (p for p in folder.rglob("*") if p.suffix in (".parquet", ".csv", ".md"))
-    return sorted(path for path in found if path.parent.name != "cells" and path.parent not in _YOUNGER)
+    return sorted(p for p in found if p.parent.name != "cells" and not any(p.is_relative_to(y) for y in _YOUNGER))
 
 
 @click.command()
