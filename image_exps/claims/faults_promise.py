@@ -13,7 +13,7 @@ from theory_checks.ledger.faults import fault
 REDUCED = {"L2": check_promise}
 
 
-@fault("lml.solver.calibration:bootstrap", "L2")
+@fault("lml.solver.selection:bootstrap", "L2")
 def announced_ratio_the_wrong_way_round(original: Any) -> Any:
     """The baseline's distance over the solver's."""
     return lambda a, b: original(b, a)

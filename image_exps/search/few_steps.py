@@ -51,6 +51,7 @@ from lml.samplers import sample
 from lml.solver import Solver, for_schedule, of_method
 from lml.solver.calibration import calibrate
 from lml.solver.storage import to_dict
+from lml.solver.trajectories import distances
 from theory_checks.command_line.outputs import check_output_folder
 from theory_checks.command_line.plain_errors import plain_errors
 from toy.atomic import atomic
@@ -71,7 +72,7 @@ class _Rows:
 
     def add(self, kind: str, name: str, ends: Sequence[Tensor], detail: str = "") -> None:
         """Add an arm by where it ends, shape (B, ...); of several runs the errors are averaged."""
-        apart = [(end - self.exact).flatten(1).double().square().mean(1).sqrt() for end in ends]
+        apart = [distances(end, self.exact) for end in ends]
         errors = torch.stack(apart).mean(0).nan_to_num(torch.inf).numpy()
         cell = self.cell
         self.rows.append(

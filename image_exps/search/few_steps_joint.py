@@ -14,7 +14,6 @@ import torch
 
 from image_exps.search.few_steps_tuning_problems import (
     SEEDS,
-    TUNED,
     fresh,
     fresh_baselines,
     mean_and_square,
@@ -22,7 +21,7 @@ from image_exps.search.few_steps_tuning_problems import (
     trajectories,
 )
 from lml.solver import method
-from lml.solver.choice import BASELINES, Errors, choose, schedule_errors
+from lml.solver.choice import BASELINES, TARGETS, Errors, choose, schedule_errors
 from lml.solver.fitting import Problem, fit
 from lml.solver.path import end
 from lml.solver.schedule import spaced
@@ -53,7 +52,7 @@ def joint(fold: str, power: float) -> pd.DataFrame:
     all published methods, each chosen after the fact).
     """
     errors = {name: each for name, each in _errors().items() if name not in FOLDS[fold]}
-    levels = problem_of(TUNED[0]).levels
+    levels = problem_of(TARGETS[0]).levels
     begun = method(choose(errors).baseline)
     problems = []
     for name, each in errors.items():
@@ -81,4 +80,4 @@ def joint(fold: str, power: float) -> pd.DataFrame:
 @cache
 def _errors() -> dict[str, Errors]:
     """Return the distances of every method on every problem, by which one is begun with."""
-    return dict(schedule_errors(problem_of(TUNED[0]).levels, EVALUATIONS))
+    return dict(schedule_errors(problem_of(TARGETS[0]).levels, EVALUATIONS))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from lml.solver.fitting import RIDGES
-from lml.solver.selection import Candidate, bootstrap, difficulties, pick, prefer, scores
+from lml.solver.selection import Candidate, best_score, decide, difficulties, pick, scores
 
 __all__ = ["RULES", "SHIPS", "best_published", "ships"]
 
@@ -19,22 +19,12 @@ __all__ = ["RULES", "SHIPS", "best_published", "ships"]
 def ships(candidates: Sequence[Candidate], refinement: float) -> Candidate:
     """Return the last fit unless the simplest of the others is surely better: the rule of `lml.solver.calibration`.
 
-    There is no fit where the others are as near as ``refinement``, the error of the trajectories. What is further than
-    the best published method, with the whole interval, where it was held out, gives way to it. LML is held out by
-    choosing without each half.
+    Args:
+        candidates: the fit of the smallest ridge last.
+        refinement: the error of the trajectories.
     """
-    arms, among = _arms(candidates), _with_last_fit(candidates)
-    baseline, best = best_published(candidates), pick(arms)
-    if among[-1].rank == 2 and float(best.errors.mean()) > refinement:
-        best = prefer(among[-1], best, among)
-    errors = best.errors
-    if best.rank < 2:
-        of_rank = [each for each in arms if each.rank == best.rank]
-        half, errors = torch.arange(len(errors)) < len(errors) // 2, torch.zeros_like(errors)
-        for held in (half, ~half):
-            name = pick([each._replace(errors=each.errors[~held]) for each in of_rank]).name
-            errors[held] = next(each.errors for each in of_rank if each.name == name)[held]
-    return baseline if bootstrap(errors, baseline.errors).low > 1 else best
+    *arms, last = _with_last_fit(candidates)
+    return (decide(arms, last, refinement) if last.rank == 2 else decide([*arms, last], None, refinement)).best
 
 
 def best_published(candidates: Sequence[Candidate]) -> Candidate:
@@ -52,10 +42,6 @@ def _fits(candidates: Sequence[Candidate]) -> list[Candidate]:
 
 def _with_last_fit(candidates: Sequence[Candidate]) -> list[Candidate]:
     return [*_arms(candidates), *[each for each in _fits(candidates) if each is candidates[-1]]]
-
-
-def _best_score(candidates: Sequence[Candidate]) -> Candidate:
-    return candidates[int(scores(candidates, difficulties(candidates)).argmin())]
 
 
 def _fit_of(ridge: float) -> Callable[[Sequence[Candidate]], Candidate]:
@@ -80,7 +66,7 @@ SHIPS = "the fit unless another is surely better (ships)"
 RULES: dict[str, Callable[[Sequence[Candidate]], Candidate]] = {
     "the published method of the best score": best_published,
     "the simplest within the noise of the best": lambda candidates: pick(_with_last_fit(candidates)),
-    "the best score": lambda candidates: _best_score(_with_last_fit(candidates)),
+    "the best score": lambda candidates: best_score(_with_last_fit(candidates)),
     **{f"the fit always, ridge {ridge:g}": _fit_of(ridge) for ridge in RIDGES},
     "the fit always, at the ridge of the best score": _fit_of_best_score,
 }

@@ -35,21 +35,19 @@ from image_exps.search.few_steps_tuning_problems import (
     trajectories,
 )
 from lml.samplers import NoiseModel
-from lml.solver import Schedule, method, of_method
-from lml.solver.choice import BASELINES, TRIED, chosen
+from lml.solver import Schedule, of_method
+from lml.solver.calibration import screened, shortlist, start_of
+from lml.solver.choice import TRIED, chosen
 from lml.solver.fitting import RIDGES, Fit, Problem, fit
 from lml.solver.path import end
 from lml.solver.schedule import spaced
-from lml.solver.selection import Candidate, difficulties, scores
+from lml.solver.selection import Candidate, halves
 from lml.solver.trajectories import Checked, Reference, distances
 from theory_checks.command_line.outputs import check_output_folder
 from theory_checks.command_line.plain_errors import plain_errors
 from toy.atomic import atomic
 
 __all__ = ["PLAN", "Cell", "fit_name", "main", "measure", "read", "read_joint"]
-
-# As in `lml.solver.calibration`: the methods that are tried on all trajectories.
-_KEPT = 12
 
 
 class Cell(NamedTuple):
@@ -84,8 +82,8 @@ def measure(cell: Cell, count: int = TRAJECTORIES) -> pd.DataFrame:
     on, n = problem_of(cell.problem), cell.evaluations
     flow, model = trajectories(cell.problem, cell.seed, count), Checked(on.model, dtype=on.dtype).unchecked
     arms = _methods(model, on.levels, n, flow)
-    half = torch.arange(count) < count // 2
-    fits = [_fits(model, on.levels, n, flow, arms, seen) for seen in (~half, half, half | ~half)]
+    half, other = halves(count)
+    fits = [_fits(model, on.levels, n, flow, arms, seen) for seen in (other, half, half | other)]
     x, ends = fresh(cell.problem)
     solvers = {each.name: of_method(each.name, on.levels, n) for each in arms}
     candidates = list(arms)
@@ -109,10 +107,7 @@ def measure(cell: Cell, count: int = TRAJECTORIES) -> pd.DataFrame:
 
 
 def _methods(model: NoiseModel, schedule: Schedule, n: int, flow: Reference) -> list[Candidate]:
-    """Return the methods that `calibrate` keeps, with their errors on the trajectories.
-
-    These are those of the best scores on a quarter of them, the best published one, and `for_schedule`'s choice.
-    """
+    """Return the methods that `calibrate` keeps, with their errors on the trajectories."""
     found = {
         each.name: Candidate(
             each.name,
@@ -121,23 +116,16 @@ def _methods(model: NoiseModel, schedule: Schedule, n: int, flow: Reference) -> 
         )
         for each in TRIED
     }
-    few = max(4, len(flow.x) // 4)
-    first = [each._replace(errors=each.errors[:few]) for each in found.values()]
-    first = [each for each in first if bool(torch.isfinite(each.errors).all())]
-    score = dict(zip([each.name for each in first], scores(first, difficulties(first)).tolist(), strict=True))
-    order = sorted(score, key=lambda name: score[name])
-    plain = {each.name for each in BASELINES}
-    names = [chosen(schedule, n).method, *order[:_KEPT], *[name for name in order if name in plain][:1]]
-    kept = [found[name] for name in dict.fromkeys(names)]
-    return [each for each in kept if bool(torch.isfinite(each.errors).all())]
+    few = screened(len(flow.x))
+    names = shortlist([each._replace(errors=each.errors[:few]) for each in found.values()], chosen(schedule, n).method)
+    return [found[name] for name in names if bool(torch.isfinite(found[name].errors).all())]
 
 
 def _fits(
     model: NoiseModel, schedule: Schedule, n: int, flow: Reference, arms: Sequence[Candidate], seen: Tensor
 ) -> list[Fit]:
     """Return the fits to some trajectories at every ridge, from the published method that is best on them."""
-    plain = [each._replace(errors=each.errors[seen]) for each in arms if not each.rank]
-    start = method(plain[int(scores(plain, difficulties(plain)).argmin())].name)
+    start = start_of(arms, seen)
     problem = Problem(model, flow.x, flow.ends, seen.double())
     return fit([problem], start.base, schedule, spaced(schedule, n, start.spacing), ridges=RIDGES)
 

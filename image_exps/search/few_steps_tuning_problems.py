@@ -18,14 +18,14 @@ from image_exps.problems.seeds import starting_noise
 from image_exps.search.few_steps_problems import SCHEDULES, STEPS_OF_NETWORKS, STEPS_OF_TARGETS, Measured
 from lml.arguments import check_choice
 from lml.solver import of_method
-from lml.solver.choice import BASELINES
+from lml.solver.choice import BASELINES, TARGETS
 from lml.solver.ensemble import ENSEMBLE, ensemble_model
 from lml.solver.networks import SMALL_NETWORKS, small_model
 from lml.solver.path import end
 from lml.solver.trajectories import Checked, Reference, distances, reference
 
 __all__ = [
-    "GROUPS", "RESULTS", "SEEDS", "TRAJECTORIES", "TUNED", "fresh", "fresh_baselines", "mean_and_square", "problem_of",
+    "GROUPS", "RESULTS", "SEEDS", "TRAJECTORIES", "fresh", "fresh_baselines", "mean_and_square", "problem_of",
     "trajectories",
 ]  # fmt: skip
 
@@ -34,9 +34,6 @@ RESULTS = Path(__file__).parent.parent / "results" / "solver" / "tuning"
 
 #: The problems by kind.
 GROUPS: dict[str, tuple[str, ...]] = {"networks": tuple(SMALL_NETWORKS), "exact targets": tuple(ENSEMBLE)}
-
-#: All of them.
-TUNED: tuple[str, ...] = (*ENSEMBLE, *SMALL_NETWORKS)
 
 #: Seeds of the trajectories, and how many there are.
 SEEDS, TRAJECTORIES = (1, 2), 16
@@ -49,9 +46,9 @@ def problem_of(name: str) -> Measured:
     """Return a problem with constant betas.
 
     Raises:
-        ValueError: for a name that is not in `TUNED`.
+        ValueError: for a name that is not in `lml.solver.choice.TARGETS`.
     """
-    check_choice(name, "name", TUNED)
+    check_choice(name, "name", TARGETS)
     if name in SMALL_NETWORKS:
         shape, model = SMALL_NETWORKS[name].shape, small_model(name)
         return Measured(model, shape, *SCHEDULES["constant"], torch.float32, STEPS_OF_NETWORKS)

@@ -37,10 +37,10 @@ from lml.arguments import check_integer
 from lml.samplers import Level, NoiseModel
 from lml.solver.choice import BASELINES, TRIED, chosen, for_schedule, key_of
 from lml.solver.fitting import Fit, Problem, fit, fit_cost
-from lml.solver.methods import method
+from lml.solver.methods import Method, method
 from lml.solver.path import end
 from lml.solver.schedule import Schedule, spaced
-from lml.solver.selection import Candidate, Interval, bootstrap, difficulties, pick, prefer, scores
+from lml.solver.selection import Candidate, best_score, decide, difficulties, halves, scores
 from lml.solver.solver import FITTED, LEAST_EVALUATIONS, MOST_EVALUATIONS, Solver, Validation, of_method
 from lml.solver.stages import Stages
 from lml.solver.storage import cache_file, from_dict, read_json, to_dict, write_atomically
@@ -117,7 +117,7 @@ def cost(evaluations: int, samples: int = 16) -> int:
 def _stage_costs(n: int, samples: int) -> dict[str, int]:
     """Return what the stages cost, in their order."""
     folds = {f"fold-{k}": samples * (fit_cost(n) + n) for k in range(_FOLDS)}
-    methods = n * (len(TRIED) * _screened(samples) + (_KEPT_ARMS + 1) * samples)
+    methods = n * (len(TRIED) * screened(samples) + (_KEPT_ARMS + 1) * samples)
     return {"ends": reference_cost(samples), "methods": methods, **folds, "fit": samples * fit_cost(n)}
 
 
@@ -214,8 +214,31 @@ def fingerprint(model: NoiseModel, schedule: Schedule, noise: Tensor) -> str:
     return digest.hexdigest()[:16]
 
 
-def _screened(samples: int) -> int:
+def screened(samples: int) -> int:
+    """Return on how many trajectories every method is tried."""
     return max(4, samples // 4)
+
+
+def shortlist(first: Sequence[Candidate], own: str) -> list[str]:
+    """Return the methods that are worth a look on all trajectories.
+
+    Args:
+        first: every method, on some trajectories; those that diverged are left out.
+        own: of the choice for the schedule, which is in the list.
+    """
+    first = [each for each in first if bool(torch.isfinite(each.errors).all())]
+    names = [own]
+    if first:
+        found = scores(first, difficulties(first))
+        order = [first[i].name for i in sorted(range(len(first)), key=lambda i: float(found[i]))]
+        plain = {each.name for each in BASELINES}
+        names += [*order[:_KEPT_ARMS], *[name for name in order if name in plain][:1]]
+    return list(dict.fromkeys(names))
+
+
+def start_of(arms: Sequence[Candidate], seen: Tensor) -> Method:
+    """Return the published method that is best on some trajectories: a fit to them begins with it."""
+    return method(best_score([each._replace(errors=each.errors[seen]) for each in arms if not each.rank]).name)
 
 
 def _duration(seconds: float) -> str:
@@ -267,23 +290,8 @@ class _Procedure:
                 if bool(torch.isfinite(each).all())]  # fmt: skip
         if not any(each.rank == 0 for each in arms):
             raise ValueError("noise_model must be one on which a published method ends in finite numbers, got none")
-        # Halves, not turns: neither then has all samples of one of two prompts.
-        half = torch.arange(len(self.noise)) < len(self.noise) // _FOLDS
-        folds = [half, ~half]
-        fitted = self._fitted(arms, folds)
-        candidates, baseline = [*arms, *fitted], pick([each for each in arms if not each.rank])
-        best = pick(arms)
-        # Where that is as near as the accurate trajectories are accurate, no fit could be told to be nearer.
-        if fitted and float(best.errors.mean()) > float(self.flow.refinement.mean()):
-            best = prefer(fitted[0], best, candidates)
-        if best.rank == 2:
-            expected = bootstrap(best.errors, baseline.errors)
-        else:
-            expected = self._expected([each for each in arms if each.rank == best.rank], folds, baseline)
-        if expected.low > 1:
-            best = baseline
-        if best is baseline:
-            expected = Interval(1.0, 1.0, 1.0)
+        fitted = self._fitted(arms)
+        best, baseline, expected = decide(arms, fitted, float(self.flow.refinement.mean()))
         judged = Validation(
             f"{len(self.noise)} trajectories, each held out", len(self.noise), *expected, baseline.name
         )  # fmt: skip
@@ -294,6 +302,7 @@ class _Procedure:
         if off > _DOUBTFUL * error:
             advice.append(f"the accurate trajectories are themselves off by {off:.2g}, where the error is {error:.2g}")
         solver = replace(self._solver(best, arms), validation=judged, model=digest)
+        candidates = arms if fitted is None else [*arms, fitted]
         found = scores(candidates, difficulties(candidates))
         least = max(float(found.min()), torch.finfo(torch.float64).tiny)
         table = {each.name: float(value) / least for each, value in zip(candidates, found, strict=True)}
@@ -322,45 +331,37 @@ class _Procedure:
 
     def _methods(self) -> dict[str, Tensor]:
         """Return the errors of the published methods and LML that are worth a look, on all trajectories."""
-        few = _screened(len(self.noise))
+        few = screened(len(self.noise))
         first = []
         for i, each in enumerate(TRIED):
             if i % 8 == 0:
                 self.progress(f"published methods: {i} of {len(TRIED)}, on {few} trajectories")
             errors = self._errors(of_method(each, self.schedule, self.n), few)
-            if bool(torch.isfinite(errors).all()):
-                first.append(Candidate(each.name, int(each.strength > 0), errors))
-        names = [chosen(self.schedule, self.n, progress=self.progress).method]
-        if first:
-            found = scores(first, difficulties(first))
-            order = sorted(range(len(first)), key=lambda i: float(found[i]))
-            plain = {each.name for each in BASELINES}
-            names += [first[i].name for i in order[:_KEPT_ARMS]]
-            names += [first[i].name for i in order if first[i].name in plain][:1]
-        self.progress(f"the better {len(set(names))} methods, on {len(self.noise)} trajectories")
-        return {name: self._errors(of_method(name, self.schedule, self.n)) for name in dict.fromkeys(names)}
+            first.append(Candidate(each.name, int(each.strength > 0), errors))
+        names = shortlist(first, chosen(self.schedule, self.n, progress=self.progress).method)
+        self.progress(f"the better {len(names)} methods, on {len(self.noise)} trajectories")
+        return {name: self._errors(of_method(name, self.schedule, self.n)) for name in names}
 
     def _fit(self, what: str, arms: Sequence[Candidate], seen: Tensor) -> Fit:
         """Return the fit to some trajectories, from the published method that is best on them."""
-        plain = [Candidate(each.name, 0, each.errors[seen]) for each in arms if not each.rank]
-        start = method(plain[int(scores(plain, difficulties(plain)).argmin())].name)
+        start = start_of(arms, seen)
         problem = Problem(self.model.unchecked, self.flow.x, self.flow.ends, seen.double())
         levels = spaced(self.schedule, self.n, start.spacing)
         return fit(
             [problem], start.base, self.schedule, levels, progress=lambda line: self.progress(f"{what}: {line}")
         )[-1]
 
-    def _fitted(self, arms: Sequence[Candidate], folds: Sequence[Tensor]) -> list[Candidate]:
+    def _fitted(self, arms: Sequence[Candidate]) -> Candidate | None:
         """Return the fitted candidate, each trajectory judged by the fit to the others; none if it diverges on one."""
         errors = torch.zeros(len(self.noise), dtype=torch.float64)
-        for k, held in enumerate(folds):
+        for k, held in enumerate(halves(len(self.noise))):
 
             def made(k: int = k, held: Tensor = held) -> dict[str, Tensor]:
                 found = self._fit(f"fit to half {k + 1} of {_FOLDS}", arms, ~held)
                 return {"errors": self._errors(found.solver(self.schedule))}
 
             errors[held] = self._stage(f"fold-{k}", made)["errors"][held]
-        return [Candidate(_FIT_NAME, 2, errors)] if bool(torch.isfinite(errors).all()) else []
+        return Candidate(_FIT_NAME, 2, errors) if bool(torch.isfinite(errors).all()) else None
 
     def _solver(self, best: Candidate, arms: Sequence[Candidate]) -> Solver:
         """Return the solver of a candidate; a fitted one is fitted on all trajectories."""
@@ -377,16 +378,3 @@ class _Procedure:
         levels = tuple(Level(*level) for level in found["levels"].tolist())
         rows = tuple(tuple(row[:i]) for i, row in enumerate(found["rows"].tolist()))
         return Solver(FITTED, levels, rows, (0.0,) * self.n)
-
-    def _expected(self, candidates: Sequence[Candidate], folds: Sequence[Tensor], baseline: Candidate) -> Interval:
-        """Return the ratio that choosing without a half has there, with its interval."""
-        ours = torch.zeros(len(self.noise), dtype=torch.float64)
-        by_name = {each.name: each.errors for each in candidates}
-        for held in folds:
-            ours[held] = by_name[_without(held, candidates).name][held]
-        return bootstrap(ours, baseline.errors)
-
-
-def _without(held: Tensor, candidates: Sequence[Candidate]) -> Candidate:
-    """Return what is chosen without some trajectories."""
-    return pick([each._replace(errors=each.errors[~held]) for each in candidates])

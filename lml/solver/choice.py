@@ -36,6 +36,7 @@ from lml.solver.path import end
 from lml.solver.schedule import SPACINGS, Schedule
 from lml.solver.solver import LEAST_EVALUATIONS, MOST_EVALUATIONS, Solver, of_method
 from lml.solver.storage import cache_file, read_json, write_atomically
+from lml.solver.trajectories import distances
 
 __all__ = [
     "ALLOWED",
@@ -188,7 +189,7 @@ def schedule_errors(
         model, x, exact = _flow(name, continuous)
         if name in SMALL_NETWORKS:
             x, exact = x[:few], exact[:few]
-        found[name] = {each.method: _distances(end(each, model, x) - exact) for each in solvers}
+        found[name] = {each.method: _mean_and_square(distances(end(each, model, x), exact)) for each in solvers}
     return found
 
 
@@ -207,9 +208,8 @@ def _flow(name: str, schedule: Schedule) -> tuple[NoiseModel, Tensor, Tensor]:
     return model, x, sample(SAMPLERS[_REFERENCE], model, x, fine)
 
 
-def _distances(apart: Tensor) -> tuple[float, float]:
-    squares = apart.flatten(1).double().square().mean(1)
-    return float(squares.sqrt().mean()), float(squares.mean().sqrt())
+def _mean_and_square(errors: Tensor) -> tuple[float, float]:
+    return float(errors.mean()), float(errors.square().mean().sqrt())
 
 
 def choose(errors: Mapping[str, Errors]) -> Choice:

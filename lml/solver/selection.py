@@ -15,7 +15,19 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["Candidate", "Interval", "bootstrap", "difficulties", "pick", "prefer", "scores"]
+__all__ = [
+    "Candidate",
+    "Decision",
+    "Interval",
+    "best_score",
+    "bootstrap",
+    "decide",
+    "difficulties",
+    "halves",
+    "pick",
+    "prefer",
+    "scores",
+]
 
 _RESAMPLES = 2000
 
@@ -40,6 +52,14 @@ class Interval(NamedTuple):
     ratio: float
     low: float
     high: float
+
+
+class Decision(NamedTuple):
+    """What is chosen, the published method beside it, and what to expect of the ratio of the two."""
+
+    best: Candidate
+    baseline: Candidate
+    expected: Interval
 
 
 def scores(candidates: Sequence[Candidate], difficulty: Tensor) -> Tensor:
@@ -89,3 +109,47 @@ def prefer(fitted: Candidate, other: Candidate, among: Sequence[Candidate]) -> C
     """
     weights = difficulties(among).clamp_min(torch.finfo(torch.float64).tiny) ** -0.5
     return other if bootstrap(fitted.errors * weights, other.errors * weights).low > 1 else fitted
+
+
+def best_score(candidates: Sequence[Candidate]) -> Candidate:
+    """Return the candidate of the best score."""
+    return candidates[int(scores(candidates, difficulties(candidates)).argmin())]
+
+
+def halves(count: int) -> tuple[Tensor, Tensor]:
+    """Return which of so many trajectories are held out first, and which second.
+
+    Halves, not turns: neither then has all samples of one of two prompts.
+    """
+    first = torch.arange(count) < count // 2
+    return first, ~first
+
+
+def decide(arms: Sequence[Candidate], fitted: Candidate | None, refinement: float) -> Decision:
+    """Return the fit unless another candidate is surely better, by the rule of `lml.solver.calibration`.
+
+    Args:
+        arms: published methods and LML, of ranks 0 and 1; at least one of rank 0.
+        fitted: the fit, of rank 2, with errors where it was held out; ``None`` if it diverged.
+        refinement: the error of the trajectories. Where the others are as near no fit could be told to be nearer.
+    """
+    best, baseline = pick(arms), pick([each for each in arms if not each.rank])
+    if fitted is not None and float(best.errors.mean()) > refinement:
+        best = prefer(fitted, best, [*arms, fitted])
+    errors = best.errors
+    if best.rank < 2:
+        errors = _chosen_without([each for each in arms if each.rank == best.rank])
+    expected = bootstrap(errors, baseline.errors)
+    if expected.low > 1:
+        best = baseline
+    return Decision(best, baseline, Interval(1.0, 1.0, 1.0) if best is baseline else expected)
+
+
+def _chosen_without(candidates: Sequence[Candidate]) -> Tensor:
+    """Return the error on each trajectory of the candidate that is chosen without its half."""
+    errors = torch.zeros_like(candidates[0].errors)
+    by_name = {each.name: each.errors for each in candidates}
+    for held in halves(len(errors)):
+        chosen = pick([each._replace(errors=each.errors[~held]) for each in candidates])
+        errors[held] = by_name[chosen.name][held]
+    return errors

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
+
+from lml.solver.storage import write_atomically
 
 __all__ = ["Stages"]
 
@@ -69,14 +69,7 @@ def _read(file: Path) -> dict[str, Tensor] | None:
 
 
 def _write(file: Path, tensors: dict[str, Tensor]) -> None:
-    part = None
     try:
-        handle, part = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-        os.close(handle)
-        save_file(tensors, part, {"digest": _digest(tensors)})
-        os.replace(part, file)
+        write_atomically(file, save(tensors, {"digest": _digest(tensors)}))
     except (OSError, SafetensorError) as error:
         _LOG.warning("%s cannot be written, and will be made again after an interruption: %s", file, error)
-    finally:
-        if part is not None and os.path.exists(part):
-            os.unlink(part)

@@ -101,13 +101,11 @@ def read_json(path: Path) -> Any:
         raise ValueError(f"{path} is not JSON: {error}") from error
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file that is there whole or not at all, whatever interrupts the writing."""
-    with tempfile.NamedTemporaryFile(
-        "w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8"
-    ) as f:
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a file that is there whole or not at all, whatever interrupts the writing; text as UTF-8."""
+    with tempfile.NamedTemporaryFile("wb", dir=path.parent, prefix=f".{path.name}.", delete=False) as f:
         try:
-            f.write(text)
+            f.write(content.encode() if isinstance(content, str) else content)
             f.flush()
             os.fsync(f.fileno())
             os.chmod(f.name, 0o644)  # a temporary file is for its maker alone

@@ -16,9 +16,10 @@ from image_exps.search.few_steps_plan import NETWORKS, TARGETS
 from image_exps.search.few_steps_report import PAGE, with_block
 from image_exps.search.few_steps_rules import RULES, SHIPS, best_published, ships
 from image_exps.search.few_steps_tuning import PLAN, Cell, fit_name, main, measure, read, read_joint
-from image_exps.search.few_steps_tuning_problems import TUNED, mean_and_square, problem_of, trajectories
+from image_exps.search.few_steps_tuning_problems import mean_and_square, problem_of, trajectories
 from image_exps.search.few_steps_tuning_report import BEGIN, END, block, worths
 from lml.solver import calibrate, calibration, of_method
+from lml.solver.choice import TARGETS as TUNED
 from lml.solver.choice import TRIED, Choice
 from lml.solver.fitting import RIDGES
 from lml.solver.selection import Candidate, difficulties, scores

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 
 import toy
 from lml.samplers import SAMPLERS, sample
-from lml.solver import Method, Schedule, calibrate, calibration, cost, load, of_method, save
+from lml.solver import Method, Schedule, calibrate, calibration, cost, load, of_method, save, selection
 from lml.solver.calibration import LEAST_SAMPLES, fingerprint
 from lml.solver.choice import Choice
 from lml.solver.fitting import Problem, fit
@@ -274,7 +274,7 @@ def test_a_trajectory_is_judged_by_the_fit_to_the_other_half_on_levels_as_they_a
         chosen_from.append(among)
         return other
 
-    monkeypatch.setattr(calibration, "prefer", seen_by)
+    monkeypatch.setattr(selection, "prefer", seen_by)
     calibrate(TARGET, table, n, 9, shape=(16,), dtype=torch.float64, kept=False)
     fitted = [each for each in chosen_from[0] if each.rank == 2]
     noise = torch.randn(9, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -304,15 +304,15 @@ def test_a_short_table_of_timesteps_gives_levels_of_it_each_once(cache, n):
 
 
 def test_where_the_best_published_method_is_chosen_nothing_is_gained(cache, monkeypatch):
-    monkeypatch.setattr(calibration, "pick", lambda candidates: candidates[0])
-    monkeypatch.setattr(calibration, "prefer", lambda fitted, other, among: other)
+    monkeypatch.setattr(selection, "pick", lambda candidates: candidates[0])
+    monkeypatch.setattr(selection, "prefer", lambda fitted, other, among: other)
     found = calibrate(TARGET, **GIVEN, samples=8, kept=False)
     judged = found.solver.validation
     assert (judged.ratio, judged.low, judged.high, judged.against) == (1, 1, 1, found.solver.method)
 
 
 def test_what_is_expected_to_be_worse_than_the_best_published_method_gives_way_to_it(cache, monkeypatch):
-    monkeypatch.setattr(calibration, "bootstrap", lambda ours, theirs: Interval(1.2, 1.1, 1.3))
+    monkeypatch.setattr(selection, "bootstrap", lambda ours, theirs: Interval(1.2, 1.1, 1.3))
     found = calibrate(TARGET, **GIVEN, samples=8, kept=False)
     assert found.candidates[found.baseline] > 1  # another had the better score
     assert found.solver.method == found.baseline
