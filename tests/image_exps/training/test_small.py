@@ -10,14 +10,6 @@ from image_exps.training.small_data import SMALL_DATA
 from lml.solver.networks import SMALL_NETWORKS, build
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def pictures(data, count=200, seed=0):
     return SMALL_DATA[data](count, torch.Generator().manual_seed(seed))
 

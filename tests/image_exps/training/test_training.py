@@ -20,15 +20,6 @@ from theory_checks.command_line.run_lock import only_run
 from toy import Pictures
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    # Threads that wait for each other cost a tiny network more than its products.
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def state(run):
     return [
         *run.net.state_dict().values(),
