@@ -144,7 +144,7 @@ def check_choice(
         "can spend some hundred evaluations of 16 samples should calibrate. The fixed baseline is known afterwards "
         "only.",
         counterexample={"target": at.target, "betas": at.schedule, "evaluations": at.evaluations, "chosen": at.method,
-                        "fixed": fixed, "ratio": value},
+                        "fixed": fixed, "ratio": round(value, 2)},
         data=_data(cells, fixed),
     )  # fmt: skip
 

@@ -30,7 +30,8 @@ _WORDS = {
 _SIGNS = {"&lt;=": "≤", "&gt;=": "≥", "-&gt;": "→", "+-": "±"}
 
 _WORD = re.compile(r"(?<![\w.])(" + "|".join(sorted(_WORDS, key=len, reverse=True)) + r")(?![\w.]\w)(?!\w)")
-_SIGN = re.compile("|".join(re.escape(sign) for sign in _SIGNS))
+# Not within a name: of dpm-solver++-3m the last two signs are a plus and a hyphen.
+_SIGN = re.compile(r"(?<!\+)(?:" + "|".join(re.escape(sign) for sign in _SIGNS) + ")")
 _ROOT = re.compile(r"√\((\w)\)")
 _POWER = re.compile(r"\^(?:\{([^{}]*)\}|\(([^()]*)\)|(-?[\w]+))")
 _INDEX = re.compile(r"(?<![\w.])([A-Za-z]|[α-ω])_([a-z0-9]{1,3})(?![\w.(])")

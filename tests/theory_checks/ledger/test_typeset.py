@@ -11,6 +11,7 @@ from theory_checks.ledger.typeset import typeset
         ("q_t and E_q[L f]", "q<sub>t</sub> and E<sub>q</sub>[L f]"),
         ("M^(1/2), M^{-1}, s s^T", "M<sup>1/2</sup>, M<sup>-1</sup>, s s<sup>T</sup>"),
         ("a -> 1/2, |x| <= 1, +-0.05", "a → 1/2, |x| ≤ 1, ±0.05"),
+        ("dpm-solver++-3m@log-snr", "dpm-solver++-3m@log-snr"),
         ("eta0 = kappa/lambda", "η<sub>0</sub> = κ/λ"),
     ],
 )
