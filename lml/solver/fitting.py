@@ -2,13 +2,13 @@ r"""Levels and rows fitted to where trajectories end, by the Gauss-Newton method
 
 The parameters ``theta`` are the levels inside, ``lambda_1 .. lambda_{n-1}``, and offsets ``xi_ij``, j < 3, from the
 rows of a published method *on these levels*: at ``xi = 0`` a solver is that method, on whatever levels. With ``|r_b|``
-the root mean square distance of sample b from the end of the flow, and samples of K networks,
+the root mean square distance of sample b from the end of the flow, and samples of K networks::
 
     minimise    (mean_k E_k^p)^(1/p),    E_k = sum_b w_b |r_b| / (scale_k sum_b w_b)
 
 (p = 1: the mean; larger, the worst). With ``W_b = E_k^(p-1) w_b / (scale_k sum w |r_b|)`` the gradient of
 ``sum_k E_k^p / p`` is ``J^T W r``, J = dr/dtheta; in W a distance below a tenth of the median counts as that. A step
-solves
+solves::
 
     (J^T W J + R + mu D) d = -(J^T W r + R (theta - theta_0)),    D = diag J^T W J,    R = ridge L D_0/L_0
 
