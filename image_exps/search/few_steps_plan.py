@@ -87,7 +87,7 @@ TRAJECTORIES = CALIBRATED[BESIDE]
 #: Fits that lack something; the last is no fit, but its published rows, changed at random by as much.
 CONTROLS = ("levels alone", "rows alone", "rows from shuffled trajectories", "noise of the size of rows alone")
 
-# A calibration is a part of its own: that on more trajectories costs three times as much.
+# A calibration is a part of its own: that on more trajectories costs three times as much, and is made in fewer cells.
 _CALIBRATIONS: tuple[Part, ...] = ("calibrate", "calibrate_more")
 _SMALL, _LARGE = 128, 64
 _SLOW = ("galaxy-hsc-64", "fashion-mnist", "galaxy-ztf-64", "emoji")
@@ -122,13 +122,19 @@ PLAN: tuple[Cell, ...] = _plan()
 
 
 def arms_of(cell: Cell, part: Part) -> tuple[str, ...]:
-    """Return the arms of a part of a cell; of controls there are none in most."""
+    """Return the arms of a part of a cell; in most there are no controls, nor a calibration on more trajectories."""
+    calibrations = {part: (name, CHOSEN[name]) for part, name in zip(_CALIBRATIONS, CALIBRATED, strict=True)}
     return {
         "published": (*BASELINE_ARMS, *LML_ARMS),
         "for_schedule": (FOR_SCHEDULE,),
-        **{part: (name, CHOSEN[name]) for part, name in zip(_CALIBRATIONS, CALIBRATED, strict=True)},
+        "calibrate": calibrations["calibrate"],
+        "calibrate_more": calibrations["calibrate_more"] if cell.evaluations in _more(cell.problem) else (),
         "controls": CONTROLS if cell.evaluations in CONTROLLED else (),
     }[part]
+
+
+def _more(problem: str) -> tuple[int, ...]:
+    return (min(CONTROLLED),) if problem in _SLOW else CONTROLLED
 
 
 def file_of(folder: Path, cell: Cell, part: Part | Literal["frechet"]) -> Path:

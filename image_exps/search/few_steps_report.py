@@ -27,7 +27,6 @@ from image_exps.search.few_steps_plan import (
     CHOSEN,
     CONTROLLED,
     CONTROLS,
-    FOR_SCHEDULE,
     FRECHET,
     LML_ARMS,
     NETWORKS,
@@ -37,6 +36,8 @@ from image_exps.search.few_steps_plan import (
     SCHEDULES,
     TARGETS,
     Cell,
+    Part,
+    arms_of,
     read,
     read_frechet,
 )
@@ -225,12 +226,17 @@ def _missing(found: _Found, distances: Mapping[Cell, Frechet]) -> list[str]:
     """Say which cells of the plan were not measured."""
     lines = []
     wanted = [cell for cell in PLAN if cell.problem in FRECHET and cell.evaluations in CONTROLLED]
+    of_parts: dict[str, Part] = {
+        "`for_schedule`": "for_schedule",
+        f"`calibrate` on {CALIBRATED[BESIDE]} trajectories": "calibrate",
+        f"`calibrate` on {max(CALIBRATED.values())} trajectories": "calibrate_more",
+        "the controls": "controls",
+    }
     for what, absent in (
         ("the published methods", [cell for cell in PLAN if cell not in found]),
-        ("`for_schedule`", [cell for cell in PLAN if FOR_SCHEDULE not in found.get(cell, {})]),
         *(
-            (f"`calibrate` on {count} trajectories", [cell for cell in PLAN if name not in found.get(cell, {})])
-            for name, count in CALIBRATED.items()
+            (what, [cell for cell in PLAN if not set(arms_of(cell, part)) <= set(found.get(cell, {}))])
+            for what, part in of_parts.items()
         ),
         ("Frechet distances", [cell for cell in wanted if cell not in distances]),
     ):

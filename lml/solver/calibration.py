@@ -52,7 +52,7 @@ __all__ = ["LEAST_SAMPLES", "VERSION", "Calibration", "calibrate", "cost", "fing
 LEAST_SAMPLES = 8
 
 #: Of the procedure: what was kept by another one is made again.
-VERSION = 4
+VERSION = 5
 
 _LOG = logging.getLogger(__name__)
 

@@ -129,6 +129,13 @@ def test_other_cells_have_no_controls():
     assert {cell.evaluations for cell in PLAN if arms_of(cell, "controls")} == set(CONTROLLED)
 
 
+def test_more_trajectories_are_taken_where_they_cost_least():
+    more = {name: [c.evaluations for c in PLAN if c.problem == name and arms_of(c, "calibrate_more")] for name in NETWORKS}
+    assert sorted(set(more["galaxy-hsc-32"])) == sorted(CONTROLLED)
+    assert more["emoji"] == [min(CONTROLLED)]
+    assert all(arms_of(cell, "calibrate") for cell in PLAN)
+
+
 def test_noise_changes_rows_by_as_much_as_a_fit():
     levels = problem_of("ring-2d", "linear").levels
     published, fitted = (of_method(name, levels, 6) for name in ("ipndm-2@time", "ipndm-4@time"))

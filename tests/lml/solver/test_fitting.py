@@ -11,7 +11,7 @@ import torch
 
 import toy
 from lml.solver import METHODS, Schedule, Solver, of_levels, published_rows
-from lml.solver.fitting import ITERATIONS, LAG, RIDGES, Problem, _Fitting, _Parameters, fit, fit_cost
+from lml.solver.fitting import FEW, LAG, RIDGES, Problem, _Fitting, _Parameters, effort, fit, fit_cost
 from lml.solver.methods import Method
 from lml.solver.path import end
 from lml.solver.schedule import spaced
@@ -291,28 +291,27 @@ def test_a_trial_that_overflows_is_no_step(flow):
     assert shied.loss < begun.loss
 
 
-@pytest.mark.parametrize("n", [3, 8, 50])
+@pytest.mark.parametrize("n", [3, 8, FEW, FEW + 1, 50])
 def test_the_cost_is_counted(n):
     model = Checked(TARGET)
     x = noise(2)
     given = Problem(model.unchecked, x, torch.zeros_like(x), torch.tensor([1.0, 0.0]).double())
-    ridges, iterations = (RIDGES, ITERATIONS) if n < 50 else ((1.0,), 1)
+    own = {"ridges": (1.0,), "iterations": 1} if n == 50 else {}
+    ridges, iterations = own.values() if own else effort(n)
     lines = []
-    fit(
-        [given],
-        "ddim",
-        SCHEDULE,
-        spaced(SCHEDULE, n, "time"),
-        ridges=ridges,
-        iterations=iterations,
-        progress=lines.append,
-    )
+    fit([given], "ddim", SCHEDULE, spaced(SCHEDULE, n, "time"), progress=lines.append, **own)
     tries = (len(ridges) * iterations + 1) * 4 * n * 2
-    wanted = 2 * fit_cost(n, len(ridges), iterations)
+    wanted = 2 * fit_cost(n, **own)
     assert lines[0] == f"step 1 of {len(ridges) * iterations}"
     assert model.count <= wanted + tries
     if len(lines) == len(ridges) * iterations:  # no step was given up
         assert model.count >= wanted
+
+
+def test_more_evaluations_take_a_third_of_the_steps():
+    steps = [len(ridges) * iterations for ridges, iterations in map(effort, (FEW, FEW + 1))]
+    assert steps[0] == 3 * steps[1]
+    assert effort(50).ridges[-1] == RIDGES[-1]  # and end at the same ridge
 
 
 def test_of_integer_timesteps_a_solver_is_on_entries_of_the_table():
