@@ -1,6 +1,6 @@
 r"""One fit of levels and rows to many problems together, judged on problems of a kind that it was not fitted to.
 
-In 5 evaluations it begins with the published method that is best on the problems that are fitted to, by the loss of
+It begins with the published method that is best on the problems that are fitted to, by the loss of
 `lml.solver.choice`, and minimises the power mean ``(mean_k E_k^p)^(1/p)`` of their mean distances by that of the
 published method that is best on each: p = 1 for the mean, p = 3 for what is near to the worst.
 """
@@ -8,6 +8,7 @@ published method that is best on each: p = 1 for the mean, p = 3 for what is nea
 from __future__ import annotations
 
 from functools import cache
+from typing import NamedTuple
 
 import pandas as pd
 import torch
@@ -27,10 +28,7 @@ from lml.solver.path import end
 from lml.solver.schedule import spaced
 from lml.solver.trajectories import Checked, distances
 
-__all__ = ["EVALUATIONS", "FOLDS", "POWERS", "joint"]
-
-EVALUATIONS = 5
-POWERS = (1.0, 3.0)
+__all__ = ["FOLDS", "PLAN", "Run", "joint"]
 
 #: Problems that are left out together, since they are of a kind: skies, textures, drawings, points.
 FOLDS: dict[str, tuple[str, ...]] = {
@@ -40,18 +38,31 @@ FOLDS: dict[str, tuple[str, ...]] = {
     "points": ("points-perceptron", "small scale", "large scale", "few modes", "many modes"),
 }
 
+
+class Run(NamedTuple):
+    """A fold that is left out, a number of evaluations, and the power of the loss."""
+
+    fold: str
+    evaluations: int
+    power: float
+
+
+#: The fits in the order in which they are made.
+PLAN: tuple[Run, ...] = tuple(Run(fold, n, power) for n, power in ((5, 1.0), (5, 3.0), (8, 1.0)) for fold in FOLDS)
+
 _RIDGES = (1.0, 0.3, 0.1, 0.03)
 
 
 @torch.no_grad()
-def joint(fold: str, power: float) -> pd.DataFrame:
+def joint(run: Run) -> pd.DataFrame:
     """Return the rows of the fit without a fold, one a problem that was left out and ridge.
 
-    Columns: fold, power, problem, ridge, begun (the published method that it began with), mean and square (of the fit,
-    on the fresh noises), begun_mean and begun_square (of that method), oracle_mean and oracle_square (the smallest of
-    all published methods, each chosen after the fact).
+    Columns: fold, evaluations, power, problem, ridge, begun (the published method that it began with), mean and square
+    (of the fit, on the fresh noises), begun_mean and begun_square (of that method), oracle_mean and oracle_square (the
+    smallest of all published methods, each chosen after the fact).
     """
-    errors = {name: each for name, each in _errors().items() if name not in FOLDS[fold]}
+    fold, n, power = run
+    errors = {name: each for name, each in _errors(n).items() if name not in FOLDS[fold]}
     levels = problem_of(TARGETS[0]).levels
     begun = method(choose(errors).baseline)
     problems = []
@@ -60,17 +71,17 @@ def joint(fold: str, power: float) -> pd.DataFrame:
         model, scale = Checked(on.model, dtype=on.dtype).unchecked, min(each[one.name][0] for one in BASELINES)
         problems.append(Problem(model, flow.x, flow.ends, torch.ones(len(flow.x), dtype=torch.float64), scale))
     found = fit(
-        problems, begun.base, levels, spaced(levels, EVALUATIONS, begun.spacing), ridges=_RIDGES, power=power
+        problems, begun.base, levels, spaced(levels, n, begun.spacing), ridges=_RIDGES, power=power
     )  # fmt: skip
     rows = []
     for name in FOLDS[fold]:
-        (x, ends), baselines = fresh(name), fresh_baselines(name, EVALUATIONS)
+        (x, ends), baselines = fresh(name), fresh_baselines(name, n)
         before = mean_and_square(baselines[begun.name])
         oracle = [min(values) for values in zip(*map(mean_and_square, baselines.values()), strict=True)]
         for made in found:
             mean, square = mean_and_square(distances(end(made.solver(levels), problem_of(name).model, x), ends))
             rows.append(
-                {"fold": fold, "power": power, "problem": name, "ridge": made.ridge, "begun": begun.name, "mean": mean,
+                {**run._asdict(), "problem": name, "ridge": made.ridge, "begun": begun.name, "mean": mean,
                  "square": square, "begun_mean": before[0], "begun_square": before[1], "oracle_mean": oracle[0],
                  "oracle_square": oracle[1]}
             )  # fmt: skip
@@ -78,6 +89,6 @@ def joint(fold: str, power: float) -> pd.DataFrame:
 
 
 @cache
-def _errors() -> dict[str, Errors]:
+def _errors(evaluations: int) -> dict[str, Errors]:
     """Return the distances of every method on every problem, by which one is begun with."""
-    return dict(schedule_errors(problem_of(TARGETS[0]).levels, EVALUATIONS))
+    return dict(schedule_errors(problem_of(TARGETS[0]).levels, evaluations))

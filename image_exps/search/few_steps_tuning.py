@@ -1,9 +1,10 @@
-r"""On what the choices behind `lml.solver` were tuned: candidates of `calibrate`, and a joint fit, beside fresh noises.
+r"""On what the choices behind `lml.solver` were tuned: candidates of `calibrate`, joint fits, and the steps of a fit.
 
 For every problem of `image_exps.search.few_steps_tuning_problems`, number of evaluations and seed the candidates of
 `lml.solver.calibration` are made from 16 trajectories: the published methods and LML that it keeps, and the fit at each
 ridge. Their errors on these trajectories, of a fit where they were held out, are what a rule of choice sees; their
-errors on 96 fresh noises say what its choice is worth. The joint fit is `image_exps.search.few_steps_joint`.
+errors on 96 fresh noises say what its choice is worth. The joint fit is `image_exps.search.few_steps_joint`; how
+many steps a fit takes in many evaluations is `image_exps.search.few_steps_efforts`.
 
 ``python -m image_exps.search.few_steps_tuning`` adds the rows of what is missing, and takes up where it stopped;
 ``python -m image_exps.search.few_steps_tuning_report`` compares the rules.
@@ -12,7 +13,8 @@ errors on 96 fresh noises say what its choice is worth. The joint fit is `image_
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +24,9 @@ import torch
 from torch import Tensor
 
 from image_exps.search.few_steps import rounded, write
-from image_exps.search.few_steps_joint import EVALUATIONS, FOLDS, POWERS, joint
+from image_exps.search.few_steps_efforts import EVALUATIONS, efforts
+from image_exps.search.few_steps_joint import PLAN as JOINT
+from image_exps.search.few_steps_joint import Run, joint
 from image_exps.search.few_steps_tuning_problems import (
     GROUPS,
     RESULTS,
@@ -47,7 +51,7 @@ from theory_checks.command_line.outputs import check_output_folder
 from theory_checks.command_line.plain_errors import plain_errors
 from toy.atomic import atomic
 
-__all__ = ["PLAN", "Cell", "fit_name", "main", "measure", "read", "read_joint"]
+__all__ = ["PLAN", "Cell", "fit_name", "main", "measure", "read", "read_efforts", "read_joint"]
 
 
 class Cell(NamedTuple):
@@ -150,7 +154,13 @@ def read(folder: Path = RESULTS) -> pd.DataFrame:
 def read_joint(folder: Path = RESULTS) -> pd.DataFrame:
     """Return the rows of the joint fit; see `image_exps.search.few_steps_joint.joint` for the columns."""
     file = _file(folder, "joint")
-    return pd.read_parquet(file) if file.exists() else pd.DataFrame(columns=["fold", "power", "problem", "ridge"])
+    return pd.read_parquet(file) if file.exists() else pd.DataFrame(columns=[*Run._fields, "problem", "ridge"])
+
+
+def read_efforts(folder: Path = RESULTS) -> pd.DataFrame:
+    """Return the rows of the efforts; see `image_exps.search.few_steps_efforts.efforts` for the columns."""
+    file = _file(folder, "efforts")
+    return pd.read_parquet(file) if file.exists() else pd.DataFrame(columns=["problem", "effort"])
 
 
 def _file(folder: Path, name: str) -> Path:
@@ -170,28 +180,36 @@ def _add(file: Path, frame: pd.DataFrame) -> None:
 
 
 @click.command()
-@click.option("--evaluations", "numbers", multiple=True, type=click.Choice(["5", "8"]), help="These numbers alone.")
+@click.option("--evaluations", "numbers", multiple=True, type=int, help="These numbers alone.")
 @click.option("--folder", default=RESULTS, type=click.Path(path_type=Path), show_default=True)
 @plain_errors
-def main(numbers: Sequence[str], folder: Path) -> None:
-    """Measure what is not there yet: the candidates of all cells, then the joint fit in 5 evaluations."""
+def main(numbers: Sequence[int], folder: Path) -> None:
+    """Measure what is not there yet: the candidates of all cells, then the joint fits, then the efforts."""
     check_output_folder(folder, "folder")
     torch.set_num_threads(1)
-    found = read(folder)
-    there = set(zip(*(found[name] for name in Cell._fields), strict=True))
-    for cell in PLAN:
-        if cell not in there and (not numbers or str(cell.evaluations) in numbers):
+    there = set(read(folder)[list(Cell._fields)].itertuples(index=False, name=None))
+    fits = set(read_joint(folder)[list(Run._fields)].itertuples(index=False, name=None))
+    tried = set(read_efforts(folder)["problem"])
+    left: list[tuple[str, str, int, Callable[[], pd.DataFrame]]] = [
+        *(
+            ("rules", " ".join(map(str, cell)), cell.evaluations, partial(measure, cell))
+            for cell in PLAN if cell not in there
+        ),
+        *(
+            ("joint", f"joint fit without {run.fold}, {run.evaluations}, power {run.power:g}", run.evaluations,
+             partial(joint, run))
+            for run in JOINT if run not in fits
+        ),
+        *(
+            ("efforts", f"efforts, {name}", EVALUATIONS, partial(efforts, name))
+            for names in GROUPS.values() for name in names if name not in tried
+        ),
+    ]  # fmt: skip
+    for file, what, evaluations, make in left:
+        if not numbers or evaluations in numbers:
             began = time.perf_counter()
-            _add(_file(folder, "rules"), measure(cell))
-            click.echo(f"{' '.join(map(str, cell))}, {time.perf_counter() - began:.0f} s")
-    done = read_joint(folder)
-    fits = set(zip(done["fold"], done["power"], strict=True))
-    for fold in FOLDS:
-        for power in POWERS:
-            if (fold, power) not in fits and (not numbers or str(EVALUATIONS) in numbers):
-                began = time.perf_counter()
-                _add(_file(folder, "joint"), joint(fold, power))
-                click.echo(f"joint fit without {fold}, power {power:g}, {time.perf_counter() - began:.0f} s")
+            _add(_file(folder, file), make())
+            click.echo(f"{what}, {time.perf_counter() - began:.0f} s")
 
 
 if __name__ == "__main__":

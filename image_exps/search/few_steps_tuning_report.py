@@ -1,4 +1,4 @@
-"""What was tried on the tuning problems, on the page on solvers: the rules of choice, and the joint fit.
+"""What was tried on the tuning problems, on the page on solvers: rules of choice, joint fits, steps of a fit.
 
 ``python -m image_exps.search.few_steps_tuning_report`` writes the tables from the rows of
 `image_exps.search.few_steps_tuning` between the marks of docs/explanation/solver.md.
@@ -16,10 +16,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from image_exps.search.few_steps_joint import FOLDS, POWERS
+from image_exps.search.few_steps_efforts import EVALUATIONS
+from image_exps.search.few_steps_joint import PLAN as JOINT
+from image_exps.search.few_steps_joint import Run
 from image_exps.search.few_steps_report import PAGE, with_block
 from image_exps.search.few_steps_rules import RULES, SHIPS, ships
-from image_exps.search.few_steps_tuning import PLAN, Cell, read, read_joint
+from image_exps.search.few_steps_tuning import PLAN, Cell, read, read_efforts, read_joint
 from image_exps.search.few_steps_tuning_problems import GROUPS, RESULTS, mean_and_square
 from image_exps.utils.markup import markdown_table
 from lml.solver.choice import MARGIN
@@ -64,12 +66,13 @@ def summary(values: Sequence[float]) -> str:
     return f"{_geometric(values):.2f} ({max(values):.2f})"
 
 
-def block(rows: pd.DataFrame, joint: pd.DataFrame) -> str:
+def block(rows: pd.DataFrame, joint: pd.DataFrame, efforts: pd.DataFrame) -> str:
     """Return the tables as Markdown.
 
     Args:
         rows: of `image_exps.search.few_steps_tuning.read`.
         joint: of `image_exps.search.few_steps_tuning.read_joint`.
+        efforts: of `image_exps.search.few_steps_tuning.read_efforts`.
     """
     found = worths(rows)
     lines: list[str] = []
@@ -88,6 +91,7 @@ def block(rows: pd.DataFrame, joint: pd.DataFrame) -> str:
                 "",
             ]
     lines += _joint(joint) if len(joint) else []
+    lines += _efforts(efforts) if len(efforts) else []
     absent = [cell for cell in PLAN if cell not in found[SHIPS]]
     if absent:
         by_run: dict[str, list[str]] = {}
@@ -97,10 +101,13 @@ def block(rows: pd.DataFrame, joint: pd.DataFrame) -> str:
             )
         said = "; ".join(f"{run} {', '.join(names)}" for run, names in by_run.items())
         lines += [f"Of the plan these cells were not measured: {said}.", ""]
-    done = set(zip(joint["fold"], joint["power"], strict=True))
-    left = [f"{fold} at p = {power:g}" for fold in FOLDS for power in POWERS if (fold, power) not in done]
+    done = set(joint[list(Run._fields)].itertuples(index=False, name=None))
+    left = [f"{run.fold} in {run.evaluations} at p = {run.power:g}" for run in JOINT if run not in done]
     if left:
         lines += [f"Of the joint fits these were not made: without {', '.join(left)}.", ""]
+    untried = [f"`{name}`" for names in GROUPS.values() for name in names if name not in set(efforts["problem"])]
+    if untried:
+        lines += [f"Efforts were not tried on {', '.join(untried)}.", ""]
     return "\n".join(lines).strip()
 
 
@@ -147,8 +154,8 @@ def _joint(joint: pd.DataFrame) -> list[str]:
     """Return the table of the fit to all problems but those of a kind."""
     begun = ", ".join(f"`{name}`" for name in joint["begun"].drop_duplicates())
     table = []
-    for (power, ridge), part in joint.groupby(["power", "ridge"], sort=False):
-        line = [f"p = {power:g}", f"{ridge:g}"]
+    for (n, power, ridge), part in joint.groupby(["evaluations", "power", "ridge"], sort=False):
+        line = [f"{n}", f"p = {power:g}", f"{ridge:g}"]
         for names in GROUPS.values():
             some = part[part["problem"].isin(names)]
             for k in Worth._fields:
@@ -160,10 +167,32 @@ def _joint(joint: pd.DataFrame) -> list[str]:
     return [
         "### One fit to all problems but those of a kind",
         "",
-        f"In 5 evaluations, {count} kinds left out in turn: the ratio, on what was left out, to the published method "
+        f"{count} kinds left out in turn: the ratio, on what was left out, to the published method "
         f"that the fit began with, {begun}: geometric mean (largest), and how many are above {MARGIN:g}.",
         "",
-        markdown_table(["loss", "ridge", *what], table, names=2),
+        markdown_table(["evaluations", "loss", "ridge", *what], table, names=3),
+        "",
+    ]
+
+
+def _efforts(efforts: pd.DataFrame) -> list[str]:
+    """Return the table of what more steps of a fit are worth."""
+    table = []
+    for name, part in efforts.groupby("effort", sort=False):
+        line = [str(name), str(int(part["cost"].iloc[0]))]
+        for names in GROUPS.values():
+            some = part[part["problem"].isin(names)]
+            line += [summary(list(some[k] / some[f"oracle_{k}"])) if len(some) else "-" for k in Worth._fields]
+        table.append(line)
+    what = [f"{group}, {k}" for group in GROUPS for k in ("mean", "root mean square")]
+    return [
+        "### Steps of a fit in many evaluations",
+        "",
+        f"In {EVALUATIONS} evaluations, {efforts['problem'].nunique()} problems, a fit to 16 trajectories from the "
+        "published method that is best on them: its distance on fresh noises by the oracle's, geometric mean "
+        "(largest), and the evaluations of each sample that it takes.",
+        "",
+        markdown_table(["steps", "cost", *what], table),
         "",
     ]
 
@@ -191,7 +220,7 @@ def _above(values: Sequence[float]) -> str:
 @plain_errors
 def main(folder: Path) -> None:
     """Write the tables into the page."""
-    text = block(read(folder), read_joint(folder))
+    text = block(read(folder), read_joint(folder), read_efforts(folder))
     page = with_block(PAGE.read_text(encoding="utf-8"), text, BEGIN, END)
     with atomic(PAGE) as part:
         part.write_text(page, encoding="utf-8")

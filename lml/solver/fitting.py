@@ -14,8 +14,9 @@ solves::
 
 with ``L = sum W |r|^2`` as it is now, ``D_0`` and ``L_0`` where the fit began: a ridge is relative, and draws towards
 the method that was begun with. ``mu`` rises until the loss falls. Ridges are taken in turn, each from where the one
-before ended; in more than ten evaluations, where a step costs most, there are fewer steps (`effort`). J is by differences: no gradient of the network is needed, and a parameter of step i costs the steps after
-i. It takes 4 bytes for every parameter and number of the samples that are fitted to.
+before ended; in more than ten evaluations, where a step costs most, there are fewer steps (`effort`). J is by
+differences: no gradient of the network is needed, and a parameter of step i costs the steps after i. It takes 4 bytes
+for every parameter and number of the samples that are fitted to.
 
 Sources: Levenberg 1944, Marquardt 1963; Daubechies et al. 2010 for the reweighting.
 """

@@ -130,7 +130,9 @@ def test_other_cells_have_no_controls():
 
 
 def test_more_trajectories_are_taken_where_they_cost_least():
-    more = {name: [c.evaluations for c in PLAN if c.problem == name and arms_of(c, "calibrate_more")] for name in NETWORKS}
+    more = {
+        name: [c.evaluations for c in PLAN if c.problem == name and arms_of(c, "calibrate_more")] for name in NETWORKS
+    }
     assert sorted(set(more["galaxy-hsc-32"])) == sorted(CONTROLLED)
     assert more["emoji"] == [min(CONTROLLED)]
     assert all(arms_of(cell, "calibrate") for cell in PLAN)

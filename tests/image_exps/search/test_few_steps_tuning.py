@@ -10,12 +10,14 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from image_exps.search import few_steps_joint, few_steps_tuning
-from image_exps.search.few_steps_joint import FOLDS, joint
+from image_exps.search import few_steps_efforts, few_steps_joint, few_steps_tuning
+from image_exps.search.few_steps_efforts import EFFORTS, efforts
+from image_exps.search.few_steps_efforts import SHIPS as EFFORT
+from image_exps.search.few_steps_joint import FOLDS, Run, joint
 from image_exps.search.few_steps_plan import NETWORKS, TARGETS
 from image_exps.search.few_steps_report import PAGE, with_block
 from image_exps.search.few_steps_rules import RULES, SHIPS, best_published, ships
-from image_exps.search.few_steps_tuning import PLAN, Cell, fit_name, main, measure, read, read_joint
+from image_exps.search.few_steps_tuning import PLAN, Cell, fit_name, main, measure, read, read_efforts, read_joint
 from image_exps.search.few_steps_tuning_problems import mean_and_square, problem_of, trajectories
 from image_exps.search.few_steps_tuning_report import BEGIN, END, block, worths
 from lml.solver import calibrate, calibration, of_method
@@ -41,7 +43,7 @@ def candidate(rank, errors, name=None):
 
 def test_the_page_has_the_tables_of_the_rows():
     page = PAGE.read_text(encoding="utf-8")
-    made = with_block(page, block(read(), read_joint()), BEGIN, END)
+    made = with_block(page, block(read(), read_joint(), read_efforts()), BEGIN, END)
     assert made == page, "run: python -m image_exps.search.few_steps_tuning_report"
 
 
@@ -128,7 +130,7 @@ def test_a_worth_is_by_the_oracle_of_its_own_measure():
     assert worth == pytest.approx((1.5, 1.2))
     (worth,) = found["the published method of the best score"].values()
     assert worth == pytest.approx((1.0, math.sqrt(5) / 2.5))
-    text = block(rows, read_joint().iloc[:0])
+    text = block(rows, read_joint().iloc[:0], read_efforts().iloc[:0])
     assert f"| {SHIPS} | 1.50 (1.50) | 1 of 1 | 1.20 (1.20) | 1 of 1 | 1 |" in text
     assert "Nearer than what ships in the mean, with the whole interval: the published method of the best score" in text
     assert "in 8 evaluations with seed 2 `blobs`, " in text
@@ -136,7 +138,8 @@ def test_a_worth_is_by_the_oracle_of_its_own_measure():
 
 def test_a_run_adds_what_is_missing(tmp_path, monkeypatch, no_choice):
     monkeypatch.setattr(few_steps_tuning, "PLAN", (Cell("few modes", 5, 1),))
-    monkeypatch.setattr(few_steps_tuning, "FOLDS", {})
+    monkeypatch.setattr(few_steps_tuning, "JOINT", ())
+    monkeypatch.setattr(few_steps_tuning, "GROUPS", {})
     first = CliRunner().invoke(main, ["--folder", str(tmp_path)])
     assert first.exit_code == 0, first.output
     assert first.output.startswith("few modes 5 1, ")
@@ -157,11 +160,11 @@ def test_the_joint_fit_sees_nothing_of_what_is_left_out(monkeypatch):
             for each in TRIED
         }
     monkeypatch.setattr(few_steps_joint, "FOLDS", {"left": ("low rank",)})
-    monkeypatch.setattr(few_steps_joint, "_errors", lambda: errors)
+    monkeypatch.setattr(few_steps_joint, "_errors", lambda evaluations: errors)
     monkeypatch.setattr(
         few_steps_joint, "trajectories", lambda name, seed: seen.append(name) or trajectories(name, seed)
     )
-    rows = joint("left", 1.0)
+    rows = joint(Run("left", 5, 1.0))
     assert seen == ["few modes", "many modes"]
     assert set(rows["problem"]) == {"low rank"}
     assert rows["ridge"].is_monotonic_decreasing
@@ -169,3 +172,13 @@ def test_the_joint_fit_sees_nothing_of_what_is_left_out(monkeypatch):
     apart = (rows["mean"] / rows["begun_mean"] - 1).abs()
     assert (apart > 0).all()
     assert (rows["begun_mean"] >= rows["oracle_mean"]).all()
+
+
+def test_an_effort_is_judged_on_fresh_noises(monkeypatch):
+    monkeypatch.setattr(few_steps_efforts, "EVALUATIONS", 6)
+    rows = efforts("few modes").set_index("effort")
+    assert list(rows.index) == ["none", *EFFORTS]
+    assert (rows["mean"] != rows.at["none", "mean"]).sum() == len(EFFORTS)  # each has moved
+    assert rows.at["none", "mean"] >= rows["oracle_mean"].iloc[0]
+    assert rows["cost"].idxmax() == next(iter(EFFORTS))
+    assert rows.at[EFFORT, "cost"] < 0.4 * rows["cost"].max()
