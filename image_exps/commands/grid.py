@@ -27,7 +27,7 @@ Examples:
   python -m image_exps grid -m fashion-mnist --samplers ddim,ddim/lml,unipc-2,unipc-2/lml -n 10 --count 8 \\
       --out out/grid.png
   python -m image_exps grid -m fashion-mnist --out out/budgets.png \\
-      --samplers ddim/lml:5,ddim@tuned/tuned:5,ddim@tuned/tuned:8,ddim/lml:20
+      --samplers ddim/lml:5,dpm-solver-3m/lml:5,dpm-solver-3m/lml:8,ddim/lml:20
   python -m image_exps grid -m sd15 --model-dir models/sd15 -p "a red fox" -p "a blue bird" \\
       --samplers ddim,dpm-solver-3m,dpm-solver++-3m,unipc-2,dpm-solver++-3m/lml --out out/figure4.png
 """,
@@ -60,7 +60,7 @@ def command(asked: SamplingOptions, samplers: str | None, count: int | None, out
 
     Where timesteps lie is left to the model's config, as in diffusers. With leading, which the shipped models have,
     rows begin at different noise levels (in 5 evaluations ddim at 800 of 1000, unipc-2 at 830), and a part of what
-    tells them apart is that. --spacing linspace lets all begin at 999, as dpm-solver-3s and tuned always do.
+    tells them apart is that. --spacing linspace lets all begin at 999, as dpm-solver-3s always does.
     """
     check_png(out)
     check_output_file(out)

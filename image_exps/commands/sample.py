@@ -10,14 +10,12 @@ import click
 from image_exps.commands import _sampling_options as options
 from image_exps.commands._options import at_least, plain_errors, shortened
 from image_exps.commands._sampling_options import SamplingOptions
-from image_exps.samplers.pipeline_sampler import PIPELINE_BASES, TUNED
+from image_exps.samplers.pipeline_sampler import PIPELINE_BASES
 from image_exps.samplers.table import ALGORITHMS
 from image_exps.utils.processes import Process
 from theory_checks.command_line.outputs import check_output_folder
 
-_ABOUT = {name: (ALGORITHMS[name].about, form.budget) for name, form in PIPELINE_BASES.items()}
-_ABOUT["ddim@tuned/tuned"] = ("learned levels and weights, for linear betas", TUNED.budget)
-_SAMPLERS = "\n".join(f"  {name:<17} {about}; {budget}" for name, (about, budget) in _ABOUT.items())
+_SAMPLERS = "\n".join(f"  {name:<16} {ALGORITHMS[name].about}; {form.budget}" for name, form in PIPELINE_BASES.items())
 
 
 @click.command(

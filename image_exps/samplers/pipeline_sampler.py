@@ -1,8 +1,7 @@
 """A sampler as pipelines run it: a name of the grammar, a number of evaluations, and what was set of LML and spacing.
 
-The corrections are ``lml``, whose parameters are the options of `lml.schedulers.LMLSchedulerMixin`, and ``tuned``, the
-learned setting, which is ``ddim@tuned/tuned`` alone. The spacings are those of diffusers. `make_scheduler` of
-`image_exps.samplers.schedulers` makes the scheduler.
+The correction is ``lml``, whose parameters are the options of `lml.schedulers.LMLSchedulerMixin`. The spacings are
+those of diffusers. `make_scheduler` of `image_exps.samplers.schedulers` makes the scheduler.
 
 Nothing here imports torch or diffusers.
 """
@@ -23,7 +22,6 @@ __all__ = [
     "PIPELINE_BASES",
     "PIPELINE_CORRECTIONS",
     "TIMESTEP_SPACINGS",
-    "TUNED",
     "PipelineSampler",
     "paper_options",
     "pipeline_sampler",
@@ -36,24 +34,15 @@ LML_OPTIONS: tuple[str, ...] = ("damping", "mixing", "damping_mode", "rank", "va
 TIMESTEP_SPACINGS: tuple[str, ...] = ("leading", "linspace", "trailing")
 
 #: The corrections of pipelines.
-PIPELINE_CORRECTIONS: tuple[str, ...] = (NO_CORRECTION, "lml", "tuned")
+PIPELINE_CORRECTIONS: tuple[str, ...] = (NO_CORRECTION, "lml")
 
 #: The bases of pipelines, with their schedulers: the algorithms of the table that diffusers has.
 PIPELINE_BASES: Mapping[str, SchedulerOf] = MappingProxyType(
     {name: each.scheduler for name, each in ALGORITHMS.items() if each.scheduler is not None}
 )
 
-#: The learned setting of `lml.tuned`: DDIM with levels and weights of its own, for models with linear betas. It was
-#: learned without clipping, with which it ends further from the flow.
-TUNED = SchedulerOf(
-    "LMLTunedDDIMScheduler",
-    {"clip_sample": False},
-    spends=lambda evaluations: evaluations in (5, 6, 8, 10),
-    budget="5, 6, 8 or 10",
-    spaced=False,
-)
-
-_TUNED_NAME = SamplerName("ddim", "tuned", "tuned")
+# The learned setting of `lml.tuned`, as spacing and as correction: it ran in pipelines once, and is not recommended.
+_LEARNED = "tuned"
 
 
 @dataclass(frozen=True)
@@ -81,8 +70,6 @@ class PipelineSampler:
     def __post_init__(self) -> None:
         check_known("base", self.base, PIPELINE_BASES)
         check_known("correction", self.correction, PIPELINE_CORRECTIONS)
-        if self.correction == "tuned" and self.base != _TUNED_NAME.base:
-            raise ValueError(f"base must be {_TUNED_NAME.base} with tuned, got {self.base!r}")
         form = self.scheduler
         if not form.spends(self.evaluations):
             raise ValueError(f"evaluations must be {form.budget} with {self.name}, got {self.evaluations}")
@@ -102,12 +89,12 @@ class PipelineSampler:
     @property
     def name(self) -> str:
         """Base and correction, without spacing and options: the name of a row or a run."""
-        return str(_TUNED_NAME if self.correction == "tuned" else SamplerName(self.base, None, self.correction))
+        return str(SamplerName(self.base, None, self.correction))
 
     @property
     def scheduler(self) -> SchedulerOf:
         """How diffusers runs it."""
-        return TUNED if self.correction == "tuned" else PIPELINE_BASES[self.base]
+        return PIPELINE_BASES[self.base]
 
     @property
     def steps(self) -> int:
@@ -130,14 +117,15 @@ def pipeline_sampler(
         ValueError: for a name of another form, what `PipelineSampler` refuses, and what is given twice.
     """
     parts, options = parse_name(name), dict(options or {})
+    if _LEARNED in (parts.spacing, parts.correction):
+        raise ValueError(
+            f"sampler must be one that pipelines run, such as dpm-solver-3m/lml, got {name!r}: the learned "
+            "setting no longer runs in pipelines, and is not recommended"
+        )
     twice = [key for key in parts.parameters if key in options]
     if twice or (spacing is not None and parts.spacing is not None):
         raise ValueError(f"{', '.join(twice) or 'spacing'} must be given once, got one beside that of {name!r}")
     spacing = parts.spacing if spacing is None else spacing
-    if (spacing == "tuned") != (parts.correction == "tuned"):
-        raise ValueError(f"tuned levels and weights belong together: sampler must be {_TUNED_NAME}, got {name!r}")
-    if spacing == "tuned":
-        spacing = None
     return PipelineSampler(parts.base, evaluations, parts.correction, {**parts.parameters, **options}, spacing)
 
 

@@ -12,7 +12,7 @@ import math
 import warnings
 from typing import Any
 
-from image_exps.samplers.pipeline_sampler import LML_OPTIONS, TUNED, PipelineSampler
+from image_exps.samplers.pipeline_sampler import LML_OPTIONS, PipelineSampler
 from image_exps.samplers.table import ALGORITHMS
 
 __all__ = ["make_scheduler"]
@@ -31,8 +31,8 @@ def make_scheduler(sampler: PipelineSampler, own: Any, *, latent: bool, pipeline
         pipeline: class of the pipeline, to refuse what it cannot drive.
 
     Raises:
-        ValueError: for a base that the model cannot use, or that is not for its range of noise levels, an option out of
-            range, or a schedule whose evaluations are not those asked for.
+        ValueError: for a base that the model cannot use, an option out of range, or a schedule whose evaluations are
+            not those asked for.
     """
     import diffusers
 
@@ -47,17 +47,9 @@ def make_scheduler(sampler: PipelineSampler, own: Any, *, latent: bool, pipeline
     settings |= form.options
     if sampler.spacing is not None:
         settings[_SPACING] = sampler.spacing
-    if form is TUNED:
-        cls: Any = ours.LMLTunedDDIMScheduler
-    else:
-        cls = ours.SCHEDULERS[form.name] if sampler.correction == "lml" else getattr(diffusers, form.name)
+    cls: Any = ours.SCHEDULERS[form.name] if sampler.correction == "lml" else getattr(diffusers, form.name)
     accepted = cls._get_init_keys(cls) - set(LML_OPTIONS)
     settings = {key: value for key, value in settings.items() if key in accepted}
-    if form is TUNED:
-        try:
-            cls(**settings)
-        except ValueError as error:
-            raise ValueError(f"sampler {sampler.name} is not for this model, dpm-solver-3m/lml is: {error}") from error
     with warnings.catch_warnings():
         # The paper's base is kept in diffusers, and is deprecated there.
         warnings.filterwarnings("ignore", message=".*algorithm_types.*is deprecated", category=FutureWarning)

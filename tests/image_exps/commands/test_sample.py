@@ -194,16 +194,14 @@ def test_options_of_lml_that_no_row_has_are_refused(tmp_path):
         "-m",
         "fashion-mnist",
         "-s",
-        "ddim,ddim@tuned/tuned:5",
+        "ddim,unipc-2:5",
         "--mixing",
         "0.1",
         "--out",
         tmp_path / "grid.png",
     )
     assert result.exit_code == 2
-    assert "mixing: only of LML, and no row has it, got samplers 'ddim,ddim@tuned/tuned:5'" in " ".join(
-        result.stderr.split()
-    )
+    assert "mixing: only of LML, and no row has it, got samplers 'ddim,unipc-2:5'" in " ".join(result.stderr.split())
 
 
 def test_a_grid_crosses_out_what_is_not_finite():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import diffusers
 import pytest
 import torch
@@ -9,10 +11,9 @@ from diffusers_warnings import NUMPY_2
 
 import lml.schedulers
 from image_exps.pipelines.models import model
-from image_exps.samplers.pipeline_sampler import PIPELINE_BASES, TUNED, PipelineSampler, paper_options, pipeline_sampler
+from image_exps.samplers.pipeline_sampler import PIPELINE_BASES, PipelineSampler, paper_options, pipeline_sampler
 from image_exps.samplers.schedulers import make_scheduler
 from image_exps.samplers.table import ALGORITHMS
-from lml.tuned import TUNED_EVALUATIONS
 
 pytestmark = pytest.mark.filterwarnings(*NUMPY_2)
 
@@ -24,7 +25,6 @@ FLOW = diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0)
 BUDGETS = (5, 6, 7, 8, 9, 10, 12, 15, 20, 30, 50, 100)
 BASES = [name for name in PIPELINE_BASES if not ALGORITHMS[name].flow]
 FLOWS = [name for name in PIPELINE_BASES if ALGORITHMS[name].flow]
-TUNED_NAME = "ddim@tuned/tuned"
 
 
 def evaluations_of(scheduler, steps):
@@ -40,15 +40,11 @@ def evaluations_of(scheduler, steps):
     return count
 
 
-@pytest.mark.parametrize("name", [*BASES, *(f"{name}/lml" for name in BASES), TUNED_NAME])
+@pytest.mark.parametrize("name", [*BASES, *(f"{name}/lml" for name in BASES)])
 def test_the_network_is_asked_exactly_as_often_as_was_said(name):
     for budget in BUDGETS:
         if "heun" in name and budget % 2 == 0:
             with pytest.raises(ValueError, match="odd numbers"):
-                pipeline_sampler(name, budget)
-            continue
-        if name == TUNED_NAME and budget not in TUNED_EVALUATIONS:
-            with pytest.raises(ValueError, match=f"evaluations must be 5, 6, 8 or 10 with {name}, got {budget}"):
                 pipeline_sampler(name, budget)
             continue
         sampler = pipeline_sampler(name, budget)
@@ -64,8 +60,8 @@ def first_timestep(name, own, spacing=None):
 
 def test_samplers_begin_where_the_help_of_spacing_says():
     own = diffusers.DDPMScheduler(timestep_spacing="leading")
-    names = ("ddim", "pndm", "unipc-2", "dpm-solver-3s", TUNED_NAME)
-    assert [first_timestep(name, own) for name in names] == [800, 750, 830, 999, 999]
+    names = ("ddim", "pndm", "unipc-2", "dpm-solver-3s")
+    assert [first_timestep(name, own) for name in names] == [800, 750, 830, 999]
     assert {first_timestep(name, own, s) for name in names[:3] for s in ("linspace", "trailing")} == {999}
 
 
@@ -82,20 +78,12 @@ def test_timesteps_lie_where_from_config_of_diffusers_lays_them(own, name):
         assert torch.equal(ours.timesteps, stock.timesteps)
 
 
-def test_tuned_has_the_learned_numbers_of_evaluations_and_its_own_class():
-    assert tuple(filter(TUNED.spends, range(1001))) == TUNED_EVALUATIONS
-    scheduler = make_scheduler(pipeline_sampler(TUNED_NAME, 8), DDPM, latent=False)
-    assert type(scheduler) is lml.schedulers.LMLTunedDDIMScheduler
-    assert DDPM.config.clip_sample is True
-    assert scheduler.config.clip_sample is False
-
-
-def test_tuned_refuses_a_model_of_another_range_and_says_what_to_use():
-    said = (
-        "sampler ddim@tuned/tuned is not for this model, dpm-solver-3m/lml is: .* got -2.68 to 3.53 .*'scaled_linear'"
-    )
-    with pytest.raises(ValueError, match=said):
-        make_scheduler(pipeline_sampler(TUNED_NAME, 8), STABLE, latent=True)
+@pytest.mark.parametrize("name", ["ddim@tuned/tuned", "ddim@tuned", "ddim/tuned", "euler@tuned/tuned(restored=1.0)"])
+def test_the_learned_setting_does_not_run_in_pipelines_and_who_asks_is_given_another_name(name):
+    said = f"sampler must be one that pipelines run, such as dpm-solver-3m/lml, got '{name}': the learned setting"
+    with pytest.raises(ValueError, match=re.escape(said)):
+        pipeline_sampler(name, 5)
+    assert pipeline_sampler("dpm-solver-3m/lml", 5).name == "dpm-solver-3m/lml"
 
 
 @pytest.mark.parametrize("name", PIPELINE_BASES)
@@ -131,7 +119,6 @@ def test_spacing_and_options_in_a_name_are_those_beside_it():
     assert inside == pipeline_sampler("unipc-2@trailing/lml(rank=2)", 9, {"damping": 0.02})
     assert inside == PipelineSampler("unipc-2", 9, "lml", options, "trailing")
     assert inside.name == "unipc-2/lml"
-    assert pipeline_sampler(TUNED_NAME, 5).name == TUNED_NAME
 
 
 def test_latents_are_not_clipped_where_the_config_of_the_model_says_nothing_of_it():
@@ -162,15 +149,10 @@ def test_options_of_lml_reach_the_scheduler():
         ("ddim/lml(kappa=1)", 5, {}, None, "option of lml must be one of damping"),
         ("ddim/lml(mixing=1)", 5, {"mixing": 0.1}, None, "mixing must be given once, got one beside that of"),
         ("ddim@trailing", 5, {}, "leading", "spacing must be given once, got one beside that of 'ddim@trailing'"),
-        ("ddim/noise", 5, {}, None, "correction must be one of none, lml, tuned, got 'noise'"),
+        ("ddim/noise", 5, {}, None, "correction must be one of none, lml, got 'noise'"),
         ("ddim", 5, {}, "even", "spacing must be one of leading"),
         ("ddim@karras", 5, {}, None, "spacing must be one of leading"),
         ("dpm-solver-3s", 5, {}, "leading", "spacing cannot be chosen with dpm-solver-3s"),
-        (TUNED_NAME, 5, {}, "leading", "spacing must be given once"),
-        (TUNED_NAME, 5, {"mixing": 0.1}, None, "mixing: only of LML; use ddim/lml"),
-        ("ddim/tuned", 5, {}, None, "sampler must be ddim@tuned/tuned, got 'ddim/tuned'"),
-        ("ddim@tuned", 5, {}, None, "sampler must be ddim@tuned/tuned, got 'ddim@tuned'"),
-        ("euler@tuned/tuned", 5, {}, None, "base must be ddim with tuned, got 'euler'"),
         ("ddim/lml(", 5, {}, None, "a name must have the form"),
     ],
 )
@@ -179,7 +161,7 @@ def test_a_setting_that_cannot_be_is_refused_in_words(name, budget, options, spa
         pipeline_sampler(name, budget, options, spacing)
 
 
-@pytest.mark.parametrize("name", ["ddim", "unipc-2/lml", "dpm-solver-3s", "heun", TUNED_NAME])
+@pytest.mark.parametrize("name", ["ddim", "unipc-2/lml", "dpm-solver-3s", "heun"])
 def test_a_model_that_predicts_a_flow_refuses_what_is_not_for_flows(name):
     with pytest.raises(ValueError, match="base must be one of euler-flow, heun-flow for a model that predicts a flow"):
         make_scheduler(pipeline_sampler(name, 5), FLOW, latent=True)
