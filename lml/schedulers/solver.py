@@ -333,7 +333,8 @@ class LMLSolverScheduler(SchedulerMixin, ConfigMixin):
         else:
             made = after.alpha * x0 + after.sigma * u
         made = made.to(sample.dtype)
-        kept = (e.detach(), *history)
+        # A copy: a network may reuse the memory of its output, which is the noise itself where it predicts that.
+        kept = (e.detach().clone(), *history)
         # A noise that no later row weighs is kept as an empty tensor: their number says where the generation began.
         depth = max(self.solver.rows.depth, 1)
         memory = Memory(tuple(p if j < depth else p.new_empty(len(e)) for j, p in enumerate(kept)))
