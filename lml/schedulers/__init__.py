@@ -8,8 +8,9 @@ its ``solver_order``: that of `lml.strength.default_mixing`.
 `LMLSolverScheduler` is a few-step solver on the noise levels of any config, in 3 to 50 evaluations: the choice for
 those levels, or one that was calibrated on the network (`lml.solver`). It is no entry of `SCHEDULERS`.
 
-`LMLTunedDDIMScheduler` is another thing: DDIM in 5, 6, 8 or 10 evaluations with learned levels and weights, for models
-with linear betas. It has none of these options, and is no entry of `SCHEDULERS`.
+`LMLTunedDDIMScheduler` is a former name of it, which warns. It was DDIM with the levels and weights of `lml.tuned`,
+which are not recommended. A folder that was saved with it loads, and is sampled with the levels and weights of
+`LMLSolverScheduler`.
 
 A saved pipeline is loaded again after ``import lml.schedulers``. `diffusers.DDIMPipeline` makes a DDIM of whatever it
 is constructed or loaded with, with a warning at most: give it its scheduler afterwards, or take
@@ -19,8 +20,9 @@ is constructed or loaded with, with a warning at most: give it its scheduler aft
 # mypy: disallow-subclassing-any=False
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -49,7 +51,6 @@ from lml.schedulers.mechanism import LMLSchedulerMixin
 from lml.schedulers.probe import pipeline_noise_model
 from lml.schedulers.released import ddim_direction, dpm_increment, turned_increment, velocity
 from lml.schedulers.solver import LMLSolverScheduler
-from lml.schedulers.tuned import LMLTunedDDIMScheduler
 from lml.strength import default_mixing
 
 __all__ = [
@@ -67,7 +68,6 @@ __all__ = [
     "LMLPNDMScheduler",
     "LMLSchedulerMixin",
     "LMLSolverScheduler",
-    "LMLTunedDDIMScheduler",
     "LMLUniPCMultistepScheduler",
     "SchedulerMixin",
     "pipeline_noise_model",
@@ -191,3 +191,19 @@ SCHEDULERS: dict[str, type[LMLSchedulerMixin]] = {
         LMLFlowMatchHeunDiscreteScheduler,
     )
 }
+
+if TYPE_CHECKING:
+    LMLTunedDDIMScheduler = LMLSolverScheduler
+else:
+
+    def __getattr__(name: str) -> Any:
+        """Return `LMLSolverScheduler` for its former name, with a warning."""
+        if name != "LMLTunedDDIMScheduler":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        warnings.warn(
+            "LMLTunedDDIMScheduler is now a name of LMLSolverScheduler, whose levels and weights are others. The "
+            "learned setting that it stood for is not recommended.",
+            FutureWarning,
+            stacklevel=2,
+        )
+        return LMLSolverScheduler

@@ -1,7 +1,7 @@
 r"""Which generation a step belongs to: the one whose sample it continues.
 
-A scheduler that does not count its steps (DDIM, and the learned one) can serve any number of generations in turn, from
-any number of threads, as its base can. `Generations` finds what a step is to remember:
+A scheduler that does not count its steps (DDIM and `lml.schedulers.LMLSolverScheduler`) can serve any number of
+generations in turn, from any number of threads. `Generations` finds what a step is to remember:
 
 1. A sample that a step handed out, or a tensor in the same memory (``x.detach()``), goes on with the noises of the
    steps that made it. A step that is made again, at the same timestep and from the same sample, begins where it began

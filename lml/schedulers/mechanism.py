@@ -37,7 +37,7 @@ from lml.schedulers.generations import Counted, Generations, Past
 from lml.schedulers.options import DEFAULTS, correction_of, parameters_of
 from lml.schedulers.released import Step, Turn, ddim_direction
 
-__all__ = ["LMLSchedulerMixin", "constructor", "refusing_unknown"]
+__all__ = ["LMLSchedulerMixin", "refusing_unknown"]
 
 # Held while the state of a scheduler is exchanged. One for all: a lock of a scheduler's own could not be copied.
 _EXCHANGE = threading.Lock()
@@ -108,7 +108,7 @@ class LMLSchedulerMixin:
         cls._lml_past = Counted() if counts else Generations()
         # Pipelines read these signatures to know what a scheduler takes.
         made: Any = cls
-        made.__init__ = constructor(base, {**DEFAULTS, "mixing": mixing})
+        made.__init__ = _constructor(base, {**DEFAULTS, "mixing": mixing})
         made.step = _step(base)
         made.set_timesteps = _set_timesteps(base)
 
@@ -239,7 +239,7 @@ def _put_back(m: Tensor, noise: Tensor, turned: Tensor, affine: Affine) -> Tenso
     return (m.to(turned.dtype) + (turned - noise) * inverse).to(m.dtype)
 
 
-def constructor(base: Any, defaults: Mapping[str, Any]) -> Any:
+def _constructor(base: Any, defaults: Mapping[str, Any]) -> Any:
     """Return the constructor of a base with more options: keywords, part of the config, refused by ``_check``.
 
     Args:

@@ -26,8 +26,8 @@ EXPLODING = [name for name in DIFFUSION if any(k in name for k in ("Euler", "Heu
 SIGMAS = [name for name in DIFFUSION if any(k in name for k in ("DPM", "DEIS", "UniPC"))]
 # Draw noise at every step.
 STOCHASTIC = ["EulerAncestralDiscreteScheduler"]
-#: DDIM in the learned setting, in 5, 6, 8 or 10 steps: it has none of the options of LML, and is not in SCHEDULERS.
-TUNED = "TunedDDIMScheduler"
+#: The few-step solver: it has no base and none of the options of LML, and is not in SCHEDULERS.
+SOLVER = "SolverScheduler"
 # What the base knows; PNDM and ancestral Euler know no "sample".
 PREDICTIONS = [
     (name, kind)
@@ -42,7 +42,7 @@ def suited(name: str) -> dict[str, Any]:
     if name in FLOW:
         return {}
     options: dict[str, Any] = {"beta_start": 1e-4, "beta_end": 0.02, "beta_schedule": "linear"}
-    if name in ("DDIMScheduler", TUNED):
+    if name == "DDIMScheduler":
         options["clip_sample"] = False
     if name == "DPMSolverSinglestepScheduler":
         options["lower_order_final"] = True
@@ -50,20 +50,19 @@ def suited(name: str) -> dict[str, Any]:
 
 
 def make(name: str, **options: Any) -> Any:
-    """The LML scheduler over a base, LML on by default; or the learned one."""
-    if name == TUNED:
-        return schedulers.LMLTunedDDIMScheduler(**{**suited(name), **options})
+    """The LML scheduler over a base, LML on by default; or the few-step solver, with weights of all past noises."""
+    if name == SOLVER:
+        return schedulers.LMLSolverScheduler(**{**suited(name), "solver": "ipndm-4@log-snr", **options})
     return schedulers.SCHEDULERS[name](**{**suited(name), **LML_ON, **options})
 
 
 def make_off(name: str, **options: Any) -> Any:
     """The same scheduler, which corrects nothing."""
-    return make(name, **({"profile": False} if name == TUNED else {"mixing": 0.0}), **options)
+    return make(name, **{"mixing": 0.0, **options})
 
 
 def make_base(name: str, **options: Any) -> Any:
-    base = schedulers.LMLTunedDDIMScheduler._base if name == TUNED else schedulers.SCHEDULERS[name]._base
-    return base(**{**suited(name), **options})
+    return schedulers.SCHEDULERS[name]._base(**{**suited(name), **options})
 
 
 def draws(name: str) -> dict[str, torch.Generator]:

@@ -195,7 +195,7 @@ def test_weights_tell_two_models_of_one_name_apart(saved, ddpm, tmp_path):
     assert open_session(request_for("ddpm-ema-cifar10", saved("DDPMPipeline"), tmp_path)).weights == first
 
 
-@pytest.mark.parametrize("scheduler", ["LMLDDIMScheduler", "LMLUniPCMultistepScheduler", "LMLTunedDDIMScheduler"])
+@pytest.mark.parametrize("scheduler", ["LMLDDIMScheduler", "LMLUniPCMultistepScheduler", "LMLSolverScheduler"])
 def test_a_pipeline_saved_with_a_scheduler_of_ours_is_sampled_by_a_fresh_interpreter(scheduler, ddpm, tmp_path):
     own = getattr(lml.schedulers, scheduler).from_pretrained(ddpm, subfolder="scheduler")
     own.save_pretrained(ddpm / "scheduler")

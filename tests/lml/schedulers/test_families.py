@@ -6,7 +6,8 @@ import diffusers
 import pytest
 from exact_loop import DIFFUSION, FLOW, NAMES, NUMPY_2, SIGMAS
 
-from lml.schedulers import SCHEDULERS, LMLTunedDDIMScheduler
+from lml.schedulers import SCHEDULERS
+from lml.schedulers.families import check_betas
 
 pytestmark = pytest.mark.filterwarnings(*NUMPY_2)
 
@@ -61,83 +62,41 @@ def test_set_timesteps_names_an_argument_that_it_does_not_have(name):
         SCHEDULERS[name]().set_timesteps(5, nonsense=1)
 
 
-# Betas that are linear, of 1000 steps: what the learned setting is for.
-LINEAR = [
+BETAS = [
     "DDIMScheduler", "DDPMScheduler", "PNDMScheduler", "DPMSolverMultistepScheduler", "DEISMultistepScheduler",
-    "UniPCMultistepScheduler", "EulerDiscreteScheduler", "LMSDiscreteScheduler",
+    "UniPCMultistepScheduler", "EulerDiscreteScheduler", "LMSDiscreteScheduler", "HeunDiscreteScheduler",
 ]  # fmt: skip
 NO_BETAS = [
     *MATCHING, "CMStochasticIterativeScheduler", "DDPMWuerstchenScheduler", "EDMEulerScheduler",
     "EDMDPMSolverMultistepScheduler", "IPNDMScheduler", "KarrasVeScheduler", "ScoreSdeVeScheduler", "UnCLIPScheduler",
 ]  # fmt: skip
-# Their default betas are those of latent diffusion, and a default is not handed on by diffusers.
-OTHER_BETAS = ["LCMScheduler", "TCDScheduler", "HeunDiscreteScheduler"]
 
 
-@pytest.mark.parametrize("source", LINEAR)
-def test_the_learned_scheduler_takes_linear_betas(source):
-    config = getattr(diffusers, source)(beta_start=1e-4, beta_end=0.02, beta_schedule="linear").config
-    assert LMLTunedDDIMScheduler.from_config(config).config.beta_end == 0.02
+@pytest.mark.parametrize("source", BETAS)
+def test_a_config_that_states_its_betas_has_them(source):
+    check_betas("this", getattr(diffusers, source)().config)
 
 
 @pytest.mark.parametrize("source", NO_BETAS)
-def test_the_learned_scheduler_refuses_a_config_without_betas(source, tmp_path):
-    said = "config must state the betas of a diffusion model .* for LMLTunedDDIMScheduler, got "
-    made = getattr(diffusers, source)()
-    with pytest.raises(ValueError, match=said):
-        LMLTunedDDIMScheduler.from_config(made.config, clip_sample=False)
-    made.save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match=said):
-        LMLTunedDDIMScheduler.from_pretrained(tmp_path)
-
-
-@pytest.mark.parametrize("source", OTHER_BETAS)
-def test_the_learned_scheduler_refuses_betas_that_are_a_default_of_another_class(source):
-    with pytest.raises(ValueError, match=r"log\(alpha/sigma\) must run from"):
-        LMLTunedDDIMScheduler.from_config(getattr(diffusers, source)().config)
+def test_a_config_without_betas_is_refused_where_they_are_needed(source):
+    with pytest.raises(ValueError, match=r"config must state the betas of a diffusion model .* for this, got "):
+        check_betas("this", getattr(diffusers, source)().config)
 
 
 @pytest.mark.parametrize(
     ("made", "said"),
     [
-        (lambda: diffusers.CogVideoXDDIMScheduler(), "snr_shift_scale must be 1 for LMLTunedDDIMScheduler, got 3.0"),
+        (lambda: diffusers.CogVideoXDDIMScheduler(), "snr_shift_scale must be 1 for this, got 3.0"),
         (
             lambda: diffusers.UniPCMultistepScheduler(use_flow_sigmas=True, prediction_type="flow_prediction"),
-            "use_flow_sigmas must be False for LMLTunedDDIMScheduler, got True",
+            "use_flow_sigmas must be False for this, got True",
         ),
         (
             lambda: diffusers.EulerDiscreteScheduler(timestep_type="continuous", prediction_type="v_prediction"),
-            "timestep_type must be 'discrete' for LMLTunedDDIMScheduler, got 'continuous'",
-        ),
-        (
-            lambda: diffusers.DPMSolverMultistepScheduler(prediction_type="flow_prediction"),
-            "prediction_type must be one of epsilon, sample, v_prediction, got 'flow_prediction'",
+            "timestep_type must be 'discrete' for this, got 'continuous'",
         ),
     ],
 )
-def test_the_learned_scheduler_refuses_levels_that_are_not_those_of_the_betas(made, said):
+def test_a_config_of_levels_that_are_not_those_of_its_betas_is_refused(made, said):
     with pytest.raises(ValueError, match=said):
-        LMLTunedDDIMScheduler.from_config(made().config)
-
-
-def test_the_learned_scheduler_refuses_a_prediction_type_at_construction():
-    with pytest.raises(
-        ValueError, match="prediction_type must be one of epsilon, sample, v_prediction, got 'velocity'"
-    ):
-        LMLTunedDDIMScheduler(prediction_type="velocity")
-
-
-@pytest.mark.parametrize(
-    "arguments", [{"sigmas": [1.0, 0.5]}, {"timesteps": [900, 500]}, {"num_inference_steps": 5, "mu": 1.0}]
-)
-def test_the_learned_scheduler_names_arguments_of_set_timesteps_that_it_does_not_have(arguments):
-    wrong = next(name for name in arguments if name != "num_inference_steps")
-    with pytest.raises(
-        ValueError, match=f"set_timesteps of LMLTunedDDIMScheduler takes num_inference_steps, device: .*'{wrong}'"
-    ):
-        LMLTunedDDIMScheduler().set_timesteps(**{"num_inference_steps": 5, **arguments})
-
-
-def test_the_learned_scheduler_asks_for_a_number_of_steps():
-    with pytest.raises(ValueError, match="set_timesteps of LMLTunedDDIMScheduler takes num_inference_steps, device"):
-        LMLTunedDDIMScheduler().set_timesteps()
+        check_betas("this", made().config)

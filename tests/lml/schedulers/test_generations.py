@@ -11,22 +11,23 @@ from functools import cache
 
 import pytest
 import torch
-from exact_loop import BATCH, DIFFUSION, NAMES, NUMPY_2, TUNED, denoiser, draws, make, make_base, run, start
+from exact_loop import BATCH, DIFFUSION, NAMES, NUMPY_2, SOLVER, denoiser, draws, make, make_base, run, start
 
 from lml.schedulers.generations import Generations
 
 pytestmark = pytest.mark.filterwarnings(*NUMPY_2)
 
-# DDIM takes everything about a step from its arguments, so generations can share it; the others count their steps.
+# DDIM and the few-step solver take everything about a step from its arguments, so generations can share them; the
+# others count their steps.
 RELEASED = {"variant": "released", "damping_mode": "absolute", "damping": 30.0}
 SHARED = [
     ("DDIMScheduler", {}),
     ("DDIMScheduler", {"damping_mode": "adaptive", "rank": 2}),
     ("DDIMScheduler", RELEASED),
-    (TUNED, {}),
+    (SOLVER, {}),
 ]
 COUNTED = [name for name in NAMES if name != "DDIMScheduler"]
-EVERY = [*NAMES, TUNED]
+EVERY = [*NAMES, SOLVER]
 STEPS = 5
 REFUSED = "sample must be what the step before handed out, but another generation has made that step: LML"
 

@@ -14,7 +14,7 @@ from exact_loop import (
     NAMES,
     NUMPY_2,
     SHAPE,
-    TUNED,
+    SOLVER,
     denoiser,
     draws,
     make,
@@ -31,17 +31,15 @@ from toy.flow import noise_model
 
 pytestmark = pytest.mark.filterwarnings(*NUMPY_2)
 
-EVERY = [*NAMES, TUNED]
 # The other bases keep outputs of earlier steps with their graphs.
 WORKING = [
     "DDIMScheduler",
     "EulerDiscreteScheduler",
     "EulerAncestralDiscreteScheduler",
     "FlowMatchEulerDiscreteScheduler",
-    TUNED,
 ]
 RELEASED = {"variant": "released", "damping_mode": "absolute", "damping": 30.0, "mixing": 0.05}
-CASES = [(name, {}) for name in EVERY] + [
+CASES = [(name, {}) for name in NAMES] + [
     (name, RELEASED) for name in ("DDIMScheduler", "FlowMatchEulerDiscreteScheduler")
 ]
 
@@ -136,9 +134,9 @@ def test_activations_are_seen_while_a_graph_is_held():
 
 @pytest.mark.parametrize("options", [{}, {"damping_mode": "adaptive", "rank": 2}, {"start": 0.5}, RELEASED, None])
 def test_the_gradient_of_a_step_holds_the_past_noises_fixed(options):
-    # In float64 by DDIM, at the fourth step; None: the learned scheduler.
+    # In float64 by DDIM, at the fourth step; None: the few-step solver.
     def before_the_fourth():
-        made = make(TUNED) if options is None else make("DDIMScheduler", **options)
+        made = make(SOLVER) if options is None else make("DDIMScheduler", **options)
         made.set_timesteps(6)
         x = start(made, dtype=torch.float64)
         model = denoiser("DDIMScheduler")

@@ -85,7 +85,7 @@ print(type(pipe.scheduler).__name__, pipe.scheduler.config.get("mixing"), made.s
 """
 
 
-@pytest.mark.parametrize("name", ["LMLDDIMScheduler", "LMLDPMSolverMultistepScheduler", "LMLTunedDDIMScheduler"])
+@pytest.mark.parametrize("name", ["LMLDDIMScheduler", "LMLDPMSolverMultistepScheduler", "LMLSolverScheduler"])
 def test_a_saved_pipeline_loads_in_a_fresh_interpreter_that_has_imported_the_schedulers(name, tmp_path):
     pipe = pixel_pipeline()
     pipe.scheduler = getattr(schedulers, name).from_config(pipe.scheduler.config)
