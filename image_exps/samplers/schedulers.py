@@ -12,6 +12,7 @@ import math
 import warnings
 from typing import Any
 
+from image_exps.pipelines.own import flow_matching
 from image_exps.samplers.pipeline_sampler import LML_OPTIONS, PipelineSampler
 from image_exps.samplers.table import ALGORITHMS
 
@@ -39,7 +40,8 @@ def make_scheduler(sampler: PipelineSampler, own: Any, *, latent: bool, pipeline
     import lml.schedulers as ours
 
     form = sampler.scheduler
-    _check_prediction(sampler, flow="FlowMatch" in type(own).__name__, pipeline=pipeline)
+    flow = flow_matching({**own.config, "_class_name": type(own).__name__})
+    _check_prediction(sampler, flow=flow, pipeline=pipeline)
     settings: dict[str, Any] = {"clip_sample": False} if latent else {}
     settings |= {key: value for key, value in own.config.items() if not key.startswith("_")}
     if _SPACING in own.config.get("_use_default_values", ()):

@@ -86,6 +86,16 @@ def test_the_learned_setting_does_not_run_in_pipelines_and_who_asks_is_given_ano
     assert pipeline_sampler("dpm-solver-3m/lml", 5).name == "dpm-solver-3m/lml"
 
 
+@pytest.mark.parametrize("own", [
+    lml.schedulers.LMLSolverScheduler.from_config(FLOW.config),
+    diffusers.UniPCMultistepScheduler(use_flow_sigmas=True, prediction_type="flow_prediction"),
+])  # fmt: skip
+def test_a_flow_is_one_whatever_the_class_of_the_model_s_own_scheduler(own):
+    assert type(make_scheduler(pipeline_sampler("euler-flow", 5), own, latent=True)).__name__.startswith("FlowMatch")
+    with pytest.raises(ValueError, match="base must be one of euler-flow, heun-flow for a model that predicts a flow"):
+        make_scheduler(pipeline_sampler("ddim", 5), own, latent=True)
+
+
 @pytest.mark.parametrize("name", PIPELINE_BASES)
 def test_a_name_with_lml_is_the_class_of_its_base_with_lml(name):
     own = FLOW if name in FLOWS else STABLE
