@@ -48,7 +48,9 @@ class Run(NamedTuple):
 
 
 #: The fits in the order in which they are made.
-PLAN: tuple[Run, ...] = tuple(Run(fold, n, power) for n, power in ((5, 1.0), (5, 3.0), (8, 1.0)) for fold in FOLDS)
+PLAN: tuple[Run, ...] = tuple(
+    Run(fold, n, power) for n, power in ((5, 1.0), (5, 3.0), (4, 1.0), (8, 1.0)) for fold in FOLDS
+)
 
 _RIDGES = (1.0, 0.3, 0.1, 0.03)
 
