@@ -39,7 +39,8 @@ class Level(NamedTuple):
         return math.log(self.alpha / self.sigma) if self.alpha else -math.inf
 
 
-#: The noise prediction ``eps(x, level)``, shapes (B, ...) to (B, ...).
+#: The noise prediction ``eps(x, level)``, shapes (B, ...) to (B, ...). The tensor is remembered, not copied: a network
+#: that writes its answers into one buffer, as a CUDA graph does, must hand out a copy.
 NoiseModel = Callable[[Tensor, Level], Tensor]
 
 
