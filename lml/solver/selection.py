@@ -21,6 +21,7 @@ __all__ = [
     "Interval",
     "best_score",
     "bootstrap",
+    "confirm",
     "decide",
     "difficulties",
     "halves",
@@ -55,11 +56,10 @@ class Interval(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """What is chosen, the published method beside it, and what to expect of the ratio of the two."""
+    """What is chosen, and the published method beside it."""
 
     best: Candidate
     baseline: Candidate
-    expected: Interval
 
 
 def scores(candidates: Sequence[Candidate], difficulty: Tensor) -> Tensor:
@@ -111,6 +111,12 @@ def prefer(fitted: Candidate, other: Candidate, among: Sequence[Candidate]) -> C
     return other if bootstrap(fitted.errors * weights, other.errors * weights).low > 1 else fitted
 
 
+def confirm(ours: Tensor, theirs: Tensor) -> Interval | None:
+    """Return the ratio of mean errors on fresh noises, (B,) both; ``None`` where ours are no nearer in the mean."""
+    nearer = bool(torch.isfinite(ours).all()) and float(ours.mean()) < float(theirs.nan_to_num(torch.inf).mean())
+    return bootstrap(ours, theirs.nan_to_num(torch.inf)) if nearer else None
+
+
 def best_score(candidates: Sequence[Candidate]) -> Candidate:
     """Return the candidate of the best score."""
     return candidates[int(scores(candidates, difficulties(candidates)).argmin())]
@@ -139,10 +145,9 @@ def decide(arms: Sequence[Candidate], fitted: Candidate | None, refinement: floa
     errors = best.errors
     if best.rank < 2:
         errors = _chosen_without([each for each in arms if each.rank == best.rank])
-    expected = bootstrap(errors, baseline.errors)
-    if expected.low > 1:
+    if bootstrap(errors, baseline.errors).low > 1:
         best = baseline
-    return Decision(best, baseline, Interval(1.0, 1.0, 1.0) if best is baseline else expected)
+    return Decision(best, baseline)
 
 
 def _chosen_without(candidates: Sequence[Candidate]) -> Tensor:

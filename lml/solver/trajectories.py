@@ -18,12 +18,13 @@ from torch import Tensor
 from lml.samplers import SAMPLERS, Level, NoiseModel, sample, trajectory
 from lml.solver.schedule import Schedule
 
-__all__ = ["STEPS", "Checked", "Reference", "distances", "reference", "reference_cost"]
+__all__ = ["METHOD", "STEPS", "Checked", "Reference", "distances", "reference", "reference_cost"]
 
 #: Steps of an accurate trajectory.
 STEPS = 96
 
-_METHOD = SAMPLERS["dpm-solver++-3m"]
+#: The sampler by which they are made.
+METHOD = "dpm-solver++-3m"
 
 
 @dataclass
@@ -104,9 +105,9 @@ def reference(
     levels = Schedule(schedule.kind, schedule.times, schedule.half_log_snr).levels(STEPS, "log-snr")
     x = levels[0].sigma * noise
     ends = x
-    for i, (state, _) in enumerate(trajectory(_METHOD, model, x, levels)):
+    for i, (state, _) in enumerate(trajectory(SAMPLERS[METHOD], model, x, levels)):
         if progress is not None and i % 16 == 0:
             progress(f"accurate trajectories: step {i + 1} of {STEPS}")
         ends = state.x
-    coarse = sample(_METHOD, model, x, levels[::2])
+    coarse = sample(SAMPLERS[METHOD], model, x, levels[::2])
     return Reference(x, ends, distances(ends, coarse))

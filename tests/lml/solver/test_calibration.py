@@ -135,7 +135,7 @@ def test_interrupted_it_goes_on_where_it_was_and_ends_with_the_same(cache, share
     with pytest.raises(KeyboardInterrupt):
         calibrate(first, **GIVEN, samples=8)
     kept = list(cache.iterdir())
-    assert len(kept) == {0.02: 0, 0.25: 1, 0.5: 2, 0.9: 4}[share]
+    assert len(kept) == {0.02: 0, 0.25: 1, 0.5: 3, 0.9: 5}[share]
     saved = sum(map(evaluations, kept))
     second, again = counted()
     assert calibrate(second, **GIVEN, samples=8) == whole
@@ -319,6 +319,26 @@ def test_what_is_expected_to_be_worse_than_the_best_published_method_gives_way_t
     assert found.solver.validation.ratio == 1
 
 
+def test_a_fit_that_is_no_nearer_on_fresh_noises_gives_way_to_the_published_method(cache, monkeypatch):
+    """Fresh noises are harder than the trajectories: the fit is told from the method there alone."""
+    errors = {"fitted": 2.0, "published": 1.0}
+    monkeypatch.setattr(
+        calibration, "fresh_errors",
+        lambda model, schedule, noise, solvers, progress: [
+            torch.full((32,), errors["fitted" if each.method == "fitted" else "published"]).double() for each in solvers
+        ],
+    )  # fmt: skip
+    found = calibrate(TARGET, **GIVEN, samples=8, kept=False)
+    judged = found.solver.validation
+    assert found.solver == dataclasses.replace(
+        of_method(found.baseline, SCHEDULE, 5), validation=judged, model=found.solver.model
+    )
+    assert (judged.on, judged.ratio, judged.low, judged.high) == ("32 fresh noises", 1, 1, 1)
+    errors["fitted"] = 0.5
+    found = calibrate(TARGET, **GIVEN, samples=8, kept=False)
+    assert (found.solver.method, found.solver.validation.ratio) == ("fitted", 0.5)
+
+
 def test_more_evaluations_than_timesteps_are_refused_before_any_work():
     table = Schedule.of_betas(torch.linspace(0.002, 0.3, 14).tolist())
     with pytest.raises(ValueError, match="evaluations must be below the 14 entries of the table, got 14"):
@@ -339,7 +359,7 @@ def test_another_network_has_another_digest():
 def test_it_says_what_to_paste_and_what_to_expect(made):
     found, _ = made
     assert str(found).startswith("Chosen      fitted in 5 evaluations\nTo expect   ")
-    assert "16 trajectories, each held out" in str(found)
+    assert "64 fresh noises" in str(found)
     assert "solver=load('my.json')" in found.paste("my.json")
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from lml.solver.selection import Candidate, bootstrap, difficulties, pick, prefer, scores
+from lml.solver.selection import Candidate, bootstrap, confirm, difficulties, pick, prefer, scores
 
 
 def errors(scale=1.0, seed=0, spread=0.0):
@@ -66,3 +67,16 @@ def test_a_fit_gives_way_only_to_one_that_is_surely_better():
         assert prefer(fit, plain, [plain, fit]).name == expected
     # Within the noise the two rules differ: of the others the simplest is chosen.
     assert bootstrap(alike, plain.errors).low < 1
+
+
+def test_what_is_no_nearer_in_the_mean_on_fresh_noises_is_not_confirmed():
+    easy, hard = torch.full((60,), 0.5, dtype=torch.float64), torch.full((4,), 20.0, dtype=torch.float64)
+    theirs = torch.ones(64, dtype=torch.float64)
+    assert confirm(torch.cat([easy, hard]), theirs) is None  # nearer on 60 of 64
+    found = confirm(torch.cat([easy, hard / 10]), theirs)
+    assert found.ratio == pytest.approx((60 * 0.5 + 4 * 2) / 64)
+    assert found.low < found.ratio < found.high
+    assert confirm(theirs, theirs) is None
+    spoilt = torch.cat([easy, torch.full((4,), torch.nan, dtype=torch.float64)])
+    assert confirm(spoilt, theirs) is None
+    assert confirm(theirs, spoilt).ratio == 0
