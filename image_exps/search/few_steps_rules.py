@@ -19,6 +19,8 @@ __all__ = ["RULES", "SHIPS", "best_published", "ships"]
 def ships(candidates: Sequence[Candidate], refinement: float) -> Candidate:
     """Return the last fit unless the simplest of the others is surely better: the rule of `lml.solver.calibration`.
 
+    It is what that compares with the published method on fresh noises.
+
     Args:
         candidates: the fit of the smallest ridge last.
         refinement: the error of the trajectories.

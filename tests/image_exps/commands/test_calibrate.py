@@ -127,7 +127,7 @@ def test_the_whole_of_it_on_pixels_costs_and_lasts_what_it_says_first(tmp_path):
     assert said == pytest.approx(cost(4, 8) * float(each), rel=0.1, abs=0.5)  # two digits each, whole seconds
     assert seconds / 10 < said < 10 * seconds  # a machine that others use, too
     assert result.stdout.startswith("Chosen      ")
-    assert "8 trajectories, each held out" in result.stdout
+    assert "32 fresh noises" in result.stdout
     found = {"pipe": diffusers.DiffusionPipeline.from_pretrained(folder)}
     exec(_pasted(result.stdout), found)
     assert len(found["images"]) == 1
