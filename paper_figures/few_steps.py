@@ -48,8 +48,8 @@ _LOOKS = {
     name: Role(COLOURS[colour], marker, name.removeprefix("galaxy-"), variant=name in NETWORKS and name not in GALAXIES)
     for name, colour, marker in zip(
         (*NETWORKS, *TARGETS),
-        ("blue", "vermilion", "sky", "orange", "green", "purple", "pink", "brown", "red", "violet"),
-        ("o", "s", "^", "D", "v", "P", "o", "s", "^", "D"),
+        ("blue", "vermilion", "sky", "orange", "green", "purple", "pink", "red", "violet"),
+        ("o", "s", "^", "D", "v", "P", "o", "^", "D"),
         strict=True,
     )
 }

@@ -35,7 +35,7 @@ SEEDS = {"calibration": 46, "controls": 42, "figures": 43, "frechet": 44, "draws
 #: Numbers of evaluations, in the order in which they are measured.
 EVALUATIONS = (8, 5, 10, 4, 6, 7, 12, 15, 20)
 
-#: Those of the controls, and of the Frechet distances.
+#: Those of the controls, of calibrations on more trajectories, and of the Frechet distances.
 CONTROLLED = (8, 5, 10)
 
 #: The schedules of the exact targets by name; see `image_exps.search.few_steps_problems`.
@@ -52,7 +52,7 @@ NETWORKS = {
 }
 
 #: The exact targets.
-TARGETS = ("digits", "mnist", "random-16d", "ring-2d")
+TARGETS = ("digits", "random-16d", "ring-2d")
 
 #: The networks on which Frechet distances are measured.
 FRECHET = ("galaxy-hsc-32", "galaxy-ztf-32")
@@ -123,18 +123,15 @@ PLAN: tuple[Cell, ...] = _plan()
 
 def arms_of(cell: Cell, part: Part) -> tuple[str, ...]:
     """Return the arms of a part of a cell; in most there are no controls, nor a calibration on more trajectories."""
+    beside = cell.evaluations in CONTROLLED and cell.problem not in _SLOW
     calibrations = {part: (name, CHOSEN[name]) for part, name in zip(_CALIBRATIONS, CALIBRATED, strict=True)}
     return {
         "published": (*BASELINE_ARMS, *LML_ARMS),
         "for_schedule": (FOR_SCHEDULE,),
         "calibrate": calibrations["calibrate"],
-        "calibrate_more": calibrations["calibrate_more"] if cell.evaluations in _more(cell.problem) else (),
-        "controls": CONTROLS if cell.evaluations in CONTROLLED else (),
+        "calibrate_more": calibrations["calibrate_more"] if beside else (),
+        "controls": CONTROLS if beside else (),
     }[part]
-
-
-def _more(problem: str) -> tuple[int, ...]:
-    return (min(CONTROLLED),) if problem in _SLOW else CONTROLLED
 
 
 def file_of(folder: Path, cell: Cell, part: Part | Literal["frechet"]) -> Path:

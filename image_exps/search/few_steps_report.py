@@ -153,7 +153,7 @@ def _frechet(found: Mapping[Cell, Frechet]) -> list[str]:
     return _section(
         "Frechet distance to draws of the network's own flow",
         "Within the 16 leading principal components of 2048 independent draws of the exact flow, of 1024 samples. The "
-        "last column is that of the exact flow's ends from the same noises: nothing can be expected below it. The "
+        "last column is that of the exact flow's ends from the same noises: to be below it is not to be better. The "
         "interval, 90 %, is that of the difference.",
         ["network", "evaluations", "best baseline", f"{_SHORT[BESIDE]}", "difference", "exact flow"],
         table,

@@ -133,8 +133,8 @@ def test_more_trajectories_are_taken_where_they_cost_least():
     more = {
         name: [c.evaluations for c in PLAN if c.problem == name and arms_of(c, "calibrate_more")] for name in NETWORKS
     }
-    assert sorted(set(more["galaxy-hsc-32"])) == sorted(CONTROLLED)
-    assert more["emoji"] == [min(CONTROLLED)]
+    assert sorted(more["galaxy-hsc-32"]) == sorted(CONTROLLED)
+    assert more["emoji"] == []
     assert all(arms_of(cell, "calibrate") for cell in PLAN)
 
 
