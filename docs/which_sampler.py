@@ -20,6 +20,8 @@ _LINES = re.compile(r"(?<=<!-- which-sampler: begin -->\n).*?(?=<!-- which-sampl
 
 # Networks that others trained, and numbers as words.
 _OTHERS = "galaxy-"
+# Up to so many evaluations, and above.
+_FEW = 8
 _WORDS = ("no", "one", "two", "three", "four", "five", "six")
 
 
@@ -27,17 +29,23 @@ def calibrated_line() -> str:
     """Return what a calibration on the network itself is worth, over all networks on which it was measured."""
     name = next(iter(CALIBRATED))
     found = {cell: arms for cell, arms in measured(read()).items() if cell.problem in NETWORKS and name in arms}
-    ours, theirs = (summary(arms[arm] for arms in found.values()) for arm in (name, CHOSEN[name]))
     networks = {cell.problem for cell in found}
     others = sum(problem.startswith(_OTHERS) for problem in networks)
-    counts = sorted({cell.evaluations for cell in found})
+    few, many = ({c: a for c, a in found.items() if (c.evaluations <= _FEW) is small} for small in (True, False))
+    said = []
+    for some in (few, many):
+        counts = [cell.evaluations for cell in some]
+        ours, theirs = (summary(arms[arm] for arms in some.values()).mean for arm in (name, CHOSEN[name]))
+        said.append((f"{min(counts)} to {max(counts)} evaluations", f"{ours:.2f}", f"{theirs:.2f}"))
+    worst = max(found, key=lambda cell: found[cell][name].mean)
+    first, then = said
     return (
-        f"**Your own network, once**: `lml calibrate --model FOLDER -n {counts[0]}` fits a solver to "
-        f"{CALIBRATED[name]} of its trajectories. On {_WORDS[len(networks)]} networks, {_WORDS[others]} of them "
-        f"trained by others, in {', '.join(map(str, counts))} evaluations ({len(found)} cells) it ended at "
-        f"{ours.mean:.2f} times the best method of each, nowhere above {ours.largest:.2f}; the method that is best on "
-        "these trajectories "
-        f"ended at {theirs.mean:.2f}."
+        f"**Your own network, once**: `lml calibrate --model FOLDER -n {CONTROLLED[1]}` fits a solver to "
+        f"{CALIBRATED[name]} of its trajectories, and says what to expect. On {_WORDS[len(networks)]} networks, "
+        f"{_WORDS[others]} of them trained by others, in {first[0]} it ended at {first[1]} times the best method of "
+        f"each, which nobody knows beforehand; the method that is best on these trajectories at {first[2]}. In "
+        f"{then[0]} it gains little, {then[1]} and {then[2]}. On `{worst.problem}`, which has rare hard samples, it ended at up to "
+        f"{found[worst][name].mean:.2f}."
     )
 
 
