@@ -44,8 +44,8 @@ def calibrated_line() -> str:
         f"{CALIBRATED[name]} of its trajectories, and says what to expect. On {_WORDS[len(networks)]} networks, "
         f"{_WORDS[others]} of them trained by others, in {first[0]} it ended at {first[1]} times the best method of "
         f"each, which nobody knows beforehand; the method that is best on these trajectories at {first[2]}. In "
-        f"{then[0]} it gains little, {then[1]} and {then[2]}. On `{worst.problem}`, which has rare hard samples, it ended at up to "
-        f"{found[worst][name].mean:.2f}."
+        f"{then[0]} it gains little, {then[1]} and {then[2]}. On `{worst.problem}`, which has rare hard samples, it "
+        f"ended at up to {found[worst][name].mean:.2f}."
     )
 
 
