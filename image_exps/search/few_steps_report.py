@@ -83,7 +83,7 @@ def block(rows: pd.DataFrame, frechet: pd.DataFrame) -> str:
 
 def _summaries(found: _Found) -> list[str]:
     """Return the geometric means over networks and over targets by number of evaluations."""
-    lines, arms = [], (*OURS, *CHOSEN.values())
+    lines, arms = [], _shown(found, (*OURS, *CHOSEN.values()))
     for what, names in _GROUPS.items():
         some = {cell: by_arm for cell, by_arm in found.items() if cell.problem in names and set(OURS) & set(by_arm)}
         if not some:
@@ -103,6 +103,13 @@ def _summaries(found: _Found) -> list[str]:
     return lines
 
 
+def _shown(found: _Found, arms: Iterable[str]) -> list[str]:
+    """Return arms without those of calibrations on more trajectories that were measured nowhere."""
+    there = {arm for by_arm in found.values() for arm in by_arm}
+    more = {arm for name in CALIBRATED if name != BESIDE for arm in (name, CHOSEN[name])}
+    return [arm for arm in arms if arm in there or arm not in more]
+
+
 def _above(some: _Found) -> str:
     """Say in how many cells our solvers are further than the oracle."""
     said = []
@@ -116,9 +123,9 @@ def _above(some: _Found) -> str:
 
 def _doubled(found: _Found) -> list[str]:
     """Return what is reached of the best baseline in twice the evaluations."""
-    lines = []
+    lines, arms = [], _shown(found, OURS)
     table = [
-        [f"`{cell.problem}`", f"{cell.evaluations} / {2 * cell.evaluations}"] + [_cell(by_arm, arm) for arm in OURS]
+        [f"`{cell.problem}`", f"{cell.evaluations} / {2 * cell.evaluations}"] + [_cell(by_arm, arm) for arm in arms]
         for cell, by_arm in _sorted(found) if cell.problem in NETWORKS
     ]  # fmt: skip
     if table:
@@ -126,7 +133,7 @@ def _doubled(found: _Found) -> list[str]:
             "Against twice the evaluations",
             "The ratio of n evaluations to the oracle of 2 n, with its 90 % interval; the root mean square. At one or "
             "less the best baseline needs twice the evaluations.",
-            ["network", "n / 2 n", *(_SHORT[arm] for arm in OURS)],
+            ["network", "n / 2 n", *(_SHORT[arm] for arm in arms)],
             table,
         )
     for what, names in _GROUPS.items():
@@ -200,7 +207,7 @@ def _fixed(rows: pd.DataFrame) -> list[str]:
 def _cells(rows: pd.DataFrame, found: _Found) -> list[str]:
     """Return the tables of all cells, one a problem."""
     best = {cell: oracle(part) for cell, part in cells(rows)}
-    arms: tuple[str, ...] = (*OURS, CHOSEN[BESIDE])
+    arms = _shown(found, (*OURS, CHOSEN[BESIDE]))
     lines: list[str] = []
     for problem in (*NETWORKS, *TARGETS):
         some = {cell: by_arm for cell, by_arm in found.items() if cell.problem == problem}

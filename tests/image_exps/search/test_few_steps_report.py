@@ -116,14 +116,17 @@ def test_what_was_not_measured_is_listed():
     assert "`galaxy-hsc-32` in 4, 5, 6, 7, 10, 12, 15, 20" in missing[0]
     assert "`galaxy-hsc-64`" in missing[2]
     assert "`galaxy-hsc-64`" not in missing[3]  # three times the cost: in few cells
-    assert "the controls: `galaxy-hsc-32` in 5, 8, 10; " in missing[4]
+    assert "the controls: `galaxy-ztf-32` in 5, 8, 10; " in missing[4]
     assert "`galaxy-hsc-32` in 5, 8, 10; `galaxy-ztf-32` in 5, 8, 10." in missing[5]
     assert "| calibrate | calibrate, 48 |" in text
+    without = block(rows[~rows["arm"].str.contains("48")], read_frechet().iloc[:0])
+    assert "| calibrate | chosen, 16 |" in without  # no column of dashes
+    assert "calibrate, 48" not in without
 
 
 def test_published_methods_are_shown_before_the_solvers_are_measured():
     text = block(made([1.0], {"a": [2.0], "ddim@time": [3.0]}, PLAN[0].key, kinds=("lml",)), read_frechet().iloc[:0])
-    assert "| constant | 8 | `a` 2 | - | - | - | - | 0.50 |" in text
+    assert "| constant | 8 | `a` 2 | - | - | - | 0.50 |" in text
 
 
 def test_a_page_without_marks_is_refused():
