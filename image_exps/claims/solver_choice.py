@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from image_exps.problems.seeds import starting_noise
 from image_exps.problems.targets import target
 from lml.samplers import SAMPLERS, sample
-from lml.solver import Schedule, for_schedule, of_method
+from lml.solver import for_schedule, of_method
 from lml.solver.choice import BASELINES, MARGIN
 from lml.solver.path import end
 from lml.solver.shipping import SHIPPED
@@ -73,7 +73,7 @@ class Cell(NamedTuple):
 def _cells(name: str, label: str, evaluations: Sequence[int], seed: int, count: int) -> list[Cell]:
     on, schedule = target(name), SHIPPED[SCHEDULES[label]]()
     model = on.model()
-    fine = Schedule(schedule.kind, schedule.times, schedule.half_log_snr).levels(_REFERENCE_STEPS, "log-snr")
+    fine = schedule.continuous.levels(_REFERENCE_STEPS, "log-snr")
     x = fine[0].sigma * starting_noise(seed, 0, count, (on.dim,)).to(on.dtype)
     ends, half = (sample(SAMPLERS[_REFERENCE], model, x, some) for some in (fine, fine[::2]))
     off, cells = float(distances(half, ends).mean()), []

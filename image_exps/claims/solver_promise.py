@@ -96,7 +96,7 @@ def repeats_on(name: str, seed: int, repeats: int, fresh: int) -> tuple[list[Rep
     """Return repeated calibrations on a target, and the error of the flow's ends over the least mean distance."""
     on, schedule = target(name), _schedule()
     model: NoiseModel = on.model()
-    continuous = Schedule(schedule.kind, schedule.times, schedule.half_log_snr)
+    continuous = schedule.continuous
     fine = continuous.levels(_REFERENCE_STEPS, "log-snr")
     x = fine[0].sigma * starting_noise(seed, 0, fresh, (on.dim,)).to(on.dtype)
     ends = sample(SAMPLERS[_REFERENCE], model, x, fine)

@@ -15,6 +15,7 @@ from image_exps.search.few_steps_tuning_problems import (
     fresh,
     fresh_baselines,
     mean_and_square,
+    oracle,
     problem_of,
     trajectories,
 )
@@ -61,7 +62,7 @@ def efforts(name: str) -> pd.DataFrame:
     begun = start_of([each for each in found if bool(torch.isfinite(each.errors).all())], seen)
     given, levels = Problem(model, flow.x, flow.ends, seen.double()), spaced(on.levels, n, begun.spacing)
     (x, ends), baselines = fresh(name), fresh_baselines(name, n)
-    oracle = [min(values) for values in zip(*map(mean_and_square, baselines.values()), strict=True)]
+    best = oracle(baselines.values())
     errors, costs = {"none": baselines[begun.name]}, {"none": 0}
     for each, (ridges, iterations) in EFFORTS.items():
         made = fit([given], begun.base, on.levels, levels, ridges=ridges, iterations=iterations)[-1]
@@ -72,6 +73,6 @@ def efforts(name: str) -> pd.DataFrame:
         mean, square = mean_and_square(values)
         rows.append(
             {"problem": name, "effort": each, "cost": costs[each], "mean": mean, "square": square,
-             "oracle_mean": oracle[0], "oracle_square": oracle[1]}
+             "oracle_mean": best[0], "oracle_square": best[1]}
         )  # fmt: skip
     return pd.DataFrame(rows)

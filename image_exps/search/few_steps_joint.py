@@ -18,6 +18,7 @@ from image_exps.search.few_steps_tuning_problems import (
     fresh,
     fresh_baselines,
     mean_and_square,
+    oracle,
     problem_of,
     trajectories,
 )
@@ -79,13 +80,13 @@ def joint(run: Run) -> pd.DataFrame:
     for name in FOLDS[fold]:
         (x, ends), baselines = fresh(name), fresh_baselines(name, n)
         before = mean_and_square(baselines[begun.name])
-        oracle = [min(values) for values in zip(*map(mean_and_square, baselines.values()), strict=True)]
+        best = oracle(baselines.values())
         for made in found:
             mean, square = mean_and_square(distances(end(made.solver(levels), problem_of(name).model, x), ends))
             rows.append(
                 {**run._asdict(), "problem": name, "ridge": made.ridge, "begun": begun.name, "mean": mean,
-                 "square": square, "begun_mean": before[0], "begun_square": before[1], "oracle_mean": oracle[0],
-                 "oracle_square": oracle[1]}
+                 "square": square, "begun_mean": before[0], "begun_square": before[1], "oracle_mean": best[0],
+                 "oracle_square": best[1]}
             )  # fmt: skip
     return pd.DataFrame(rows)
 

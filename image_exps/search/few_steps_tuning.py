@@ -34,7 +34,7 @@ from image_exps.search.few_steps_tuning_problems import (
     TRAJECTORIES,
     fresh,
     fresh_baselines,
-    mean_and_square,
+    oracle,
     problem_of,
     trajectories,
 )
@@ -96,7 +96,7 @@ def measure(cell: Cell, count: int = TRAJECTORIES) -> pd.DataFrame:
         candidates.append(Candidate(name, 2, torch.where(half, first.errors[0], second.errors[0])))
         solvers[name] = full.solver(on.levels)
     baselines = fresh_baselines(cell.problem, n)
-    oracle = [min(each) for each in zip(*(mean_and_square(_kept(e)) for e in baselines.values()), strict=True)]
+    best = oracle(map(_kept, baselines.values()))
     rows = []
     for each in candidates:
         errors = baselines.get(each.name)
@@ -104,7 +104,7 @@ def measure(cell: Cell, count: int = TRAJECTORIES) -> pd.DataFrame:
             errors = distances(end(solvers[each.name], on.model, x), ends)
         rows.append(
             {**cell._asdict(), "candidate": each.name, "rank": each.rank, "seen": _kept(each.errors),
-             "fresh": _kept(errors), "oracle_mean": oracle[0], "oracle_square": oracle[1],
+             "fresh": _kept(errors), "oracle_mean": best[0], "oracle_square": best[1],
              "refinement": float(flow.refinement.mean())}
         )  # fmt: skip
     return pd.DataFrame(rows)

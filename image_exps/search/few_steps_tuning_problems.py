@@ -6,6 +6,7 @@ betas, ``lambda = log(alpha/sigma)`` from -5.0 to 3.45. None is a problem of `im
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from lml.solver.path import end
 from lml.solver.trajectories import Checked, Reference, distances, reference
 
 __all__ = [
-    "GROUPS", "RESULTS", "SEEDS", "TRAJECTORIES", "fresh", "fresh_baselines", "mean_and_square", "problem_of",
+    "GROUPS", "RESULTS", "SEEDS", "TRAJECTORIES", "fresh", "fresh_baselines", "mean_and_square", "oracle", "problem_of",
     "trajectories",
 ]  # fmt: skip
 
@@ -80,6 +81,12 @@ def fresh_baselines(name: str, evaluations: int) -> dict[str, Tensor]:
     """Return the errors of every published method on the fresh samples, by name, (96,) each."""
     on, (x, ends) = problem_of(name), fresh(name)
     return {each.name: distances(end(of_method(each, on.levels, evaluations), on.model, x), ends) for each in BASELINES}
+
+
+def oracle(found: Iterable[Any]) -> tuple[float, float]:
+    """Return the smallest mean and root mean square distance of methods, by their errors, (B,) each."""
+    means, squares = zip(*map(mean_and_square, found), strict=True)
+    return min(means), min(squares)
 
 
 def mean_and_square(errors: Any) -> tuple[float, float]:

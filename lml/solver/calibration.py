@@ -273,9 +273,9 @@ class _Procedure:
         if not any(each.rank == 0 for each in arms):
             raise ValueError("noise_model must be one on which a published method ends in finite numbers, got none")
         fitted = self._fitted(arms)
-        best, baseline = decide(arms, fitted, float(self.flow.refinement.mean()))
-        advice = []
-        off, error = float(self.flow.refinement.mean()), float(best.errors.mean())
+        off, advice = float(self.flow.refinement.mean()), []
+        best, baseline = decide(arms, fitted, off)
+        error = float(best.errors.mean())
         if off > _DOUBTFUL * error:
             advice.append(f"the accurate trajectories are themselves off by {off:.2g}, where the error is {error:.2g}")
         solver, count, on, expected = self._solver(best, arms), len(self.noise), "trajectories", None

@@ -180,7 +180,7 @@ def schedule_errors(
     """Return the distances of every candidate to the end of the exact flow, by target."""
     # Continuous levels: half a step of a table of training timesteps does not move the choice.
     found: dict[str, Errors] = {}
-    continuous = Schedule(schedule.kind, schedule.times, schedule.half_log_snr)
+    continuous = schedule.continuous
     solvers = [of_method(each, continuous, evaluations) for each in TRIED]
     few = max(_LEAST_SAMPLES, min(_NETWORK_SAMPLES, _NETWORK_EVALUATIONS // evaluations))
     for i, name in enumerate(TARGETS):

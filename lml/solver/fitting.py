@@ -192,7 +192,7 @@ def fit(
     for problem in problems:
         if not (bool((problem.weights >= 0).all()) and 0 < float(problem.weights.sum()) < math.inf):
             raise ValueError(f"weights must be at least 0 and one of them above, got {problem.weights.tolist()}")
-    made = _Fitting(problems, base, _continuous(schedule), n, levels, rows, power)
+    made = _Fitting(problems, base, schedule.continuous, n, levels, rows, power)
     xi = _none(n) if offsets is None else tuple(map(tuple, offsets))
     return made.path(_Parameters(tuple(half_log_snr), xi), ridges, iterations, progress or (lambda line: None))
 
@@ -215,10 +215,6 @@ def _or_effort(n: int, ridges: Sequence[float] | None, iterations: int | None) -
 
 def _none(steps: int) -> tuple[tuple[float, ...], ...]:
     return tuple((0.0,) * min(i, LAG) for i in range(steps))
-
-
-def _continuous(schedule: Schedule) -> Schedule:
-    return Schedule(schedule.kind, schedule.times, schedule.half_log_snr)
 
 
 def _rows(base: str, levels: Sequence[Level], offsets: Sequence[Sequence[float]]) -> tuple[tuple[float, ...], ...]:

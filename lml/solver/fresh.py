@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from lml.samplers import SAMPLERS, NoiseModel, sample
+from lml.samplers import NoiseModel, sample
 from lml.solver.path import end
 from lml.solver.schedule import Schedule
 from lml.solver.solver import Solver
@@ -30,9 +30,9 @@ def steps_of(evaluations: int) -> int:
     return min(max(_LEAST_STEPS, 4 * evaluations), STEPS)
 
 
-def fresh_cost(evaluations: int, samples: int, solvers: int = 2) -> int:
-    """Return how many evaluations of one sample `fresh_errors` takes with `ROUNDS` rounds."""
-    return ROUNDS * samples * (steps_of(evaluations) + solvers * evaluations)
+def fresh_cost(evaluations: int, samples: int) -> int:
+    """Return how many evaluations of one sample `fresh_errors` takes for two solvers, in `ROUNDS` rounds."""
+    return ROUNDS * samples * (steps_of(evaluations) + 2 * evaluations)
 
 
 def fresh_errors(
@@ -52,13 +52,13 @@ def fresh_errors(
         progress: is called with a line of text before each round.
     """
     steps = steps_of(solvers[0].evaluations)
-    levels = Schedule(schedule.kind, schedule.times, schedule.half_log_snr).levels(steps, "log-snr")
+    levels = schedule.continuous.levels(steps, "log-snr")
     found: list[list[Tensor]] = [[] for _ in solvers]
     for k, part in enumerate(noise):
         if progress is not None:
             progress(f"round {k + 1} of {len(noise)}")
         x = levels[0].sigma * part
-        ends = sample(SAMPLERS[METHOD], model, x, levels)
+        ends = sample(METHOD, model, x, levels)
         for errors, solver in zip(found, solvers, strict=True):
             errors.append(distances(end(solver, model, x), ends))
     return [torch.cat(errors) for errors in found]

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import torch
@@ -82,6 +82,11 @@ class Schedule:
     def range(self) -> tuple[float, float]:
         """The first and the last ``log(alpha/sigma)``."""
         return self.half_log_snr[0], self.half_log_snr[-1]
+
+    @property
+    def continuous(self) -> Schedule:
+        """The same, for a network that is asked between two entries too."""
+        return replace(self, integer=False)
 
     def level(self, half_log_snr: float) -> Level:
         """Return the level of this ``lambda``, the nearest entry if the network is asked at entries alone."""

@@ -24,7 +24,7 @@ __all__ = ["METHOD", "STEPS", "Checked", "Reference", "distances", "reference", 
 STEPS = 96
 
 #: The sampler by which they are made.
-METHOD = "dpm-solver++-3m"
+METHOD = SAMPLERS["dpm-solver++-3m"]
 
 
 @dataclass
@@ -102,12 +102,12 @@ def reference(
     model: NoiseModel, schedule: Schedule, noise: Tensor, progress: Callable[[str], None] | None = None
 ) -> Reference:
     """Return the ends of the flow from standard normal noise, shape (B, ...), at the first level of a schedule."""
-    levels = Schedule(schedule.kind, schedule.times, schedule.half_log_snr).levels(STEPS, "log-snr")
+    levels = schedule.continuous.levels(STEPS, "log-snr")
     x = levels[0].sigma * noise
     ends = x
-    for i, (state, _) in enumerate(trajectory(SAMPLERS[METHOD], model, x, levels)):
+    for i, (state, _) in enumerate(trajectory(METHOD, model, x, levels)):
         if progress is not None and i % 16 == 0:
             progress(f"accurate trajectories: step {i + 1} of {STEPS}")
         ends = state.x
-    coarse = sample(SAMPLERS[METHOD], model, x, levels[::2])
+    coarse = sample(METHOD, model, x, levels[::2])
     return Reference(x, ends, distances(ends, coarse))

@@ -94,3 +94,13 @@ def test_integer_timesteps_are_entries_each_once():
 def test_what_is_no_schedule_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_a_continuous_schedule_has_the_same_table_and_levels_between_its_entries():
+    table = Schedule.of_betas([0.01] * 50)
+    assert table.integer
+    assert not table.continuous.integer
+    assert (table.continuous.times, table.continuous.half_log_snr) == (table.times, table.half_log_snr)
+    middle = (table.half_log_snr[3] + table.half_log_snr[4]) / 2
+    assert table.continuous.level(middle).half_log_snr == pytest.approx(middle)
+    assert table.level(middle).time == int(table.level(middle).time)

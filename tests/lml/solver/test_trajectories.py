@@ -22,7 +22,7 @@ def noise(count=12, seed=0):
 @pytest.mark.parametrize("schedule", [SCHEDULE, TABLE, Schedule.flow(shift=3.0)], ids=["betas", "table", "flow"])
 def test_they_end_where_the_flow_does(schedule):
     found = reference(TARGET, schedule, noise())
-    levels = Schedule(schedule.kind, schedule.times, schedule.half_log_snr).levels(800, "log-snr")
+    levels = schedule.continuous.levels(800, "log-snr")
     torch.testing.assert_close(found.x, levels[0].sigma * noise())
     exact = sample(SAMPLERS["dpm-solver++-3m"], TARGET, found.x, levels)
     assert bool((distances(found.ends, exact) <= found.refinement).all())
